@@ -1,0 +1,2 @@
+Console.WriteLine("kvmsharp");
+return 0;

@@ -1,0 +1,98 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Kvm.Devices.Memory;
+
+// SAFETY (whole file): every pointer is a region's host base plus an offset that TryFind has bounded by the
+// region's size; the regions' owner keeps the mappings for the life of this object (GuestRegion.Host).
+public sealed unsafe partial class GuestMemory
+{
+    /// <summary>
+    /// The bytes at <paramref name="address"/> as a span over guest memory itself, to read and write in place.
+    /// False if they are not all inside one writable region, or if <paramref name="length"/> is negative.
+    /// </summary>
+    public bool TrySlice(ulong address, int length, out Span<byte> bytes)
+    {
+        if (length >= 0 && TryFind(address, (ulong)length, out var r) && !r.ReadOnly)
+        {
+            bytes = new Span<byte>((byte*)r.Host + (address - r.Start), length);
+            return true;
+        }
+
+        bytes = default;
+        return false;
+    }
+
+    /// <summary>Like <see cref="TrySlice"/>, for reading only: ROM is allowed.</summary>
+    public bool TryReadOnlySlice(ulong address, int length, out ReadOnlySpan<byte> bytes)
+    {
+        if (length >= 0 && TryFind(address, (ulong)length, out var r))
+        {
+            bytes = new ReadOnlySpan<byte>((byte*)r.Host + (address - r.Start), length);
+            return true;
+        }
+
+        bytes = default;
+        return false;
+    }
+
+    /// <summary>Copies guest memory out; false, with nothing copied, if any byte is outside memory.</summary>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        if (!TryReadOnlySlice(address, destination.Length, out var source))
+            return false;
+        source.CopyTo(destination);
+        return true;
+    }
+
+    /// <summary>Copies into guest memory; false, with nothing written, if any byte is outside memory or in ROM.</summary>
+    public bool TryWrite(ulong address, ReadOnlySpan<byte> source)
+    {
+        if (!TrySlice(address, source.Length, out var destination))
+            return false;
+        source.CopyTo(destination);
+        return true;
+    }
+
+    /// <summary>Reads one little-endian value; the address need not be aligned.</summary>
+    public bool TryRead<T>(ulong address, out T value) where T : unmanaged
+    {
+        if (TryReadOnlySlice(address, sizeof(T), out var bytes))
+        {
+            value = Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(bytes));
+            return true;
+        }
+
+        value = default;
+        return false;
+    }
+
+    /// <summary>Writes one little-endian value; the address need not be aligned.</summary>
+    public bool TryWrite<T>(ulong address, T value) where T : unmanaged
+    {
+        if (!TrySlice(address, sizeof(T), out var bytes))
+            return false;
+        Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(bytes), value);
+        return true;
+    }
+
+    /// <summary>
+    /// The host address of guest bytes, for those who hand it to the kernel (io_uring, preadv) or cache it per page
+    /// (the software engine's TLB). Valid as long as the memory's owner keeps it mapped.
+    /// </summary>
+    /// <param name="address">Guest-physical address.</param>
+    /// <param name="length">Bytes that must lie in one region.</param>
+    /// <param name="writable">True if the caller will write: ROM is then refused.</param>
+    /// <param name="host">The host address, or 0.</param>
+    public bool TryPointer(ulong address, ulong length, bool writable, out nint host)
+    {
+        if (TryFind(address, length, out var r) && !(writable && r.ReadOnly))
+        {
+            host = (nint)((byte*)r.Host + (address - r.Start));
+            return true;
+        }
+
+        host = 0;
+        return false;
+    }
+}

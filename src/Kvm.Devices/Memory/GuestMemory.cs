@@ -1,0 +1,69 @@
+namespace Kvm.Devices.Memory;
+
+/// <summary>
+/// The guest's physical memory as devices, loaders and the processor see it: a short sorted list of regions.
+/// Every access is checked; nothing a guest chooses can reach outside the regions. An access never spans two
+/// regions, even adjacent ones: the machine lays RAM out so that this does not matter.
+/// </summary>
+/// <remarks>
+/// Immutable after construction and safe to use from any thread. Contents are shared with running guest code:
+/// copy a structure once, then validate the copy.
+/// </remarks>
+public sealed partial class GuestMemory
+{
+    /// <summary>Size of a page in bytes; the granularity of regions and of dirty tracking.</summary>
+    public const int PageSize = 4096;
+
+    private readonly GuestRegion[] _regions;
+
+    /// <summary>Takes the regions in any order.</summary>
+    /// <exception cref="ArgumentException">A region is empty, unaligned, wraps, or overlaps another.</exception>
+    public GuestMemory(IEnumerable<GuestRegion> regions)
+    {
+        ArgumentNullException.ThrowIfNull(regions);
+        _regions = [.. regions.OrderBy(r => r.Start)];
+        for (int i = 0; i < _regions.Length; i++)
+        {
+            var r = _regions[i];
+            if (r.Size == 0 || (r.Size | r.Start) % PageSize != 0 || r.Last < r.Start || r.Host == 0)
+                throw new ArgumentException($"region {r.Start:x}+{r.Size:x} is empty, unaligned, wraps or has no host memory", nameof(regions));
+            if (i > 0 && _regions[i - 1].Last >= r.Start)
+                throw new ArgumentException($"region {r.Start:x}+{r.Size:x} overlaps its neighbour", nameof(regions));
+        }
+    }
+
+    /// <summary>The regions in ascending order of address.</summary>
+    public ReadOnlySpan<GuestRegion> Regions => _regions;
+
+    /// <summary>Bytes of memory the guest may write (RAM, without ROM).</summary>
+    public ulong RamSize
+    {
+        get
+        {
+            ulong sum = 0;
+            foreach (var r in _regions)
+                sum += r.ReadOnly ? 0 : r.Size;
+            return sum;
+        }
+    }
+
+    /// <summary>True if all of <paramref name="length"/> bytes at <paramref name="address"/> lie in one region.</summary>
+    public bool Contains(ulong address, ulong length) => TryFind(address, length, out _);
+
+    private bool TryFind(ulong address, ulong length, out GuestRegion region)
+    {
+        // Regions are few (two to four): a linear search beats a tree.
+        foreach (ref readonly var r in _regions.AsSpan())
+        {
+            ulong offset = address - r.Start;
+            if (address >= r.Start && offset < r.Size && length <= r.Size - offset)
+            {
+                region = r;
+                return true;
+            }
+        }
+
+        region = default;
+        return false;
+    }
+}
