@@ -1,0 +1,112 @@
+namespace Kvm.Vmm;
+
+/// <summary>What runs the guest's instructions.</summary>
+public enum EngineChoice
+{
+    /// <summary>KVM where its probe finds kernel code running natively, the software engine elsewhere.</summary>
+    Auto,
+
+    /// <summary>Linux KVM.</summary>
+    Kvm,
+
+    /// <summary>The processor in software.</summary>
+    Soft,
+}
+
+/// <summary>How a kernel image that allows several ways in is entered.</summary>
+public enum BootProtocol
+{
+    /// <summary>By what the image says.</summary>
+    Auto,
+
+    /// <summary>The 64-bit Linux boot protocol (Documentation/arch/x86/boot.rst).</summary>
+    Linux64,
+
+    /// <summary>PVH: 32-bit entry named by an ELF note.</summary>
+    Pvh,
+
+    /// <summary>The 32-bit Linux boot protocol.</summary>
+    Linux32,
+}
+
+/// <summary>A whole machine, as the user asked for it: immutable, validated once by <see cref="Validate"/>.</summary>
+public sealed record VmConfig
+{
+    /// <summary>Path of the kernel image: a bzImage or an ELF file, told apart by content.</summary>
+    public required string KernelPath { get; init; }
+
+    /// <summary>Path of the initial RAM file system, or null.</summary>
+    public string? InitrdPath { get; init; }
+
+    /// <summary>Added to the command line that the machine builds for itself.</summary>
+    public string Append { get; init; } = "";
+
+    /// <summary>Replaces the whole command line when not null.</summary>
+    public string? CommandLine { get; init; }
+
+    /// <summary>Adds options that only shorten a boot where KVM interprets kernels (docs/boot.md says what each costs).</summary>
+    public bool AppendFast { get; init; }
+
+    /// <summary>Number of vCPUs, 1 to <see cref="MaxCpus"/>.</summary>
+    public int Cpus { get; init; } = 1;
+
+    /// <summary>Guest memory in bytes, a multiple of 1 MiB; 2 MiB to <see cref="MaxMemory"/>.</summary>
+    public ulong MemoryBytes { get; init; } = 256UL << 20;
+
+    /// <summary>Backs guest memory by a sealed memfd that other processes may be given, instead of anonymous memory.</summary>
+    public bool SharedMemory { get; init; }
+
+    /// <summary>Asks the kernel for transparent huge pages behind guest memory.</summary>
+    public bool HugePages { get; init; } = true;
+
+    /// <summary>Which engine runs the guest.</summary>
+    public EngineChoice Engine { get; init; } = EngineChoice.Auto;
+
+    /// <summary>How the kernel is entered.</summary>
+    public BootProtocol Protocol { get; init; } = BootProtocol.Auto;
+
+    /// <summary>Completes instructions that KVM gives up on (KVM_EXIT_INTERNAL_ERROR, emulation failure).</summary>
+    public bool Complete { get; init; } = true;
+
+    /// <summary>Passes VMX or SVM to the guest, or refuses to start where the host has neither.</summary>
+    public bool Nested { get; init; }
+
+    /// <summary>Shows the guest Hyper-V's CPUID leaves besides KVM's.</summary>
+    public bool HyperV { get; init; }
+
+    /// <summary>The guest is ended after this much real time; null is never.</summary>
+    public TimeSpan? Timeout { get; init; }
+
+    /// <summary>Console output that says the guest is up; its time goes into the report. Null: not looked for.</summary>
+    public string? ReadyMatch { get; init; }
+
+    /// <summary>A name for people, used for threads and reports.</summary>
+    public string Name { get; init; } = "guest";
+
+    /// <summary>Largest number of vCPUs of a machine: xAPIC identifiers are 8 bits wide and 255 is broadcast.</summary>
+    public const int MaxCpus = 254;
+
+    /// <summary>Largest guest memory: 1 TiB less what the 39-bit layout reserves is far above what hosts give; 512 GiB.</summary>
+    public const ulong MaxMemory = 512UL << 30;
+
+    /// <summary>Lists everything wrong with the configuration, in the order a person would mend it; empty if it can be built.</summary>
+    public IReadOnlyList<string> Validate()
+    {
+        var problems = new List<string>();
+        if (KernelPath.Length == 0)
+            problems.Add("no kernel image was named");
+        if (Cpus is < 1 or > MaxCpus)
+            problems.Add($"{Cpus} vCPUs were asked for; a machine has 1 to {MaxCpus}");
+        if (MemoryBytes < 2UL << 20)
+            problems.Add($"{MemoryBytes} bytes of memory were asked for; the least is 2M");
+        else if (MemoryBytes > MaxMemory)
+            problems.Add($"{MemoryBytes >> 30} GiB of memory were asked for; the most is {MaxMemory >> 30}G");
+        else if (MemoryBytes % (1UL << 20) != 0)
+            problems.Add($"{MemoryBytes} bytes of memory were asked for; it must be a multiple of 1M");
+        if (Timeout is { } t && t <= TimeSpan.Zero)
+            problems.Add("the timeout must be longer than zero");
+        if (ReadyMatch is { Length: 0 or > 1024 })
+            problems.Add("the text to wait for must be 1 to 1,024 characters");
+        return problems;
+    }
+}
