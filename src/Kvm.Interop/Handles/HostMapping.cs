@@ -1,0 +1,170 @@
+using System.Text;
+
+namespace Kvm.Interop;
+
+/// <summary>How <see cref="HostMapping"/> backs memory with large pages.</summary>
+public enum HugePages
+{
+    /// <summary>The system's default.</summary>
+    Default,
+    /// <summary>Transparent: MADV_HUGEPAGE; ignored where the kernel has none.</summary>
+    Transparent,
+    /// <summary>Reserved 2 MiB pages (hugetlbfs); fails where too few are reserved.</summary>
+    Reserved,
+}
+
+/// <summary>Memory of this process that backs guest memory: anonymous, or a sealed memfd other processes can map. Zeroed. Unmapped on disposal.</summary>
+public sealed unsafe class HostMapping : IDisposable
+{
+    private const nuint HugePageSize = 2 << 20;
+
+    private readonly MappingHandle _mapping;
+    private readonly nint _start;
+
+    private HostMapping(MappingHandle mapping, nint start, nuint length, FdHandle? file)
+    {
+        _mapping = mapping;
+        _start = start;
+        Length = length;
+        File = file;
+    }
+
+    /// <summary>First byte; aligned to 2 MiB where <see cref="Length"/> is at least that, so that large pages fit guest-physical ones.</summary>
+    public nint Address
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_mapping.IsClosed, this);
+            return _start;
+        }
+    }
+
+    /// <summary>Bytes.</summary>
+    public nuint Length { get; }
+
+    /// <summary>The memfd of a shared mapping, sealed against growing and shrinking; <c>null</c> for anonymous memory.</summary>
+    public FdHandle? File { get; }
+
+    /// <summary>Private memory of this process.</summary>
+    /// <param name="length">Bytes, a multiple of 4096 (of 2 MiB for <see cref="HugePages.Reserved"/>), not 0.</param>
+    /// <param name="pages">Large pages.</param>
+    /// <exception cref="KvmException">ENOMEM: more than the host gives.</exception>
+    public static HostMapping Anonymous(nuint length, HugePages pages = HugePages.Default)
+    {
+        CheckLength(length, pages);
+        int flags = Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | Libc.MAP_NORESERVE | (pages == HugePages.Reserved ? Libc.MAP_HUGETLB : 0);
+        return Create(length, pages, flags, null);
+    }
+
+    /// <summary>Memory other processes can map through <see cref="File"/>, whose size is sealed: a peer cannot shrink it and make accesses fault.</summary>
+    /// <param name="length">Bytes, a multiple of 4096 (of 2 MiB for <see cref="HugePages.Reserved"/>), not 0.</param>
+    /// <param name="name">Shown in /proc; at most 249 bytes.</param>
+    /// <param name="pages">Large pages.</param>
+    public static HostMapping Shared(nuint length, string name, HugePages pages = HugePages.Default)
+    {
+        CheckLength(length, pages);
+        uint memfdFlags = Libc.MFD_CLOEXEC | Libc.MFD_ALLOW_SEALING | (pages == HugePages.Reserved ? Libc.MFD_HUGETLB : 0);
+        int fd;
+        fixed (byte* text = Encoding.UTF8.GetBytes(name + "\0"))
+        {
+            fd = Libc.memfd_create(text, memfdFlags);
+        }
+
+        if (fd < 0)
+        {
+            throw new KvmException("memfd_create", Errno.Last);
+        }
+
+        FdHandle file = new(fd);
+        try
+        {
+            if (Libc.ftruncate(fd, (long)length) != 0)
+            {
+                throw new KvmException("ftruncate (memfd)", Errno.Last);
+            }
+
+            if (Libc.fcntl(fd, Libc.F_ADD_SEALS, Libc.F_SEAL_SHRINK | Libc.F_SEAL_GROW | Libc.F_SEAL_SEAL) != 0)
+            {
+                throw new KvmException("fcntl (F_ADD_SEALS)", Errno.Last);
+            }
+
+            return Create(length, pages, Libc.MAP_SHARED | Libc.MAP_NORESERVE, file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The memory as a span, for mappings up to 2 GiB − 1.</summary>
+    public Span<byte> Span => new((void*)Address, checked((int)Length));
+
+    /// <summary>Gives pages back to the host (balloon, dropped snapshots): they read as zero afterwards. Returns 0 or -errno.</summary>
+    public int Discard(nuint offset, nuint length) =>
+        Advise(offset, length, File is null ? Libc.MADV_DONTNEED : Libc.MADV_REMOVE);
+
+    /// <summary>Populates pages now rather than at the guest's first touch (MADV_POPULATE_WRITE, Linux 5.14). Returns 0 or -errno.</summary>
+    public int Populate(nuint offset, nuint length) => Advise(offset, length, Libc.MADV_POPULATE_WRITE);
+
+    /// <summary>Lets the host merge equal pages (KSM). Returns 0 or -errno (EINVAL: the kernel has no KSM).</summary>
+    public int AllowMerging() => Advise(0, Length, Libc.MADV_MERGEABLE);
+
+    /// <summary>Keeps the memory from being swapped out. Returns 0 or -errno (ENOMEM, EPERM: over the limit of locked memory).</summary>
+    public int Lock() => Libc.mlock((void*)Address, Length) == 0 ? 0 : -Errno.Last;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _mapping.Dispose();
+        File?.Dispose();
+    }
+
+    private int Advise(nuint offset, nuint length, int advice)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, Length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length - offset);
+        return Libc.madvise((byte*)Address + offset, length, advice) == 0 ? 0 : -Errno.Last;
+    }
+
+    private static void CheckLength(nuint length, HugePages pages)
+    {
+        nuint unit = pages == HugePages.Reserved ? HugePageSize : (nuint)Environment.SystemPageSize;
+        // mmap's own limit is far below; this keeps the padding of Create from wrapping.
+        if (length == 0 || length % unit != 0 || length > nuint.MaxValue / 2)
+        {
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"not a positive multiple of {unit}");
+        }
+    }
+
+    private static HostMapping Create(nuint length, HugePages pages, int flags, FdHandle? file)
+    {
+        // Address space for aligning costs nothing; a mapping over part of it keeps one owner for the whole.
+        bool align = length >= HugePageSize && pages != HugePages.Reserved;
+        nuint reserved = align ? length + HugePageSize : length;
+        if (!align)
+        {
+            MappingHandle exact = MappingHandle.Map(length, Libc.PROT_READ | Libc.PROT_WRITE, flags, file?.Fd ?? -1, 0, "guest memory");
+            return new HostMapping(exact, exact.Address, length, file);
+        }
+
+        const int reserve = Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | Libc.MAP_NORESERVE;
+        MappingHandle whole = MappingHandle.Map(reserved, Libc.PROT_NONE, reserve, -1, 0, "guest memory");
+        nuint start = ((nuint)whole.Address + HugePageSize - 1) & ~(HugePageSize - 1);
+        void* placed = Libc.mmap((void*)start, length, Libc.PROT_READ | Libc.PROT_WRITE, flags | Libc.MAP_FIXED, file?.Fd ?? -1, 0);
+        if (placed == Libc.MAP_FAILED)
+        {
+            int errno = Errno.Last;
+            whole.Dispose();
+            throw new KvmException("mmap (guest memory)", errno);
+        }
+
+        if (pages == HugePages.Transparent)
+        {
+            // A kernel without transparent huge pages says EINVAL: the memory is as good, only slower.
+            _ = Libc.madvise(placed, length, Libc.MADV_HUGEPAGE);
+        }
+
+        return new HostMapping(whole, (nint)start, length, file);
+    }
+}

@@ -1,0 +1,34 @@
+using System.Runtime.InteropServices;
+
+namespace Kvm.Interop;
+
+internal static unsafe partial class Libc
+{
+    public const int O_RDONLY = 0;
+    public const int O_WRONLY = 1;
+    public const int O_RDWR = 2;
+    public const int O_NONBLOCK = 0x800;
+    public const int O_CLOEXEC = 0x80000;
+
+    public const int F_GETFL = 3;
+    public const int F_SETFL = 4;
+    public const int F_ADD_SEALS = 1033;
+    public const int F_GET_SEALS = 1034;
+    public const int F_SEAL_SEAL = 1;
+    public const int F_SEAL_SHRINK = 2;
+    public const int F_SEAL_GROW = 4;
+    public const int F_SEAL_WRITE = 8;
+
+    public const int FALLOC_FL_KEEP_SIZE = 1;
+    public const int FALLOC_FL_PUNCH_HOLE = 2;
+
+    [LibraryImport(C)]
+    public static partial int open(byte* path, int flags, int mode);
+
+    // fcntl is variadic; on x86-64 an integer argument travels in the same register either way, and AL (the count of vector registers) is not read for it.
+    [LibraryImport(C)]
+    public static partial int fcntl(int fd, int command, nint argument);
+
+    [LibraryImport(C)]
+    public static partial int fallocate(int fd, int mode, long offset, long length);
+}

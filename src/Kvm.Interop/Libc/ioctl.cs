@@ -1,0 +1,12 @@
+using System.Runtime.InteropServices;
+
+namespace Kvm.Interop;
+
+internal static unsafe partial class Libc
+{
+    public const uint TIOCGWINSZ = 0x5413;
+
+    // Blocks in KVM_RUN: never SuppressGCTransition. Variadic in C, see fcntl.
+    [LibraryImport(C)]
+    public static partial int ioctl(int fd, nuint request, nuint argument);
+}

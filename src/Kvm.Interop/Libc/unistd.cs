@@ -1,0 +1,39 @@
+using System.Runtime.InteropServices;
+
+namespace Kvm.Interop;
+
+/// <summary>
+/// The C library's functions a VMM needs: one declaration a function, in a file named after its header, blittable, returning what C returns.
+/// After a failure read <see cref="System.Runtime.InteropServices.Marshal.GetLastSystemError"/> at once. Safe wrappers stand beside the declarations where there are any.
+/// </summary>
+internal static unsafe partial class Libc
+{
+    private const string C = "libc";
+
+    [LibraryImport(C)]
+    public static partial int close(int fd);
+
+    [LibraryImport(C)]
+    public static partial nint read(int fd, void* buffer, nuint count);
+
+    [LibraryImport(C)]
+    public static partial nint write(int fd, void* buffer, nuint count);
+
+    [LibraryImport(C)]
+    public static partial nint pread(int fd, void* buffer, nuint count, long offset);
+
+    [LibraryImport(C)]
+    public static partial nint pwrite(int fd, void* buffer, nuint count, long offset);
+
+    [LibraryImport(C)]
+    public static partial int ftruncate(int fd, long length);
+
+    [LibraryImport(C)]
+    public static partial int isatty(int fd);
+
+    [LibraryImport(C)]
+    public static partial int getpid();
+
+    [LibraryImport(C)]
+    public static partial int fdatasync(int fd);
+}
