@@ -1,0 +1,238 @@
+// Invariants: a host pointer is TlbEntry.Addend + an address of that entry's page, taken and used within one call; the page is
+// inside a region of GuestMemory. `buffer` arguments have `length` bytes (the caller's promise).
+using System.Runtime.CompilerServices;
+using Kvm.X86.Decode;
+using Kvm.X86.Paging;
+using Kvm.X86.State;
+
+namespace Kvm.X86.Execute;
+
+/// <summary>
+/// Guest memory by linear address, with the rights of the current instruction. Each returns false with a fault recorded and nothing
+/// read or written. Linear addresses come from <see cref="Ea.Of"/>; segmentation has been dealt with by then.
+/// </summary>
+internal static unsafe class Mem
+{
+    /// <summary>Reads a value of 1, 2, 4, 8, 16 or 32 bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryRead<T>(Cpu* cpu, Op* op, ulong linear, T* value) where T : unmanaged
+    {
+        var entry = Tlb.At(cpu->Tlb, linear);
+        if (((linear + (ulong)(sizeof(T) - 1)) & ~0xfffUL) == entry->ReadTag)
+        {
+            *value = *(T*)(entry->Addend + (nint)linear);
+            return true;
+        }
+
+        return TryReadBytes(cpu, op, linear, (byte*)value, sizeof(T));
+    }
+
+    /// <summary>Writes a value of 1, 2, 4, 8, 16 or 32 bytes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryWrite<T>(Cpu* cpu, Op* op, ulong linear, T value) where T : unmanaged
+    {
+        var entry = Tlb.At(cpu->Tlb, linear);
+        if (((linear + (ulong)(sizeof(T) - 1)) & ~0xfffUL) == entry->WriteTag)
+        {
+            *(T*)(entry->Addend + (nint)linear) = value;
+            return true;
+        }
+
+        return TryWriteBytes(cpu, op, linear, (byte*)&value, sizeof(T));
+    }
+
+    /// <summary>Reads a byte.</summary>
+    public static bool TryRead8(Cpu* cpu, Op* op, ulong linear, out byte value)
+    {
+        byte v = 0;
+        bool ok = TryRead(cpu, op, linear, &v);
+        value = v;
+        return ok;
+    }
+
+    /// <summary>Reads two bytes.</summary>
+    public static bool TryRead16(Cpu* cpu, Op* op, ulong linear, out ushort value)
+    {
+        ushort v = 0;
+        bool ok = TryRead(cpu, op, linear, &v);
+        value = v;
+        return ok;
+    }
+
+    /// <summary>Reads four bytes.</summary>
+    public static bool TryRead32(Cpu* cpu, Op* op, ulong linear, out uint value)
+    {
+        uint v = 0;
+        bool ok = TryRead(cpu, op, linear, &v);
+        value = v;
+        return ok;
+    }
+
+    /// <summary>Reads eight bytes.</summary>
+    public static bool TryRead64(Cpu* cpu, Op* op, ulong linear, out ulong value)
+    {
+        ulong v = 0;
+        bool ok = TryRead(cpu, op, linear, &v);
+        value = v;
+        return ok;
+    }
+
+    /// <summary>Reads sixteen bytes; alignment is the caller's business (<see cref="RequireAligned"/>).</summary>
+    public static bool TryRead128(Cpu* cpu, Op* op, ulong linear, out UInt128 value)
+    {
+        UInt128 v = 0;
+        bool ok = TryRead(cpu, op, linear, &v);
+        value = v;
+        return ok;
+    }
+
+    /// <summary>Writes sixteen bytes.</summary>
+    public static bool TryWrite128(Cpu* cpu, Op* op, ulong linear, UInt128 value) => TryWrite(cpu, op, linear, value);
+
+    /// <summary>#GP(0) unless the address is a multiple of <paramref name="alignment"/> (MOVAPS, FXSAVE, XSAVE …).</summary>
+    public static bool RequireAligned(Cpu* cpu, ulong linear, uint alignment) =>
+        (linear & (alignment - 1)) == 0 || Fault.Protection(cpu);
+
+    /// <summary>Checks that <paramref name="length"/> bytes can be accessed, setting A and D bits, without touching them.</summary>
+    public static bool TryProbe(Cpu* cpu, Op* op, ulong linear, int length, bool write)
+    {
+        var context = CpuContext.From(cpu);
+        ulong last = (linear + (ulong)(length - 1)) & ~0xfffUL;
+        for (ulong page = linear; ; page = (page & ~0xfffUL) + 4096)
+        {
+            if (Translate(context, op, page, write ? AccessKind.Write : AccessKind.Read) == null)
+                return false;
+            if ((page & ~0xfffUL) == last)
+                return true;
+        }
+    }
+
+    /// <summary>Reads any number of bytes (at most a few pages); all pages are checked before the first byte is copied.</summary>
+    public static bool TryReadBytes(Cpu* cpu, Op* op, ulong linear, byte* buffer, int length)
+    {
+        var context = CpuContext.From(cpu);
+        int first = (int)Math.Min((uint)length, 4096 - (linear & 0xfff));
+        if (!Alignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, false)))
+            return false;
+        for (int done = 0; done < length;)
+        {
+            ulong at = Wrap(cpu, linear + (ulong)done);
+            int part = (int)Math.Min((uint)(length - done), 4096 - (at & 0xfff));
+            var entry = Translate(context, op, at, AccessKind.Read);
+            if (entry == null)
+                return false;
+            if ((entry->Info & Tlb.InfoIo) != 0)
+                ReadIo(context, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer + done, part);
+            else
+                Copy(buffer + done, (byte*)(entry->Addend + (nint)at), part);
+            done += part;
+        }
+
+        return true;
+    }
+
+    /// <summary>Writes any number of bytes (at most a few pages); all pages are checked before the first byte is written.</summary>
+    public static bool TryWriteBytes(Cpu* cpu, Op* op, ulong linear, byte* buffer, int length)
+    {
+        var context = CpuContext.From(cpu);
+        int first = (int)Math.Min((uint)length, 4096 - (linear & 0xfff));
+        if (!Alignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, true)))
+            return false;
+        for (int done = 0; done < length;)
+        {
+            ulong at = Wrap(cpu, linear + (ulong)done);
+            int part = (int)Math.Min((uint)(length - done), 4096 - (at & 0xfff));
+            var entry = Translate(context, op, at, AccessKind.Write);
+            if (entry == null)
+                return false;
+            ulong physical = (entry->Info & ~0xfffUL) | (at & 0xfff);
+            if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) != 0)
+                WriteIo(context, physical, buffer + done, part);
+            else
+                Copy((byte*)(entry->Addend + (nint)at), buffer + done, part);
+            done += part;
+        }
+
+        return true;
+    }
+
+    /// <summary>The entry for one address with the current rights, or null with a fault recorded.</summary>
+    internal static TlbEntry* Translate(CpuContext context, Op* op, ulong linear, AccessKind access) =>
+        Translate(context, op, linear, access, context.CurrentPrivilege);
+
+    /// <summary>The entry for one address with the rights given, or null with a fault recorded.</summary>
+    internal static TlbEntry* Translate(CpuContext context, Op* op, ulong linear, AccessKind access, Privilege privilege)
+    {
+        var cpu = context.Cpu;
+        linear = Wrap(cpu, linear);
+        nint tlb = context.TlbOf(privilege);
+        var entry = Tlb.At(tlb, linear);
+        ulong page = linear & ~0xfffUL;
+        if (entry->ReadTag != Tlb.Invalid && (entry->ReadTag & ~0xfffUL) == page && Allows(entry, access))
+            return entry;
+        if ((cpu->Efer & Bits.EferLma) != 0 && !IsCanonical(cpu, linear))
+        {
+            // SDM vol. 3, 6.15: a non-canonical address through SS is #SS(0), else #GP(0).
+            Fault.Raise(cpu, op != null && op->Segment == Seg.Ss ? Vector.StackFault : Vector.GeneralProtection);
+            return null;
+        }
+
+        if (!PageWalker.TryWalk(ref *cpu, context.Physical, linear, access, privilege, out var mapping, out uint error))
+        {
+            Fault.RaisePage(ref *cpu, linear, error);
+            return null;
+        }
+
+        return Tlb.Fill(context, tlb, linear, mapping);
+    }
+
+    /// <summary>Whether all bits above the linear width repeat its highest bit.</summary>
+    public static bool IsCanonical(Cpu* cpu, ulong linear)
+    {
+        int shift = 64 - cpu->LinearBits;
+        return (ulong)((long)(linear << shift) >> shift) == linear;
+    }
+
+    private static bool Allows(TlbEntry* entry, AccessKind access) => access switch
+    {
+        AccessKind.Write => (entry->WriteTag & Tlb.NoAccess) == 0,
+        AccessKind.Execute => (entry->Info & Tlb.InfoExecute) != 0,
+        _ => (entry->ReadTag & Tlb.NoAccess) == 0,
+    };
+
+    /// <summary>Linear addresses have 32 bits outside long mode.</summary>
+    private static ulong Wrap(Cpu* cpu, ulong linear) => (cpu->Efer & Bits.EferLma) != 0 ? linear : (uint)linear;
+
+    /// <summary>#AC: CPL 3, CR0.AM and RFLAGS.AC, for accesses whose size is their natural alignment.</summary>
+    private static bool Alignment(Cpu* cpu, ulong linear, int length)
+    {
+        if (cpu->Cpl != 3 || (cpu->Rflags & Bits.Ac) == 0 || (cpu->Cr0 & Bits.Cr0Am) == 0 || length > 8 || (linear & (ulong)(length - 1)) == 0)
+            return true;
+        return Fault.Raise(cpu, Vector.AlignmentCheck);
+    }
+
+    private static void Copy(byte* to, byte* from, int length)
+    {
+        // Naturally aligned accesses are single-copy atomic on x86: not byte by byte.
+        switch (length)
+        {
+            case 1: *to = *from; break;
+            case 2: *(ushort*)to = *(ushort*)from; break;
+            case 4: *(uint*)to = *(uint*)from; break;
+            case 8: *(ulong*)to = *(ulong*)from; break;
+            default: Buffer.MemoryCopy(from, to, length, length); break;
+        }
+    }
+
+    private static void ReadIo(CpuContext context, ulong physical, byte* buffer, int length)
+    {
+        for (int done = 0; done < length; done += 8)
+            context.Mmio.Read(physical + (ulong)done, new Span<byte>(buffer + done, Math.Min(8, length - done)));
+    }
+
+    private static void WriteIo(CpuContext context, ulong physical, byte* buffer, int length)
+    {
+        for (int done = 0; done < length; done += 8)
+            context.Mmio.Write(physical + (ulong)done, new ReadOnlySpan<byte>(buffer + done, Math.Min(8, length - done)));
+    }
+}
