@@ -292,8 +292,8 @@ public sealed unsafe class KvmVcpu : KvmFile
         }
     }
 
-    /// <summary>KVM_GET_STATS_FD: KVM's counters of this vCPU.</summary>
-    public FdHandle GetStatsFd() => new(Ioctl(KvmIoctl.KVM_GET_STATS_FD, 0));
+    /// <summary>KVM_GET_STATS_FD: KVM's counters of this vCPU (KVM_CAP_BINARY_STATS_FD).</summary>
+    public KvmStats OpenStats() => new(new FdHandle(Ioctl(KvmIoctl.KVM_GET_STATS_FD, 0)));
 
     /// <summary>Unmaps the run page and closes the vCPU. Only after its thread has left <see cref="Run"/> for good.</summary>
     protected override void Dispose(bool disposing)

@@ -304,6 +304,6 @@ public sealed unsafe class KvmVm : KvmFile
         return TryIoctl(KvmIoctl.KVM_CREATE_DEVICE, &request) == 0;
     }
 
-    /// <summary>KVM_GET_STATS_FD: KVM's counters of this VM.</summary>
-    public FdHandle GetStatsFd() => new(Ioctl(KvmIoctl.KVM_GET_STATS_FD, 0));
+    /// <summary>KVM_GET_STATS_FD: KVM's counters of this VM (KVM_CAP_BINARY_STATS_FD).</summary>
+    public KvmStats OpenStats() => new(new FdHandle(Ioctl(KvmIoctl.KVM_GET_STATS_FD, 0)));
 }

@@ -2,14 +2,6 @@ using System.Runtime.InteropServices;
 
 namespace Kvm.Interop;
 
-/// <summary><c>struct timespec</c> (time.h).</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct Timespec
-{
-    public long TvSec;
-    public long TvNsec;
-}
-
 /// <summary><c>sigset_t</c> of the C library: 1024 bits, of which the kernel uses the first 64 (signal.h).</summary>
 [StructLayout(LayoutKind.Sequential, Size = 128)]
 internal struct SigSet

@@ -366,3 +366,26 @@ internal struct KvmNestedStateHeader
     public ushort Format;
     public uint Size;
 }
+
+/// <summary><c>struct kvm_stats_header</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmStatsHeader
+{
+    public uint Flags;
+    public uint NameSize;
+    public uint NumDesc;
+    public uint IdOffset;
+    public uint DescOffset;
+    public uint DataOffset;
+}
+
+/// <summary>The fixed part of <c>struct kvm_stats_desc</c>; the name follows.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct KvmStatsDesc
+{
+    public uint Flags;
+    public short Exponent;
+    public ushort Size;
+    public uint Offset;
+    public uint BucketSize;
+}

@@ -1,0 +1,64 @@
+namespace Kvm.Interop;
+
+/// <summary>What the kernel knows of a thread: its processors and its CPU time. Numbers are those of <see cref="ThreadSignals.CurrentThreadId"/>; 0 is the calling thread.</summary>
+public static unsafe class HostThread
+{
+    // CONFIG_NR_CPUS is at most 8192 on x86-64.
+    private const int MaskWords = 8192 / 64;
+
+    /// <summary>sched_setaffinity: the processors a thread may run on. Returns 0 or -errno (EINVAL: none of them is there or allowed; ESRCH: no such thread).</summary>
+    public static int SetAffinity(int threadId, ReadOnlySpan<int> processors)
+    {
+        ulong* mask = stackalloc ulong[MaskWords];
+        new Span<ulong>(mask, MaskWords).Clear();
+        foreach (int processor in processors)
+        {
+            if ((uint)processor >= MaskWords * 64)
+            {
+                return -Errno.EINVAL;
+            }
+
+            mask[processor / 64] |= 1UL << (processor % 64);
+        }
+
+        return Libc.sched_setaffinity(threadId, MaskWords * sizeof(ulong), mask) == 0 ? 0 : -Errno.Last;
+    }
+
+    /// <summary>sched_getaffinity: the processors a thread may run on, ascending; empty where there is no such thread.</summary>
+    public static int[] GetAffinity(int threadId)
+    {
+        ulong* mask = stackalloc ulong[MaskWords];
+        new Span<ulong>(mask, MaskWords).Clear();
+        if (Libc.sched_getaffinity(threadId, MaskWords * sizeof(ulong), mask) != 0)
+        {
+            return [];
+        }
+
+        List<int> processors = [];
+        for (int i = 0; i < MaskWords * 64; i++)
+        {
+            if ((mask[i / 64] >> (i % 64) & 1) != 0)
+            {
+                processors.Add(i);
+            }
+        }
+
+        return [.. processors];
+    }
+
+    /// <summary>The processor the calling thread runs on at this moment.</summary>
+    public static int CurrentProcessor() => Libc.sched_getcpu();
+
+    /// <summary>CPU time a thread of this process has used, in nanoseconds; -1 where there is no such thread. Allocates nothing.</summary>
+    public static long CpuTime(int threadId)
+    {
+        // clock_getcpuclockid(3): a thread's clock is its number, inverted, above the bits "per thread" (4) and "scheduler's count" (2).
+        int clock = (~threadId << 3) | 4 | 2;
+        Timespec now = default;
+        return Libc.clock_gettime(clock, &now) == 0 ? (now.TvSec * 1_000_000_000) + now.TvNsec : -1;
+    }
+
+    /// <summary>PR_SET_TIMERSLACK of the calling thread: how much later than asked its sleeps may end, in nanoseconds. Returns 0 or -errno.</summary>
+    public static int SetTimerSlack(ulong nanoseconds) =>
+        Libc.prctl(Libc.PR_SET_TIMERSLACK, (nuint)nanoseconds, 0, 0, 0) == 0 ? 0 : -Errno.Last;
+}

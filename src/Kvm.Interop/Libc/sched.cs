@@ -1,0 +1,15 @@
+using System.Runtime.InteropServices;
+
+namespace Kvm.Interop;
+
+internal static unsafe partial class Libc
+{
+    [LibraryImport(C)]
+    public static partial int sched_setaffinity(int thread, nuint size, ulong* mask);
+
+    [LibraryImport(C)]
+    public static partial int sched_getaffinity(int thread, nuint size, ulong* mask);
+
+    [LibraryImport(C)]
+    public static partial int sched_getcpu();
+}
