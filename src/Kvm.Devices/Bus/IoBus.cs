@@ -21,17 +21,37 @@ public sealed class IoBus
     public void Add(ulong start, ulong size, IBusDevice device)
     {
         ArgumentNullException.ThrowIfNull(device);
-        if (size == 0 || start + (size - 1) < start)
+        if (IsEmptyOrWraps(start, size))
             throw new ArgumentException($"device range {start:x}+{size:x} is empty or wraps", nameof(size));
+        if (Place(start, size, device) is { } e)
+            throw new ArgumentException($"device range {start:x}+{size:x} overlaps {e.Device.GetType().Name} at {e.Start:x}", nameof(start));
+    }
+
+    /// <summary>
+    /// Like <see cref="Add"/> for a range a guest chose (a PCI base address): false, with nothing changed, if the range is
+    /// empty, wraps, or overlaps a device already there.
+    /// </summary>
+    public bool TryAdd(ulong start, ulong size, IBusDevice device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return !IsEmptyOrWraps(start, size) && Place(start, size, device) is null;
+    }
+
+    private static bool IsEmptyOrWraps(ulong start, ulong size) => size == 0 || size - 1 > ulong.MaxValue - start;
+
+    /// <summary>Puts a device in, or gives the one that is in its way.</summary>
+    private Entry? Place(ulong start, ulong size, IBusDevice device)
+    {
         lock (_changes)
         {
             foreach (var e in _entries)
             {
                 if (start <= e.Start + (e.Size - 1) && e.Start <= start + (size - 1))
-                    throw new ArgumentException($"device range {start:x}+{size:x} overlaps {e.Device.GetType().Name} at {e.Start:x}", nameof(start));
+                    return e;
             }
 
             Volatile.Write(ref _entries, [.. _entries.Append(new Entry(start, size, device)).OrderBy(e => e.Start)]);
+            return null;
         }
     }
 

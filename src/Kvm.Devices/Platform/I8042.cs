@@ -30,8 +30,8 @@ public sealed class I8042 : IBusDevice, IStateful
 
     private readonly Lock _lock = new();
     private readonly Action _reset;
-    private readonly IInterruptLine? _interrupt;
 
+    private LineDriver _interrupt;
     private byte _control = ControlSystem | ControlTranslate | ControlKeyboardOff | ControlAuxiliaryOff;
     private byte _outputPort = OutputNotReset | OutputA20;
     private byte _status = StatusNotLocked;
@@ -48,7 +48,7 @@ public sealed class I8042 : IBusDevice, IStateful
         ArgumentNullException.ThrowIfNull(reset);
         StateName = name;
         _reset = reset;
-        _interrupt = interrupt;
+        _interrupt = new LineDriver(interrupt);
         CommandPort = new BusWindow(this, CommandOffset);
     }
 
@@ -76,7 +76,7 @@ public sealed class I8042 : IBusDevice, IStateful
                 };
             }
 
-            UpdateInterrupt();
+            _interrupt.Set(InterruptDue);
         }
     }
 
@@ -103,7 +103,7 @@ public sealed class I8042 : IBusDevice, IStateful
                 }
             }
 
-            UpdateInterrupt();
+            _interrupt.Set(InterruptDue);
         }
 
         if (reset)
@@ -134,7 +134,7 @@ public sealed class I8042 : IBusDevice, IStateful
         lock (_lock)
         {
             (_control, _outputPort, _status, _output, _expecting) = (control, outputPort, status, output, expecting);
-            UpdateInterrupt();
+            _interrupt.Force(InterruptDue);
         }
 
         return true;
@@ -248,6 +248,6 @@ public sealed class I8042 : IBusDevice, IStateful
         return false;
     }
 
-    private void UpdateInterrupt() =>
-        _interrupt?.Set((_control & ControlInterrupt) != 0 && (_status & (StatusOutputFull | StatusAuxiliary)) == StatusOutputFull);
+    private bool InterruptDue =>
+        (_control & ControlInterrupt) != 0 && (_status & (StatusOutputFull | StatusAuxiliary)) == StatusOutputFull;
 }

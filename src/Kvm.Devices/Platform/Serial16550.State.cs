@@ -56,8 +56,7 @@ public sealed partial class Serial16550
             _looped.Push(looped);
             _input.Drop(_input.Count);
             _input.Push(input);
-            _asserted = InterruptId() != IirNone;
-            _interrupt.Set(_asserted);
+            _interrupt.Force(InterruptId() != IirNone);
             space = TakeSpaceNotice();
         }
 

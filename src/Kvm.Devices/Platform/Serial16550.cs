@@ -36,14 +36,14 @@ public sealed partial class Serial16550 : IBusDevice, IStateful
 
     private readonly Lock _registers = new();
     private readonly Lock _output = new();
-    private readonly IInterruptLine _interrupt;
     private readonly ISerialSink _sink;
     private readonly ByteRing _input = new(InputCapacity);
     private readonly ByteRing _looped = new(FifoDepth);
 
+    private LineDriver _interrupt;
     private byte _ier, _lcr, _mcr, _lsrErrors, _msr = MsrTerminalPresent, _scratch;
     private ushort _divisor = 12; // 9600 baud, what firmware leaves
-    private bool _fifoEnabled, _transmitPending, _modemControlWritten, _asserted, _inputRefused;
+    private bool _fifoEnabled, _transmitPending, _modemControlWritten, _inputRefused;
     private int _trigger = 1;
     private long _sent, _received;
 
@@ -57,7 +57,7 @@ public sealed partial class Serial16550 : IBusDevice, IStateful
         ArgumentNullException.ThrowIfNull(interrupt);
         ArgumentNullException.ThrowIfNull(sink);
         StateName = name;
-        _interrupt = interrupt;
+        _interrupt = new LineDriver(interrupt);
         _sink = sink;
     }
 
@@ -273,14 +273,7 @@ public sealed partial class Serial16550 : IBusDevice, IStateful
     }
 
     // Not gated by OUT2, as a PC's adapter card would: guests written for other virtual machines leave it clear.
-    private void UpdateInterrupt()
-    {
-        bool asserted = InterruptId() != IirNone;
-        if (asserted == _asserted)
-            return;
-        _asserted = asserted;
-        _interrupt.Set(asserted);
-    }
+    private void UpdateInterrupt() => _interrupt.Set(InterruptId() != IirNone);
 
     private void UpdateModemLines()
     {

@@ -57,3 +57,21 @@ internal static class DeviceExtensions
         return device.TryRestore(ref reader, version ?? device.StateVersion);
     }
 }
+
+/// <summary>The same through a bus.</summary>
+internal static class BusExtensions
+{
+    public static byte In8(this IoBus bus, ulong address)
+    {
+        Span<byte> data = stackalloc byte[1];
+        bus.Read(address, data);
+        return data[0];
+    }
+
+    public static uint In32(this IoBus bus, ulong address)
+    {
+        Span<byte> data = stackalloc byte[4];
+        bus.Read(address, data);
+        return BinaryPrimitives.ReadUInt32LittleEndian(data);
+    }
+}

@@ -1,0 +1,136 @@
+using Kvm.Devices.Bus;
+
+namespace Kvm.Devices.Pci;
+
+/// <summary>
+/// Bus 0: up to 256 functions by device and function number, their configuration spaces, and their base addresses on the
+/// machine's two buses. Safe from any thread: configuration accesses are serialised.
+/// </summary>
+public sealed class PciBus
+{
+    /// <summary>Functions on a bus: 32 devices of 8.</summary>
+    public const int FunctionCount = 256;
+
+    private readonly Lock _lock = new();
+    private readonly IoBus _ports;
+    private readonly IoBus _memory;
+    private readonly PciFunction?[] _functions = new PciFunction?[FunctionCount];
+    private readonly PciBarRange?[] _mapped = new PciBarRange?[FunctionCount * PciConfigSpace.BarCount];
+    private long _refused;
+
+    /// <summary>Makes an empty bus.</summary>
+    /// <param name="ports">Where I/O base addresses are mapped.</param>
+    /// <param name="memory">Where memory base addresses are mapped.</param>
+    public PciBus(IoBus ports, IoBus memory)
+    {
+        ArgumentNullException.ThrowIfNull(ports);
+        ArgumentNullException.ThrowIfNull(memory);
+        _ports = ports;
+        _memory = memory;
+    }
+
+    /// <summary>Base addresses that the guest pointed at another device or past the end of the address space, which were not mapped.</summary>
+    public long RefusedMappings => Interlocked.Read(ref _refused);
+
+    /// <summary>Puts a function at a device and function number.</summary>
+    /// <param name="slot">Device × 8 + function, 0 to 255. A device's function 0 must exist for guests to look at its others.</param>
+    /// <param name="function">The function, not yet on a bus.</param>
+    /// <exception cref="ArgumentException">The place is taken, or the function is on a bus already.</exception>
+    public void Add(int slot, PciFunction function)
+    {
+        ArgumentNullException.ThrowIfNull(function);
+        ArgumentOutOfRangeException.ThrowIfNegative(slot);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(slot, FunctionCount);
+        lock (_lock)
+        {
+            if (_functions[slot] is not null || function.Bus is not null)
+                throw new ArgumentException($"slot {slot:x2} is taken or {function.StateName} is on a bus already", nameof(slot));
+            _functions[slot] = function;
+            function.Bus = this;
+            Remap(slot, function);
+        }
+    }
+
+    /// <summary>Takes the function at a slot away, with its mappings; false if there is none.</summary>
+    public bool Remove(int slot)
+    {
+        lock (_lock)
+        {
+            if ((uint)slot >= FunctionCount || _functions[slot] is not { } function)
+                return false;
+            for (int bar = 0; bar < PciConfigSpace.BarCount; bar++)
+                Unmap(slot, bar);
+            _functions[slot] = null;
+            function.Bus = null;
+            return true;
+        }
+    }
+
+    /// <summary>The guest reads configuration registers: ones where there is no function or no register.</summary>
+    /// <param name="slot">Device × 8 + function.</param>
+    /// <param name="offset">The first register.</param>
+    /// <param name="data">1 to 8 bytes.</param>
+    public void ReadConfig(int slot, int offset, Span<byte> data)
+    {
+        data.Fill(0xff);
+        lock (_lock)
+        {
+            if ((uint)slot < FunctionCount && _functions[slot] is { } function && (uint)offset < (uint)function.Config.Size)
+                function.ReadConfig(offset, data[..Math.Min(data.Length, function.Config.Size - offset)]);
+        }
+    }
+
+    /// <summary>The guest writes configuration registers; lost where there is no function or no register.</summary>
+    /// <param name="slot">Device × 8 + function.</param>
+    /// <param name="offset">The first register.</param>
+    /// <param name="data">1 to 8 bytes.</param>
+    public void WriteConfig(int slot, int offset, ReadOnlySpan<byte> data)
+    {
+        lock (_lock)
+        {
+            if ((uint)slot >= FunctionCount || _functions[slot] is not { } function || (uint)offset >= (uint)function.Config.Size)
+                return;
+            function.WriteConfig(offset, data[..Math.Min(data.Length, function.Config.Size - offset)]);
+            if (offset < PciConfigSpace.FirstBar + 4 * PciConfigSpace.BarCount && offset + data.Length > PciConfigSpace.Command)
+                Remap(slot, function);
+        }
+    }
+
+    internal void Restore(PciFunction function, ReadOnlySpan<byte> record)
+    {
+        lock (_lock)
+        {
+            function.Config.Apply(record);
+            int slot = Array.IndexOf(_functions, function);
+            if (slot >= 0)
+                Remap(slot, function);
+        }
+    }
+
+    private void Remap(int slot, PciFunction function)
+    {
+        for (int bar = 0; bar < PciConfigSpace.BarCount; bar++)
+        {
+            PciBarRange? wanted = function.Config.TryGetBar(bar, out var range) ? range : null;
+            if (wanted == _mapped[slot * PciConfigSpace.BarCount + bar])
+                continue;
+            Unmap(slot, bar);
+            if (wanted is not { } place || function.BarDevice(bar) is not { } device)
+                continue;
+            if (BusOf(place.Kind).TryAdd(place.Address, place.Size, device))
+                _mapped[slot * PciConfigSpace.BarCount + bar] = place;
+            else
+                _refused++;
+        }
+    }
+
+    private void Unmap(int slot, int bar)
+    {
+        ref var mapped = ref _mapped[slot * PciConfigSpace.BarCount + bar];
+        if (mapped is { } place)
+            BusOf(place.Kind).Remove(place.Address);
+        mapped = null;
+    }
+
+    private IoBus BusOf(PciBarKind kind) => kind == PciBarKind.Io ? _ports : _memory;
+}
