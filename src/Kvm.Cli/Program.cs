@@ -1,2 +1,1 @@
-Console.WriteLine("kvmsharp");
-return 0;
+return Kvm.Cli.EntryPoint.Run(args);

@@ -51,6 +51,7 @@ public static class ErrorTable
     /// <summary>Every error of every area, in ascending order of id. Built when asked for: only docs and tests need it.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
+        .. UsageErrors.All,
         .. Boot.LoadErrors.All,
     ];
 }

@@ -36,7 +36,7 @@ public sealed partial class CommandLineDocumentTests
 
     private static IEnumerable<string> Verbs(string help)
     {
-        var at = help.IndexOf("Commands:", StringComparison.Ordinal);
+        var at = help.IndexOf("Verbs:", StringComparison.Ordinal);
         return at < 0 ? [] : Verb().Matches(help[at..]).Select(match => match.Groups[1].Value);
     }
 

@@ -1,0 +1,80 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Cli.Parsing;
+
+/// <summary>Sizes, durations and counts as people type them.</summary>
+internal static class Quantities
+{
+    /// <summary>A size in bytes: a whole number, alone or with K, M, G or T (powers of 1,024), an <c>iB</c> after it allowed.</summary>
+    public static bool TryParseSize(string text, out ulong bytes)
+    {
+        bytes = 0;
+        var number = text.EndsWith("iB", StringComparison.OrdinalIgnoreCase) && text.Length > 3 ? text.AsSpan(0, text.Length - 2) : text.AsSpan();
+        var shift = number.Length == 0 ? -1 : char.ToUpperInvariant(number[^1]) switch
+        {
+            'K' => 10,
+            'M' => 20,
+            'G' => 30,
+            'T' => 40,
+            _ => 0,
+        };
+        // "12iB" has no unit that iB could belong to.
+        if (shift < 0 || (shift == 0 && number.Length != text.Length))
+            return false;
+        if (shift > 0)
+            number = number[..^1];
+        if (!ulong.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > ulong.MaxValue >> shift)
+            return false;
+        bytes = count << shift;
+        return true;
+    }
+
+    /// <summary>A duration: a whole number with ms, s, m or h.</summary>
+    public static bool TryParseDuration(string text, out TimeSpan duration)
+    {
+        duration = default;
+        var (number, unit) = text switch
+        {
+            [.. var n, 'm', 's'] => (n, TimeSpan.FromMilliseconds(1)),
+            [.. var n, 's'] => (n, TimeSpan.FromSeconds(1)),
+            [.. var n, 'm'] => (n, TimeSpan.FromMinutes(1)),
+            [.. var n, 'h'] => (n, TimeSpan.FromHours(1)),
+            _ => ("", default),
+        };
+        if (!long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > TimeSpan.MaxValue.Ticks / unit.Ticks)
+            return false;
+        duration = TimeSpan.FromTicks(count * unit.Ticks);
+        return true;
+    }
+
+    /// <summary>The size, or the error that names the option.</summary>
+    public static ulong Size(string option, string text) => TryParseSize(text, out var bytes)
+        ? bytes
+        : throw Bad(option, text, "is not a size such as 256M or 2G");
+
+    /// <summary>The duration, or the error that names the option.</summary>
+    public static TimeSpan Duration(string option, string text) => TryParseDuration(text, out var duration)
+        ? duration
+        : throw Bad(option, text, "is not a duration such as 500ms, 10s or 2m");
+
+    /// <summary>The whole number, or the error that names the option.</summary>
+    public static int Count(string option, string text) =>
+        int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var count)
+            ? count
+            : throw Bad(option, text, "is not a whole number");
+
+    /// <summary>The place of the text in the list, or the error that names the option and the nearest name.</summary>
+    public static int OneOf(string option, string text, IReadOnlyList<string> names)
+    {
+        var index = SettingNames.IndexOf(names, text);
+        return index >= 0 ? index : throw Bad(option, text, $"is not one of {string.Join(", ", names)}");
+    }
+
+    /// <summary>The error of an option's value.</summary>
+    [SuppressMessage("Naming", "CA1716", Justification = "Bad is no keyword here.")]
+    public static VmmException Bad(string option, string text, string what) =>
+        new(UsageErrors.BadValue, $"{option}: {VisibleText.Quote(text, 40)} {what}");
+}

@@ -1,0 +1,114 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+
+namespace Kvm.Cli.Parsing;
+
+/// <summary>What an option's or argument's value is, for completion.</summary>
+internal enum ValueKind
+{
+    /// <summary>Free text: nothing to offer.</summary>
+    Text,
+
+    /// <summary>One of a list.</summary>
+    OneOf,
+
+    /// <summary>A path.</summary>
+    File,
+}
+
+/// <summary>What help and completion need to know beyond the parser's own symbols.</summary>
+internal interface IDescribed
+{
+    /// <summary>The heading in the help text under which the symbol stands.</summary>
+    string Section { get; }
+
+    /// <summary>What the value is.</summary>
+    ValueKind Kind { get; }
+
+    /// <summary>The values there are, where <see cref="Kind"/> is <see cref="ValueKind.OneOf"/>.</summary>
+    IReadOnlyList<string> Values { get; }
+}
+
+/// <summary>An option without a value.</summary>
+internal sealed class SwitchOption : Option<bool>, IDescribed
+{
+    public SwitchOption(string name, string section, string description, params string[] aliases)
+        : base(name, aliases)
+    {
+        Section = section;
+        Description = description;
+        // A word after it is the next argument, also when it reads "true".
+        Arity = ArgumentArity.Zero;
+    }
+
+    public string Section { get; }
+
+    public ValueKind Kind => ValueKind.Text;
+
+    public IReadOnlyList<string> Values => [];
+
+    public bool IsGiven(ParseResult result) => result.GetResult(this) is { Implicit: false };
+}
+
+/// <summary>An option with one value. Values stay text here: their errors are ours to word.</summary>
+internal sealed class ValueOption : Option<string>, IDescribed
+{
+    public ValueOption(string name, string valueName, string section, string description)
+        : base(name)
+    {
+        Section = section;
+        Description = description;
+        HelpName = valueName;
+        Arity = ArgumentArity.ExactlyOne;
+    }
+
+    public string Section { get; }
+
+    public ValueKind Kind { get; init; }
+
+    public IReadOnlyList<string> Values { get; init; } = [];
+
+    /// <summary>The value given, or null.</summary>
+    public string? Text(ParseResult result) =>
+        result.GetResult(this) is { Tokens: [.., var token] } ? token.Value : null;
+}
+
+/// <summary>A positional argument, at most one word.</summary>
+internal sealed class WordArgument : Argument<string>, IDescribed
+{
+    public WordArgument(string name, string description)
+        : base(name)
+    {
+        Description = description;
+        Arity = ArgumentArity.ZeroOrOne;
+    }
+
+    public string Section => "Arguments";
+
+    public ValueKind Kind { get; init; }
+
+    public IReadOnlyList<string> Values { get; init; } = [];
+
+    /// <summary>The word given, or null.</summary>
+    public string? Text(ParseResult result) =>
+        result.GetResult(this) is { Tokens: [.., var token] } ? token.Value : null;
+}
+
+/// <summary>A verb: a command that can be run, with what its help says beyond the options.</summary>
+internal abstract class Verb(string name, string description) : Command(name, description)
+{
+    /// <summary>Lines shown under "Examples", each a command and a remark.</summary>
+    public IReadOnlyList<(string Command, string Remark)> Examples { get; init; } = [];
+
+    /// <summary>Lines shown at the end of the help text.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
+    /// <summary>Does it.</summary>
+    /// <returns>The exit code.</returns>
+    public abstract int Execute(ParseResult result, GlobalOptions global);
+}
+
+/// <summary>The options every verb takes, as given.</summary>
+/// <param name="Json">One JSON document on standard output.</param>
+/// <param name="Verbose">Stack traces and more messages.</param>
+internal readonly record struct GlobalOptions(bool Json, bool Verbose);

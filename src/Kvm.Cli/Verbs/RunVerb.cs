@@ -1,0 +1,132 @@
+using System.CommandLine;
+using Kvm.Cli.Parsing;
+using Kvm.Cli.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Cli.Verbs;
+
+/// <summary><c>kvmsharp run</c>: one guest in the foreground.</summary>
+internal sealed class RunVerb : Verb
+{
+    private const string Guest = "Guest";
+    private const string Processor = "Processor and memory";
+    private const string Surroundings = "Console, end and report";
+
+    private readonly WordArgument _kernel = new("KERNEL", "A bzImage (vmlinuz) or an ELF image (vmlinux), told apart by content.") { Kind = ValueKind.File };
+
+    private readonly ValueOption _initrd = new("--initrd", "FILE", Guest, "The initial RAM file system.") { Kind = ValueKind.File };
+    private readonly ValueOption _append = new("--append", "TEXT", Guest, "Adds to the kernel command line that is built from the devices.");
+    private readonly ValueOption _cmdline = new("--cmdline", "TEXT", Guest, "Replaces the whole kernel command line.");
+    private readonly SwitchOption _appendFast = new("--append-fast", Guest,
+        "Adds options that only shorten a boot where KVM interprets kernels, and says what each costs (docs/boot.md).");
+    private readonly ValueOption _protocol = new("--protocol", "NAME", Guest, "How a kernel that allows several ways in is entered. [default: auto]")
+    { Kind = ValueKind.OneOf, Values = SettingNames.Protocols };
+    private readonly ValueOption _config = new("--config", "FILE", Guest, "Takes the machine from a configuration file (Firecracker's members); options override it.")
+    { Kind = ValueKind.File };
+    private readonly ValueOption _name = new("--name", "NAME", Guest, "A name for people. [default: guest]");
+
+    private readonly ValueOption _engine = new("--engine", "NAME", Processor,
+        "What runs the guest's instructions; auto takes kvm where it runs kernel code natively and soft elsewhere. [default: auto]")
+    { Kind = ValueKind.OneOf, Values = SettingNames.Engines };
+    private readonly ValueOption _cpus = new("--cpus", "N", Processor, $"Number of vCPUs, 1 to {VmConfig.MaxCpus}. [default: 1]");
+    private readonly ValueOption _memory = new("--memory", "SIZE", Processor,
+        $"Guest memory in whole MiB, 2M to {VmConfig.MaxMemory >> 30}G. [default: 256M]");
+    private readonly SwitchOption _sharedMemory = new("--shared-memory", Processor, "Backs guest memory by a memfd that other processes may be given.");
+    private readonly SwitchOption _noHugePages = new("--no-huge-pages", Processor, "Does not ask the host for transparent huge pages.");
+    private readonly SwitchOption _nested = new("--nested", Processor, "Lets the guest use VMX or SVM; refused where the host has neither.");
+    private readonly SwitchOption _hyperV = new("--hyperv", Processor, "Shows the guest Hyper-V's CPUID leaves besides KVM's.");
+    private readonly SwitchOption _noComplete = new("--no-complete", Processor, "Ends the guest at an instruction KVM gives up on, instead of completing it.");
+
+    private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
+        "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none. [default: stdio]")
+    { Kind = ValueKind.OneOf, Values = ["stdio", "file=", "none"] };
+    private readonly ValueOption _timeout = new("--timeout", "DURATION", Surroundings, "Ends the guest after this time (500ms, 10s, 2m, 1h); exit code 13.");
+    private readonly ValueOption _readyMatch = new("--ready-match", "TEXT", Surroundings,
+        "Console output that says the guest is up; its time goes into the report. Does not end the run.");
+    private readonly ValueOption _report = new("--report", "FILE", Surroundings, "Writes a JSON report at the end, however the guest ended.") { Kind = ValueKind.File };
+    private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
+
+    public RunVerb()
+        : base("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
+    {
+        Add(_kernel);
+        foreach (Option option in (Option[])
+            [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
+             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete,
+             _console, _timeout, _readyMatch, _report, _dryRun])
+        {
+            Add(option);
+        }
+
+        Examples =
+        [
+            ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
+            ("kvmsharp run vmlinux --engine soft --cpus 2 --memory 1G", "two processors in software, no /dev/kvm needed"),
+            ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
+            ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
+        ];
+        Notes =
+        [
+            "Exit codes: 0 powered off, rebooted or ended by Ctrl-A x; 1 host failure; 2 usage; 3 bad input file; 4 this host cannot; "
+            + "10 guest panic; 11 triple fault; 12 KVM could not go on; 13 timeout; 14 halted for ever; "
+            + "20+n the guest wrote n to the debug-exit port 0xf4; 130 SIGINT; 143 SIGTERM.",
+            "Without a terminal on standard input Ctrl-C ends the run; with one it belongs to the guest.",
+        ];
+    }
+
+    public override int Execute(ParseResult result, GlobalOptions global)
+    {
+        var settings = Settings(result);
+        if (_dryRun.IsGiven(result))
+        {
+            StandardStreams.Output(ConfigFile.Write(settings));
+            return ExitCode.Success;
+        }
+
+        return ExitCode.HostFailure;
+    }
+
+    /// <summary>The machine: the configuration file, overridden by the options.</summary>
+    private RunSettings Settings(ParseResult result)
+    {
+        if (_cmdline.Text(result) is not null && (_append.Text(result) is not null || _appendFast.IsGiven(result)))
+            throw new VmmException(UsageErrors.Conflict, "--cmdline replaces the whole command line, so --append and --append-fast add nothing");
+        var settings = _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
+        settings = settings with { Machine = Machine(result, settings.Machine), ReportPath = FullPath(_report.Text(result)) ?? settings.ReportPath };
+        if (_console.Text(result) is { } console)
+        {
+            if (!RunSettings.TryParseConsole(console, out var kind, out var path))
+                throw Quantities.Bad("--console", console, "is not one of stdio, none, file=FILE");
+            settings = settings with { Console = kind, ConsolePath = FullPath(path) };
+        }
+
+        if (settings.Machine.KernelPath.Length == 0)
+            throw new VmmException(UsageErrors.NoKernel, "run needs a KERNEL, or a configuration file with boot-source.kernel_image_path");
+        return settings.Machine.Validate() is [var problem, ..] ? throw new VmmException(UsageErrors.InvalidMachine, problem) : settings;
+    }
+
+    private VmConfig Machine(ParseResult result, VmConfig machine) => machine with
+    {
+        KernelPath = FullPath(_kernel.Text(result)) ?? machine.KernelPath,
+        InitrdPath = FullPath(_initrd.Text(result)) ?? machine.InitrdPath,
+        Append = _append.Text(result) ?? machine.Append,
+        CommandLine = _cmdline.Text(result) ?? machine.CommandLine,
+        AppendFast = _appendFast.IsGiven(result) || machine.AppendFast,
+        Protocol = _protocol.Text(result) is { } protocol ? (BootProtocol)Quantities.OneOf("--protocol", protocol, SettingNames.Protocols) : machine.Protocol,
+        Name = _name.Text(result) ?? machine.Name,
+        Engine = _engine.Text(result) is { } engine ? (EngineChoice)Quantities.OneOf("--engine", engine, SettingNames.Engines) : machine.Engine,
+        Cpus = _cpus.Text(result) is { } cpus ? Quantities.Count("--cpus", cpus) : machine.Cpus,
+        MemoryBytes = _memory.Text(result) is { } memory ? Quantities.Size("--memory", memory) : machine.MemoryBytes,
+        SharedMemory = _sharedMemory.IsGiven(result) || machine.SharedMemory,
+        HugePages = !_noHugePages.IsGiven(result) && machine.HugePages,
+        Nested = _nested.IsGiven(result) || machine.Nested,
+        HyperV = _hyperV.IsGiven(result) || machine.HyperV,
+        Complete = !_noComplete.IsGiven(result) && machine.Complete,
+        Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
+        ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
+    };
+
+    // Absolute, so that the configuration a dry run prints means the same file from every folder.
+    private static string? FullPath(string? path) => path is null or "" ? path : Path.GetFullPath(path);
+}

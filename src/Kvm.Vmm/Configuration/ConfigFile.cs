@@ -1,0 +1,121 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>
+/// Configuration files: JSON with Firecracker's members where Firecracker has the thing (docs/cli.md, "Configuration file").
+/// The file is not trusted: at most 1 MiB, 16 levels, every member known and there once. Thread-safe: pure functions.
+/// </summary>
+public static class ConfigFile
+{
+    /// <summary>The largest file that is read, in bytes.</summary>
+    public const int MaxBytes = 1 << 20;
+
+    internal const int MaxDepth = 16;
+
+    /// <summary>Reads a configuration file.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="VmmException">The file cannot be read or is not a configuration; tells where and what.</exception>
+    public static RunSettings Load(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        return Parse(ReadBounded(path), path);
+    }
+
+    /// <summary>Understands the text of a configuration file.</summary>
+    /// <param name="utf8">The text in UTF-8.</param>
+    /// <param name="fileName">The file's name, for messages.</param>
+    /// <exception cref="VmmException">The text is not a configuration; tells where and what.</exception>
+    public static RunSettings Parse(ReadOnlySpan<byte> utf8, string fileName)
+    {
+        if (utf8.Length > MaxBytes)
+            throw TooLarge(fileName);
+        return new ConfigParser(utf8, fileName).Parse();
+    }
+
+    /// <summary>Writes settings as a configuration file that <see cref="Parse"/> understands as the same settings.</summary>
+    /// <param name="settings">What to write; the defaults are written as well.</param>
+    public static string Write(RunSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        var machine = settings.Machine;
+        var buffer = new ArrayBufferWriter<byte>(1024);
+        // Not HTML: only what JSON itself needs is escaped.
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions
+        {
+            Indented = true,
+            Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        }))
+        {
+            json.WriteStartObject();
+            WriteBootSource(json, machine);
+            WriteMachineConfig(json, machine);
+            WriteRun(json, settings);
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
+    }
+
+    private static void WriteBootSource(Utf8JsonWriter json, VmConfig machine)
+    {
+        json.WriteStartObject(ConfigMembers.BootSource);
+        json.WriteString(ConfigMembers.KernelImagePath, machine.KernelPath);
+        json.WriteString(ConfigMembers.InitrdPath, machine.InitrdPath);
+        json.WriteString(ConfigMembers.BootArgs, machine.Append);
+        json.WriteString(ConfigMembers.CommandLine, machine.CommandLine);
+        json.WriteBoolean(ConfigMembers.AppendFast, machine.AppendFast);
+        json.WriteString(ConfigMembers.Protocol, SettingNames.Of(machine.Protocol));
+        json.WriteEndObject();
+    }
+
+    private static void WriteMachineConfig(Utf8JsonWriter json, VmConfig machine)
+    {
+        json.WriteStartObject(ConfigMembers.MachineConfig);
+        json.WriteNumber(ConfigMembers.VcpuCount, machine.Cpus);
+        json.WriteNumber(ConfigMembers.MemSizeMib, machine.MemoryBytes >> 20);
+        json.WriteString(ConfigMembers.Engine, SettingNames.Of(machine.Engine));
+        json.WriteBoolean(ConfigMembers.Complete, machine.Complete);
+        json.WriteBoolean(ConfigMembers.Nested, machine.Nested);
+        json.WriteBoolean(ConfigMembers.HyperV, machine.HyperV);
+        json.WriteBoolean(ConfigMembers.SharedMemory, machine.SharedMemory);
+        json.WriteBoolean(ConfigMembers.TransparentHugePages, machine.HugePages);
+        json.WriteEndObject();
+    }
+
+    private static void WriteRun(Utf8JsonWriter json, RunSettings settings)
+    {
+        json.WriteStartObject(ConfigMembers.Run);
+        json.WriteString(ConfigMembers.Name, settings.Machine.Name);
+        if (settings.Machine.Timeout is { } timeout)
+            json.WriteNumber(ConfigMembers.TimeoutMs, (long)timeout.TotalMilliseconds);
+        else
+            json.WriteNull(ConfigMembers.TimeoutMs);
+        json.WriteString(ConfigMembers.ReadyMatch, settings.Machine.ReadyMatch);
+        json.WriteString(ConfigMembers.Console, settings.ConsoleText);
+        json.WriteString(ConfigMembers.Report, settings.ReportPath);
+        json.WriteEndObject();
+    }
+
+    private static byte[] ReadBounded(string path)
+    {
+        try
+        {
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 0);
+            var text = new byte[MaxBytes + 1];
+            var length = file.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
+            if (length > MaxBytes)
+                throw TooLarge(path);
+            return text[..length];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw new VmmException(UsageErrors.ConfigUnreadable, $"{VisibleText.Quote(path)}: {HostFailureText.Of(e)}", e);
+        }
+    }
+
+    private static VmmException TooLarge(string path) =>
+        new(UsageErrors.ConfigTooLarge, $"{VisibleText.Quote(path)} has more than {MaxBytes} bytes");
+}

@@ -1,0 +1,59 @@
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>
+/// The members of a configuration file. Names with a dash and all of <c>boot-source</c> and <c>machine-config</c> that is not
+/// marked are Firecracker's (its API specification, "Full VM Configuration"); the others are ours and stand beside them.
+/// </summary>
+internal static class ConfigMembers
+{
+    public const string BootSource = "boot-source";
+    public const string MachineConfig = "machine-config";
+
+    // Ours: how the machine is run, which Firecracker leaves to its command line.
+    public const string Run = "run";
+
+    public const string KernelImagePath = "kernel_image_path";
+    public const string InitrdPath = "initrd_path";
+    public const string BootArgs = "boot_args";
+    public const string CommandLine = "command_line"; // ours
+    public const string AppendFast = "append_fast"; // ours
+    public const string Protocol = "protocol"; // ours
+
+    public const string VcpuCount = "vcpu_count";
+    public const string MemSizeMib = "mem_size_mib";
+    public const string Smt = "smt";
+    public const string CpuTemplate = "cpu_template";
+    public const string TrackDirtyPages = "track_dirty_pages";
+    public const string HugePages = "huge_pages";
+    public const string Engine = "engine"; // ours
+    public const string Complete = "complete"; // ours
+    public const string Nested = "nested"; // ours
+    public const string HyperV = "hyperv"; // ours
+    public const string SharedMemory = "shared_memory"; // ours
+    public const string TransparentHugePages = "transparent_huge_pages"; // ours
+
+    public const string Name = "name";
+    public const string TimeoutMs = "timeout_ms";
+    public const string ReadyMatch = "ready_match";
+    public const string Console = "console";
+    public const string Report = "report";
+
+    /// <summary>Members of the whole file; those after <see cref="Run"/> are Firecracker's that this version lacks.</summary>
+    public static readonly string[] Top =
+    [
+        BootSource, MachineConfig, Run,
+        "drives", "network-interfaces", "cpu-config", "vsock", "balloon", "entropy", "logger", "metrics", "mmds-config",
+        "pmem", "serial", "memory-hotplug",
+    ];
+
+    public static readonly string[] OfBootSource =
+        [KernelImagePath, InitrdPath, BootArgs, CommandLine, AppendFast, Protocol];
+
+    public static readonly string[] OfMachineConfig =
+    [
+        VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
+        Engine, Complete, Nested, HyperV, SharedMemory, TransparentHugePages,
+    ];
+
+    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report];
+}

@@ -1,0 +1,37 @@
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>
+/// The words by which the command line, the configuration file and reports name the choices of a machine: one list
+/// for all of them. The order of each list is the order of its enumeration.
+/// </summary>
+public static class SettingNames
+{
+    /// <summary>The names of <see cref="EngineChoice"/>, in its order.</summary>
+    public static IReadOnlyList<string> Engines { get; } = ["auto", "kvm", "soft"];
+
+    /// <summary>The names of <see cref="BootProtocol"/>, in its order.</summary>
+    public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32"];
+
+    /// <summary>The name of an engine choice.</summary>
+    /// <param name="engine">A defined choice.</param>
+    public static string Of(EngineChoice engine) => Engines[(int)engine];
+
+    /// <summary>The name of a boot protocol.</summary>
+    /// <param name="protocol">A defined protocol.</param>
+    public static string Of(BootProtocol protocol) => Protocols[(int)protocol];
+
+    /// <summary>The place of a name in one of the lists, or -1.</summary>
+    /// <param name="names">One of the lists of this class.</param>
+    /// <param name="name">A name, exactly.</param>
+    public static int IndexOf(IReadOnlyList<string> names, string name)
+    {
+        ArgumentNullException.ThrowIfNull(names);
+        for (var i = 0; i < names.Count; i++)
+        {
+            if (names[i] == name)
+                return i;
+        }
+
+        return -1;
+    }
+}

@@ -1,0 +1,201 @@
+using System.Text;
+using FsCheck;
+using FsCheck.Fluent;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Tests.Configuration;
+
+public class ConfigFileTests
+{
+    private static RunSettings Parse(string text) => ConfigFile.Parse(Encoding.UTF8.GetBytes(text), "vm.json");
+
+    private static void ShouldFail(string text, ErrorInfo error, params string[] parts)
+    {
+        var act = () => Parse(text);
+        var thrown = act.Should().Throw<VmmException>().Which;
+        thrown.Error.Should().Be(error, thrown.Message);
+        thrown.ExitCode.Should().Be(ExitCode.BadInput);
+        foreach (var part in parts)
+            thrown.Message.Should().Contain(part);
+    }
+
+    [Fact]
+    public void A_Firecracker_file_that_asks_for_nothing_unsupported_is_taken_as_it_is()
+    {
+        var settings = Parse("""
+            {
+              "boot-source": { "kernel_image_path": "/boot/vmlinux.bin", "boot_args": "console=ttyS0 reboot=k panic=1", "initrd_path": null },
+              "drives": [],
+              "machine-config": { "vcpu_count": 2, "mem_size_mib": 1024, "smt": false, "track_dirty_pages": false, "cpu_template": "None", "huge_pages": "None" },
+              "cpu-config": null, "balloon": null, "network-interfaces": [], "vsock": null, "logger": null, "metrics": null, "mmds-config": null, "entropy": null
+            }
+            """);
+        settings.Machine.Should().BeEquivalentTo(new VmConfig
+        {
+            KernelPath = "/boot/vmlinux.bin",
+            Append = "console=ttyS0 reboot=k panic=1",
+            Cpus = 2,
+            MemoryBytes = 1UL << 30,
+        });
+    }
+
+    [Fact]
+    public void What_is_written_is_read_back_as_the_same_settings()
+    {
+        var settings = new RunSettings
+        {
+            Machine = new VmConfig
+            {
+                KernelPath = "/k/vm\"linüz",
+                InitrdPath = "/i",
+                Append = "a=\\b \t",
+                CommandLine = "c",
+                AppendFast = true,
+                Cpus = 254,
+                MemoryBytes = VmConfig.MaxMemory,
+                SharedMemory = true,
+                HugePages = false,
+                Engine = EngineChoice.Soft,
+                Protocol = BootProtocol.Linux32,
+                Complete = false,
+                Nested = true,
+                HyperV = true,
+                Timeout = TimeSpan.FromMilliseconds(1500),
+                ReadyMatch = "login:",
+                Name = "<a&b>",
+            },
+            Console = ConsoleKind.File,
+            ConsolePath = "/c",
+            ReportPath = "/r",
+        };
+        Parse(ConfigFile.Write(settings)).Should().Be(settings);
+    }
+
+    [Fact]
+    public void Every_default_is_written_and_read_back()
+    {
+        var settings = new RunSettings { Machine = new VmConfig { KernelPath = "k" } };
+        Parse(ConfigFile.Write(settings)).Should().Be(settings);
+    }
+
+    [Fact]
+    public void An_empty_object_is_all_defaults_without_a_kernel() => Parse("{}").Machine.Should().Be(new VmConfig { KernelPath = "" });
+
+    [Fact]
+    public void A_byte_order_mark_is_skipped() => Parse("\uFEFF{}").Machine.KernelPath.Should().BeEmpty();
+
+    [Theory]
+    [InlineData("""{"boot-sauce": {}}""", "'boot-sauce' in the file", "did you mean 'boot-source'?")]
+    [InlineData("""{"machine-config": {"vcpus_count": 1}}""", "'vcpus_count' in machine-config", "did you mean 'vcpu_count'?")]
+    [InlineData("""{"run": {"zzzzzzz": 1}}""", "'zzzzzzz' in run", "known: name, timeout_ms")]
+    [InlineData("""{"\u001b[31mx": 1}""", "\\x1b[31mx")]
+    public void An_unknown_member_is_named_with_the_nearest_known_one(string text, params string[] parts) =>
+        ShouldFail(text, UsageErrors.ConfigUnknownMember, parts);
+
+    [Theory]
+    [InlineData("""{"drives": [{"drive_id": "rootfs"}]}""", "'drives'")]
+    [InlineData("""{"entropy": {}}""", "'entropy'")]
+    [InlineData("""{"vsock": {"guest_cid": 3}}""", "'vsock'")]
+    [InlineData("""{"machine-config": {"smt": true}}""", "'machine-config.smt'")]
+    [InlineData("""{"machine-config": {"cpu_template": "T2"}}""", "'machine-config.cpu_template'")]
+    [InlineData("""{"machine-config": {"huge_pages": "2M"}}""", "'machine-config.huge_pages'")]
+    public void A_member_of_Firecracker_that_is_not_supported_is_named(string text, string part) =>
+        ShouldFail(text, UsageErrors.ConfigUnsupported, part);
+
+    [Theory]
+    [InlineData("""{"machine-config": {"vcpu_count": 0}}""", "'vcpu_count' is not a whole number from 1 to 254")]
+    [InlineData("""{"machine-config": {"vcpu_count": 10000}}""", "'vcpu_count'")]
+    [InlineData("""{"machine-config": {"vcpu_count": "2"}}""", "'vcpu_count'")]
+    [InlineData("""{"machine-config": {"vcpu_count": 1.5}}""", "'vcpu_count'")]
+    [InlineData("""{"machine-config": {"vcpu_count": 99999999999999999999}}""", "'vcpu_count'")]
+    [InlineData("""{"machine-config": {"mem_size_mib": -1}}""", "'mem_size_mib'")]
+    [InlineData("""{"machine-config": {"mem_size_mib": 9007199254740993}}""", "'mem_size_mib'")]
+    [InlineData("""{"machine-config": {"engine": "qemu"}}""", "'engine' is not one of auto, kvm, soft")]
+    [InlineData("""{"machine-config": {"nested": "yes"}}""", "'nested' is neither true nor false")]
+    [InlineData("""{"machine-config": []}""", "'machine-config' is not an object")]
+    [InlineData("""{"boot-source": {"kernel_image_path": null}}""", "'kernel_image_path' is not a text")]
+    [InlineData("""{"boot-source": {"initrd_path": "a", "initrd_path": "b"}}""", "'initrd_path' stands there twice")]
+    [InlineData("""{"run": {"timeout_ms": 0}}""", "'timeout_ms'")]
+    [InlineData("""{"run": {"console": "tty"}}""", "'console' is not one of stdio, none, file=FILE")]
+    [InlineData("""{"boot-source": {"kernel_image_path": "k"}, "run": {"ready_match": ""}}""", "the text to wait for")]
+    [InlineData("[]", "'the file' is not an object")]
+    [InlineData("null", "'the file' is not an object")]
+    public void A_wrong_value_is_named_with_what_it_should_be(string text, string part) =>
+        ShouldFail(text, UsageErrors.ConfigBadValue, part);
+
+    [Theory]
+    [InlineData("", "line 1, column 1")]
+    [InlineData("{", "line 1, column 2")]
+    [InlineData("{\n  \"run\": {,}\n}", "line 2, column 11 (offset 12)")]
+    [InlineData("{} x", "line 1")]
+    [InlineData("{'run': {}}", "line 1, column 2")]
+    [InlineData("{\"run\": {}, }", "line 1")]
+    [InlineData("{\"run\": {\"name\": \"\\ud800\"}}", "line 1")]
+    [InlineData("// a comment\n{}", "line 1, column 1")]
+    public void What_is_not_JSON_is_placed_by_line_and_column(string text, string place) =>
+        ShouldFail(text, UsageErrors.ConfigNotJson, place, "'vm.json'");
+
+    [Fact]
+    public void What_is_not_UTF8_is_refused()
+    {
+        var act = () => ConfigFile.Parse([(byte)'{', (byte)'"', 0xff, 0xfe, (byte)'"', (byte)':', (byte)'1', (byte)'}'], "f");
+        act.Should().Throw<VmmException>().Which.ExitCode.Should().Be(ExitCode.BadInput);
+    }
+
+    [Fact]
+    public void Too_deep_a_file_is_refused() =>
+        ShouldFail("{\"run\": {\"name\": " + new string('[', 100_000), UsageErrors.ConfigBadValue);
+
+    [Fact]
+    public void Deep_nesting_in_a_skipped_place_is_refused() =>
+        ShouldFail("{\"drives\": " + new string('[', 100_000), UsageErrors.ConfigUnsupported);
+
+    [Fact]
+    public void Too_large_a_file_is_refused_before_it_is_read_whole()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            using (var file = File.OpenWrite(path))
+                file.SetLength(1L << 34);
+            var act = () => ConfigFile.Load(path);
+            act.Should().Throw<VmmException>().Which.Error.Should().Be(UsageErrors.ConfigTooLarge);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Theory]
+    [InlineData("/nonexistent/vm.json", "no such folder")]
+    [InlineData("/nonexistent", "no such file")]
+    [InlineData("/", "permission denied, or it is a folder")]
+    [InlineData("a\0b", "not a usable path")]
+    public void A_file_that_cannot_be_read_is_named_with_the_reason(string path, string reason)
+    {
+        var act = () => ConfigFile.Load(path);
+        act.Should().Throw<VmmException>().Where(e => e.Error == UsageErrors.ConfigUnreadable && e.Message.Contains(reason));
+    }
+
+    [Fact]
+    public void Random_edits_of_a_file_end_in_settings_or_in_one_of_our_errors()
+    {
+        var whole = Encoding.UTF8.GetBytes(ConfigFile.Write(new RunSettings { Machine = new VmConfig { KernelPath = "k", InitrdPath = "i", Timeout = TimeSpan.FromSeconds(1) } }));
+        var edits = Gen.Choose(0, whole.Length - 1).Zip(Gen.Choose(0, 255)).ArrayOf().Zip(Gen.Choose(0, whole.Length)).ToArbitrary();
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(edits, edit =>
+        {
+            var text = (byte[])whole.Clone();
+            foreach (var (at, value) in edit.Item1)
+                text[at] = (byte)value;
+            try
+            {
+                ConfigFile.Parse(text.AsSpan(0, edit.Item2), "f");
+            }
+            catch (VmmException)
+            {
+                // Any of our errors is right; anything else fails the property.
+            }
+        }));
+    }
+}
