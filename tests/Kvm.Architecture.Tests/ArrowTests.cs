@@ -7,7 +7,7 @@ namespace Kvm.Architecture.Tests;
 /// <summary>Who may know whom (ARCHITECTURE.md, "The one picture").</summary>
 public sealed partial class ArrowTests
 {
-    private static readonly Dictionary<string, string[]> Allowed = new()
+    private static readonly Dictionary<string, string[]> _allowed = new()
     {
         ["Kvm.Interop"] = [],
         ["Kvm.Devices"] = [],
@@ -22,10 +22,10 @@ public sealed partial class ArrowTests
     [MemberData(nameof(Projects))]
     public void A_project_references_only_what_its_arrows_allow(string project)
     {
-        Allowed.Should().ContainKey(project, "a new project needs its arrows in this test and in ARCHITECTURE.md");
+        _allowed.Should().ContainKey(project, "a new project needs its arrows in this test and in ARCHITECTURE.md");
         var references = XDocument.Load(Repository.PathOf($"src/{project}/{project}.csproj")).Descendants("ProjectReference")
             .Select(reference => Path.GetFileNameWithoutExtension(reference.Attribute("Include")!.Value.Replace('\\', '/')));
-        references.Should().BeSubsetOf(Allowed[project]);
+        references.Should().BeSubsetOf(_allowed[project]);
     }
 
     [Theory]
@@ -34,7 +34,7 @@ public sealed partial class ArrowTests
     {
         var references = Assembly(project).GetReferencedAssemblies().Select(name => name.Name!).Where(IsOurs);
         // Through Kvm.Vmm, the command line sees the types of its public members.
-        var allowed = project == "Kvm.Cli" ? Allowed.Keys.Except(["Kvm.Interop", "Kvm.Cli"]) : Allowed[project];
+        var allowed = project == "Kvm.Cli" ? _allowed.Keys.Except(["Kvm.Interop", "Kvm.Cli"]) : _allowed[project];
         references.Should().BeSubsetOf(allowed);
     }
 

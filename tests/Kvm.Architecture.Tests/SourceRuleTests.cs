@@ -10,16 +10,16 @@ public sealed partial class SourceRuleTests
     private const int NineOfTenFunctionLines = 40;
 
     /// <summary>Tables: their length is the length of what they list.</summary>
-    private static readonly string[] Tables = [];
+    private static readonly string[] _tables = [];
 
     /// <summary>Dispatch switches, as `file: start of the head`: one place that tells cases apart.</summary>
-    private static readonly string[] Dispatches = [];
+    private static readonly string[] _dispatches = [];
 
     [Fact]
     public void No_file_is_longer_than_600_lines_but_the_tables()
     {
         var long_ = from file in Repository.SourceFiles("src", "tests")
-                    where !Tables.Contains(file)
+                    where !_tables.Contains(file)
                     let lines = File.ReadLines(Repository.PathOf(file)).Count(line => !string.IsNullOrWhiteSpace(line))
                     where lines > MostLines
                     select $"{file}: {lines}";
@@ -28,14 +28,14 @@ public sealed partial class SourceRuleTests
 
     [Fact]
     public void Every_table_named_here_exists() =>
-        Tables.Where(file => !File.Exists(Repository.PathOf(file))).Should().BeEmpty();
+        _tables.Where(file => !File.Exists(Repository.PathOf(file))).Should().BeEmpty();
 
     [Fact]
     public void No_function_is_longer_than_80_lines_but_dispatch_switches()
     {
         var long_ = from found in Functions()
                     where found.Function.Lines > MostFunctionLines
-                    where !(found.Function.IsDispatch && Dispatches.Any(known => $"{found.File}: {found.Function.Head}".StartsWith(known, StringComparison.Ordinal)))
+                    where !(found.Function.IsDispatch && _dispatches.Any(known => $"{found.File}: {found.Function.Head}".StartsWith(known, StringComparison.Ordinal)))
                     select $"{found.File}:{found.Function.Line}: {found.Function.Lines} lines: {found.Function.Head}";
         long_.Should().BeEmpty();
     }
