@@ -27,6 +27,9 @@ public enum BootProtocol
 
     /// <summary>The 32-bit Linux boot protocol.</summary>
     Linux32,
+
+    /// <summary>Multiboot 1.</summary>
+    Multiboot,
 }
 
 /// <summary>A whole machine, as the user asked for it: immutable, validated once by <see cref="Validate"/>.</summary>

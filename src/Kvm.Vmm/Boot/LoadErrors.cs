@@ -94,12 +94,17 @@ public static class LoadErrors
         "The image is a zImage, or its boot protocol is older than 2.00 (Linux 1.3.73).",
         "Give a bzImage of a newer kernel, or its vmlinux.");
 
+    /// <summary>The initrd file has no bytes.</summary>
+    public static readonly ErrorInfo InitrdEmpty = Make("KVM0118", "the initrd is empty",
+        "A download or a build stopped before it wrote anything.",
+        "Build the initrd again, or leave --initrd away.");
+
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
         Unreadable, Empty, UnknownFormat, Truncated, BadHeader, WrongMachine, Overlap, DoesNotFit, NoEntry,
         UnsupportedCompression, CorruptPayload, PayloadTooLarge, MissingLibrary, InitrdDoesNotFit, CommandLineTooLong,
-        CommandLineNul, MemoryTooSmall, ProtocolTooOld,
+        CommandLineNul, MemoryTooSmall, ProtocolTooOld, InitrdEmpty,
     ];
 
     private static ErrorInfo Make(string id, string summary, string cause, string fix) =>
