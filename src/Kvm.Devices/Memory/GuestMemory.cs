@@ -55,8 +55,10 @@ public sealed partial class GuestMemory
         // Regions are few (two to four): a linear search beats a tree.
         foreach (ref readonly var r in _regions.AsSpan())
         {
+            if (address < r.Start)
+                continue;
             ulong offset = address - r.Start;
-            if (address >= r.Start && offset < r.Size && length <= r.Size - offset)
+            if (offset < r.Size && length <= r.Size - offset)
             {
                 region = r;
                 return true;

@@ -8,5 +8,5 @@ namespace Kvm.Devices.Memory;
 public readonly record struct GuestRegion(ulong Start, ulong Size, nint Host, bool ReadOnly = false)
 {
     /// <summary>Address of the last byte (inclusive, so that a region may end at 2⁶⁴−1).</summary>
-    public ulong Last => Start + (Size - 1);
+    public ulong Last => unchecked(Start + (Size - 1));
 }

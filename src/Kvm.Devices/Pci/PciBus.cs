@@ -56,7 +56,7 @@ public sealed class PciBus
     {
         lock (_lock)
         {
-            if ((uint)slot >= FunctionCount || _functions[slot] is not { } function)
+            if (slot is < 0 or >= FunctionCount || _functions[slot] is not { } function)
                 return false;
             for (int bar = 0; bar < PciConfigSpace.BarCount; bar++)
                 Unmap(slot, bar);
@@ -75,7 +75,7 @@ public sealed class PciBus
         data.Fill(0xff);
         lock (_lock)
         {
-            if ((uint)slot < FunctionCount && _functions[slot] is { } function && (uint)offset < (uint)function.Config.Size)
+            if (Find(slot, offset) is { } function)
                 function.ReadConfig(offset, data[..Math.Min(data.Length, function.Config.Size - offset)]);
         }
     }
@@ -88,7 +88,7 @@ public sealed class PciBus
     {
         lock (_lock)
         {
-            if ((uint)slot >= FunctionCount || _functions[slot] is not { } function || (uint)offset >= (uint)function.Config.Size)
+            if (Find(slot, offset) is not { } function)
                 return;
             function.WriteConfig(offset, data[..Math.Min(data.Length, function.Config.Size - offset)]);
             if (offset < PciConfigSpace.FirstBar + 4 * PciConfigSpace.BarCount && offset + data.Length > PciConfigSpace.Command)
@@ -106,6 +106,9 @@ public sealed class PciBus
                 Remap(slot, function);
         }
     }
+
+    private PciFunction? Find(int slot, int offset) =>
+        slot is >= 0 and < FunctionCount && _functions[slot] is { } function && offset >= 0 && offset < function.Config.Size ? function : null;
 
     private void Remap(int slot, PciFunction function)
     {

@@ -167,7 +167,7 @@ public sealed class PciConfigSpace
     public void Read(int offset, Span<byte> data)
     {
         data.Fill(0xff);
-        if ((uint)offset < (uint)_bytes.Length)
+        if (offset >= 0 && offset < _bytes.Length)
             _bytes.AsSpan(offset, Math.Min(data.Length, _bytes.Length - offset)).CopyTo(data);
     }
 
@@ -189,7 +189,7 @@ public sealed class PciConfigSpace
     public bool TryGetBar(int index, out PciBarRange range)
     {
         range = default;
-        if ((uint)index >= BarCount || _kinds[index] is not { } kind)
+        if (index is < 0 or >= BarCount || _kinds[index] is not { } kind)
             return false;
         ushort needed = kind == PciBarKind.Io ? CommandIo : CommandMemory;
         if ((U16(Command) & needed) == 0)

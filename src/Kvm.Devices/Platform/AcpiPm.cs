@@ -171,6 +171,7 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
     }
 
     /// <inheritdoc/>
+    /// <remarks>The timer is saved in whole ticks; it stands still while nobody runs.</remarks>
     public void Save(StateWriter writer)
     {
         ArgumentNullException.ThrowIfNull(writer);
@@ -233,10 +234,10 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
         switch (register)
         {
             case EventOffset: // statuses are cleared by writing ones
-                _status &= (ushort)~value;
+                _status = (ushort)(_status & ~value);
                 break;
             case EventOffset + 1:
-                _status &= (ushort)~(value << 8);
+                _status = (ushort)(_status & ~(value << 8));
                 break;
             case EventOffset + 2:
                 _enable = (ushort)((_enable & 0xff00 | value) & EnableBits);
@@ -251,10 +252,10 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
                 _control = (ushort)(_control & 0x00ff | (value & SleepTypeMask) << 8);
                 break;
             case Gpe0Offset:
-                _gpeStatus &= (ushort)~value;
+                _gpeStatus = (ushort)(_gpeStatus & ~value);
                 break;
             case Gpe0Offset + 1:
-                _gpeStatus &= (ushort)~(value << 8);
+                _gpeStatus = (ushort)(_gpeStatus & ~(value << 8));
                 break;
             case Gpe0Offset + 2:
                 _gpeEnable = (ushort)(_gpeEnable & 0xff00 | value);

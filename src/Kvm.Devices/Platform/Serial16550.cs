@@ -148,7 +148,7 @@ public sealed partial class Serial16550 : IBusDevice, IStateful
         switch (register)
         {
             case 0:
-                return dlab ? (byte)_divisor : TakeInput();
+                return dlab ? (byte)(_divisor & 0xff) : TakeInput();
             case 1:
                 return dlab ? (byte)(_divisor >> 8) : _ier;
             case 2:

@@ -35,7 +35,7 @@ public ref struct StateReader(ReadOnlySpan<byte> record)
     public ReadOnlySpan<byte> Bytes(int maximum)
     {
         uint length = U32();
-        if (length > (uint)maximum)
+        if (length > maximum)
         {
             Failed = true;
             return default;

@@ -1,0 +1,99 @@
+using Kvm.Devices.Bus;
+using Kvm.Devices.Pci;
+using Kvm.Devices.Platform;
+using Kvm.Devices.Snapshot;
+using Kvm.Devices.Tests.Support;
+
+namespace Kvm.Devices.Tests.Properties;
+
+/// <summary>One of each device on a clock of its own, with everything it says to the outside written down.</summary>
+internal sealed class Machine : IDisposable
+{
+    public const int DeviceCount = 10;
+
+    private readonly List<IDisposable> _disposables = [];
+    private readonly PciFunction[] _functions;
+
+    public Machine(TimeProvider? time = null)
+    {
+        Time = new ManualTime();
+        time ??= Time;
+        Serial = new Serial16550("serial0", Line("serial"), new Sink(Said));
+        var rtc = new Rtc("rtc", time, Line("rtc"));
+        var pm = new AcpiPm("acpi-pm", time, Line("sci"), () => Said.Add("off"), () => Said.Add("pm reset"));
+        var bus = new PciBus(new IoBus(), new IoBus());
+        _functions = [new PciHostBridge("pci-host"), new Card()];
+        bus.Add(0, _functions[0]);
+        bus.Add(8, _functions[1]);
+        Devices =
+        [
+            Serial,
+            new I8042("i8042", () => Said.Add("i8042 reset"), Line("i8042")),
+            rtc,
+            pm,
+            new DebugExitPort("debug-exit", value => Said.Add($"exit {value}")),
+            new PvPanic("pvpanic", events => Said.Add($"panic {events}")),
+            new SystemControlB("port61", time),
+            new SystemControlA("port92", () => Said.Add("port92 reset")),
+            new PostCodePort("port80"),
+            new PciConfigPorts("pci-config", bus, () => Said.Add("cf9 reset")),
+        ];
+        _disposables.AddRange([rtc, pm]);
+    }
+
+    public ManualTime Time { get; }
+
+    public Serial16550 Serial { get; }
+
+    public IBusDevice[] Devices { get; }
+
+    /// <summary>Interrupts, output and callbacks in order.</summary>
+    public List<string> Said { get; } = [];
+
+    public IStateful State(int device) => (IStateful)Devices[device];
+
+    /// <summary>All that has state behind a device: with the PCI ports also the functions on the bus.</summary>
+    public IStateful[] Parts(int device) => Devices[device] is PciConfigPorts ports ? [ports, .. _functions] : [State(device)];
+
+    public void Dispose() => _disposables.ForEach(d => d.Dispose());
+
+    private LoggedLine Line(string name) => new(name, Said);
+
+    private sealed class LoggedLine(string name, List<string> said) : Kvm.Devices.Interrupts.IInterruptLine
+    {
+        private bool _level;
+
+        public void Set(bool asserted)
+        {
+            // A restore repeats the level, which is harmless and no difference in behaviour.
+            if (asserted != _level)
+                said.Add($"{name} {(asserted ? "up" : "down")}");
+            _level = asserted;
+        }
+    }
+
+    private sealed class Sink(List<string> said) : ISerialSink
+    {
+        public void Write(ReadOnlySpan<byte> bytes)
+        {
+            foreach (byte b in bytes)
+                said.Add($"sent {b}");
+        }
+    }
+
+    private sealed class Card() : PciFunction("card", MakeConfig())
+    {
+        private readonly PostCodePort _registers = new("card-registers");
+
+        protected internal override IBusDevice? BarDevice(int index) => _registers;
+
+        private static PciConfigSpace MakeConfig()
+        {
+            var config = new PciConfigSpace(0x1af4, 0x1042, 0x018000);
+            config.AddBar(0, PciBarKind.Memory64, 0x1000);
+            config.AddBar(2, PciBarKind.Io, 64);
+            config.AddCapability(0x09, [1, 2, 3, 4], [0xff, 0x0f]);
+            return config;
+        }
+    }
+}
