@@ -53,5 +53,6 @@ public static class ErrorTable
     [
         .. UsageErrors.All,
         .. Boot.LoadErrors.All,
+        .. HostErrors.All,
     ];
 }

@@ -160,6 +160,12 @@ public sealed class MachineLayout
     /// <summary>i8042 command and status.</summary>
     public const ushort I8042Command = 0x64;
 
+    /// <summary>POST codes; also written as a delay of about a microsecond.</summary>
+    public const ushort PostCode = 0x80;
+
+    /// <summary>System control port A: bit 0 resets.</summary>
+    public const ushort SystemControlA = 0x92;
+
     /// <summary>RTC and CMOS: index, and data one above.</summary>
     public const ushort Rtc = 0x70;
 

@@ -54,4 +54,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial int memfd_create(byte* name, uint flags);
+
+    [LibraryImport(C)]
+    public static partial int mincore(void* address, nuint length, byte* residency);
 }

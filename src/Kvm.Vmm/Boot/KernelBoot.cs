@@ -1,0 +1,28 @@
+using Kvm.Devices.Memory;
+
+namespace Kvm.Vmm.Boot;
+
+/// <summary>From the files a configuration names to a kernel in guest memory that only needs a processor.</summary>
+internal static class KernelBoot
+{
+    /// <summary>Loads kernel and initial RAM disk, and returns the registers the boot processor starts with.</summary>
+    /// <param name="config">Names the files and the way in.</param>
+    /// <param name="layout">Where things go.</param>
+    /// <param name="memory">Fresh guest memory, all zero.</param>
+    /// <param name="commandLine">The whole command line.</param>
+    /// <exception cref="VmmException">A file is wrong, or something does not fit.</exception>
+    public static BootState Load(VmConfig config, MachineLayout layout, GuestMemory memory, string commandLine)
+    {
+        using var kernel = ImageSource.Open(config.KernelPath);
+        using var initrd = config.InitrdPath is { } path ? ImageSource.Open(path) : null;
+        var request = new BootRequest
+        {
+            Kernel = kernel,
+            Initrd = initrd,
+            CommandLine = commandLine,
+            Protocol = config.Protocol,
+            MemoryIsZero = true,
+        };
+        return KernelLoader.Load(request, memory, layout).State;
+    }
+}

@@ -1,0 +1,159 @@
+using System.Buffers.Binary;
+using Kvm.Devices.Memory;
+using Kvm.Interop;
+using Kvm.Vmm.Cpu;
+
+namespace Kvm.Vmm.Completion;
+
+/// <summary>
+/// Repairs <c>syscall</c> on a KVM that delivers it from user mode with the user's CS and SS (found by
+/// <see cref="Probing.HostProber.IsSyscallBroken"/>). Everything else it sets is right, so the first fetch at LSTAR takes a
+/// #PF for user code in a supervisor page. A hardware breakpoint on the guest's #PF handler tells us of every page fault; one
+/// whose frame says "user CS, RIP = LSTAR" was a syscall, and is turned into the state the processor should have made
+/// (SDM vol. 2, SYSCALL). Any other is a real page fault and goes on.
+/// </summary>
+/// <remarks>Used by the vCPU's thread only. Allocates nothing.</remarks>
+internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory)
+{
+    private const uint MsrStar = 0xc000_0081;
+    private const uint MsrLstar = 0xc000_0082;
+    private const uint MsrFmask = 0xc000_0084;
+
+    /// <summary>Vector of #PF.</summary>
+    private const int PageFault = 14;
+
+    /// <summary>Error code bit U: the access came from user mode.</summary>
+    private const ulong ErrorUser = 4;
+
+    /// <summary>DR7: L0 and G0 (breakpoint 0, execution, one byte) and the bit that is always set.</summary>
+    private const ulong BreakOnExecution0 = 0x403;
+
+    private ulong _lstar;
+    private ulong _handler;
+
+    /// <summary>System calls repaired.</summary>
+    public long Repaired { get; private set; }
+
+    /// <summary>Real page faults let through.</summary>
+    public long PassedOn { get; private set; }
+
+    /// <summary>Has KVM hand the guest's writes of LSTAR to us, and nothing else (api.rst, KVM_X86_SET_MSR_FILTER).</summary>
+    public static void InterceptLstar(KvmVm vm)
+    {
+        vm.EnableCap(KvmCap.KVM_CAP_X86_USER_SPACE_MSR, KvmConst.KVM_MSR_EXIT_REASON_FILTER);
+        vm.SetMsrFilter(defaultAllow: true, new KvmMsrFilterRange(MsrLstar, 1, KvmConst.KVM_MSR_FILTER_WRITE));
+    }
+
+    /// <summary>A filtered write: performs it, and arms the breakpoint, because a kernel's #PF handler is in place by then.</summary>
+    /// <returns>False if the exit is none of ours.</returns>
+    public bool TryHandleWriteMsr()
+    {
+        ref var msr = ref vcpu.RunPage.Msr;
+        if (msr.Index != MsrLstar)
+            return false;
+        msr.Error = vcpu.TrySetMsr(MsrLstar, msr.Data) ? (byte)0 : (byte)1;
+        _lstar = msr.Data;
+        Arm();
+        return true;
+    }
+
+    /// <summary>A guest-debug exit: a page fault at its handler.</summary>
+    /// <returns>False if the exit is none of ours, or the handler's first instruction could not be passed.</returns>
+    public bool TryHandleDebug()
+    {
+        if (_handler == 0 || vcpu.RunPage.Debug.Pc != _handler)
+            return false;
+        vcpu.GetRegs(out var regs);
+        vcpu.GetSregs(out var sregs);
+        // #PF pushes: error code, RIP, CS, RFLAGS, RSP, SS (SDM vol. 3, 6.14.2).
+        Span<byte> frame = stackalloc byte[48];
+        if (TryReadStack(sregs, regs.Rsp, frame)
+            && (Word(frame, 0) & ErrorUser) != 0 && Word(frame, 1) == _lstar && (Word(frame, 2) & 3) == 3)
+        {
+            EnterKernel(ref regs, ref sregs, rflags: Word(frame, 3), rsp: Word(frame, 4));
+            Repaired++;
+            return true;
+        }
+
+        PassedOn++;
+        return StepOverFirstInstruction();
+    }
+
+    private void EnterKernel(ref KvmRegs regs, ref KvmSregs sregs, ulong rflags, ulong rsp)
+    {
+        // STAR and FMASK are set beside LSTAR by every kernel, but not intercepted: read, two in one call.
+        Span<KvmMsrEntry> msrs = [new KvmMsrEntry(MsrStar), new KvmMsrEntry(MsrFmask)];
+        vcpu.GetMsrs(msrs);
+        ushort selector = (ushort)((msrs[0].Data >> 32) & 0xfffc);
+        sregs.Cs = FlatSegment(selector, type: 0xb, isLong: 1);
+        sregs.Ss = FlatSegment((ushort)(selector + 8), type: 3, isLong: 0);
+        regs.Rip = _lstar;
+        regs.Rsp = rsp;
+        regs.Rflags = (rflags & ~msrs[1].Data & ~X86Flags.Resume) | X86Flags.Fixed;
+        vcpu.SetSregs(sregs);
+        vcpu.SetRegs(regs);
+    }
+
+    /// <summary>
+    /// RF does not hold the breakpoint off on this KVM, so the handler's first instruction is single-stepped with the
+    /// breakpoint away.
+    /// </summary>
+    private bool StepOverFirstInstruction()
+    {
+        vcpu.SetGuestDebug(new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_SINGLESTEP });
+        int error = vcpu.Run();
+        Arm();
+        return error == 0 && vcpu.RunPage.ExitReason == KvmExit.Debug;
+    }
+
+    /// <summary>Sets the breakpoint on the handler that gate 14 of the guest's IDT names now.</summary>
+    private void Arm()
+    {
+        vcpu.GetSregs(out var sregs);
+        Span<byte> gate = stackalloc byte[16];
+        if (!TryReadLinear(sregs.Idt.Base + (PageFault * 16), gate))
+            return;
+        _handler = BinaryPrimitives.ReadUInt16LittleEndian(gate)
+            | (ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16
+            | (ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32;
+        if (_handler == 0)
+            return;
+        var debug = new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_HW_BP };
+        debug.Arch.Debugreg[0] = _handler;
+        debug.Arch.Debugreg[7] = BreakOnExecution0;
+        vcpu.SetGuestDebug(debug);
+    }
+
+    private bool TryReadStack(in KvmSregs sregs, ulong rsp, Span<byte> frame) =>
+        (sregs.Cs.Selector & 3) == 0 && TryReadLinear(rsp, frame);
+
+    /// <summary>Reads guest-linear memory page by page through KVM's own walk of the guest's tables.</summary>
+    private bool TryReadLinear(ulong address, Span<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            int piece = (int)Math.Min((ulong)bytes.Length, GuestMemory.PageSize - (address % GuestMemory.PageSize));
+            var translation = vcpu.Translate(address);
+            if (translation.Valid == 0 || !memory.TryRead(translation.PhysicalAddress, bytes[..piece]))
+                return false;
+            address += (ulong)piece;
+            bytes = bytes[piece..];
+        }
+
+        return true;
+    }
+
+    private static ulong Word(ReadOnlySpan<byte> frame, int index) => BinaryPrimitives.ReadUInt64LittleEndian(frame[(index * 8)..]);
+
+    private static KvmSegment FlatSegment(ushort selector, byte type, byte isLong) => new()
+    {
+        Selector = selector,
+        Limit = uint.MaxValue,
+        Type = type,
+        S = 1,
+        Present = 1,
+        L = isLong,
+        Db = (byte)(1 - isLong),
+        G = 1,
+    };
+}

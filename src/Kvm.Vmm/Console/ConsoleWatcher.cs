@@ -1,0 +1,33 @@
+using Kvm.Vmm.Host;
+
+namespace Kvm.Vmm.Console;
+
+/// <summary>
+/// Sits between the guest's console and whoever shows it: looks for the text that says the guest is up and for the
+/// kernel's panic line, and passes every byte on.
+/// </summary>
+/// <remarks>Fed by one thread at a time; the results may be read from any.</remarks>
+internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
+{
+    /// <summary>What panic() in Linux's kernel/panic.c prints before anything else.</summary>
+    private const string PanicLine = "Kernel panic - not syncing:";
+
+    private readonly TextMatcher? _ready = readyText is null ? null : new TextMatcher(readyText);
+    private readonly TextMatcher _panic = new(PanicLine);
+    private long _readyTicks;
+
+    /// <summary>When the awaited text was complete, since the process started; null while it was not.</summary>
+    public TimeSpan? ReadyAt => Volatile.Read(ref _readyTicks) is var t and not 0 ? TimeSpan.FromTicks(t) : null;
+
+    /// <summary>True once the guest's kernel said that it panicked.</summary>
+    public bool PanicSeen => _panic.Found;
+
+    /// <summary>Takes console output.</summary>
+    public void Write(ReadOnlySpan<byte> text)
+    {
+        if (_ready is not null && _ready.Feed(text))
+            Volatile.Write(ref _readyTicks, ProcessClock.SinceProcessStart().Ticks);
+        _panic.Feed(text);
+        next?.Invoke(text);
+    }
+}

@@ -1,0 +1,47 @@
+namespace Kvm.Vmm;
+
+/// <summary>Errors of the host and of KVM: KVM0200–KVM0299.</summary>
+internal static class HostErrors
+{
+    public static readonly ErrorInfo NoKvm = new("KVM0200", "/dev/kvm cannot be opened",
+        "The KVM module is not loaded, virtualization is off, or the container has no such device.",
+        "Type `kvmsharp doctor` to see why, or run with `--engine soft`.")
+    { ExitCode = ExitCode.HostCannot };
+
+    public static readonly ErrorInfo NotPermitted = new("KVM0201", "/dev/kvm may not be opened by this user",
+        "The device belongs to root and the group kvm.",
+        "Type `sudo usermod -aG kvm $USER`, log in again, or run with `--engine soft`.")
+    { ExitCode = ExitCode.HostCannot };
+
+    public static readonly ErrorInfo OldKvm = new("KVM0202", "this KVM lacks what a machine needs",
+        "The API is not version 12, or a capability is missing that every KVM since Linux 4.13 has.",
+        "Type `kvmsharp doctor` to see what is missing; use a newer kernel.")
+    { ExitCode = ExitCode.HostCannot };
+
+    public static readonly ErrorInfo NoMemory = new("KVM0203", "the host does not give the guest's memory",
+        "The address space, a resource limit or overcommit settings do not allow it.",
+        "Ask for less with `--memory`, or look at `ulimit -v` and /proc/sys/vm/overcommit_memory.");
+
+    public static readonly ErrorInfo KvmRefused = new("KVM0204", "KVM refused a step of building the machine",
+        "A capability is missing or a limit is reached; the detail names the call.",
+        "Type `kvmsharp doctor` to see what this KVM can do.");
+
+    public static readonly ErrorInfo NoNested = new("KVM0205", "this host cannot run hypervisors inside guests",
+        "KVM offers neither VMX nor SVM to guests.",
+        "Load the module with nesting on (`modprobe kvm_intel nested=1` or `modprobe kvm_amd nested=1`), or leave `--nested` out.")
+    { ExitCode = ExitCode.HostCannot };
+
+    public static readonly ErrorInfo BadConfiguration = new("KVM0206", "the machine cannot be built as asked",
+        "A value is outside its range.",
+        "Type `kvmsharp run --help` for the ranges.")
+    { ExitCode = ExitCode.Usage };
+
+    public static readonly ErrorInfo NoSuchEngine = new("KVM0207", "the engine asked for cannot run here",
+        "The host lacks what it needs.",
+        "Leave `--engine` out to take what this host can.")
+    { ExitCode = ExitCode.HostCannot };
+
+    /// <summary>All of the above, in ascending order of id.</summary>
+    public static IReadOnlyList<ErrorInfo> All =>
+        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine];
+}

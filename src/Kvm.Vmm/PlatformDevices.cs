@@ -1,0 +1,110 @@
+using Kvm.Devices.Bus;
+using Kvm.Devices.Pci;
+using Kvm.Devices.Platform;
+using Kvm.Vmm.Console;
+using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Vcpu;
+
+namespace Kvm.Vmm;
+
+/// <summary>
+/// The devices every machine has, at the ports <see cref="MachineLayout"/> says. Each asks the machine to end in its own
+/// way: power-off, reset, debug-exit, panic.
+/// </summary>
+internal sealed class PlatformDevices : ISerialSink, IDisposable
+{
+    /// <summary>How long a guest that reported a panic may go on: it prints a back-trace, then usually resets by itself.</summary>
+    private static readonly TimeSpan s_panicGrace = TimeSpan.FromSeconds(1);
+
+    private readonly ConsoleWatcher _console;
+    private readonly Serial16550 _serial;
+    private readonly AcpiPm _acpi;
+    private readonly Rtc _rtc;
+    private readonly PvPanic _pvpanic;
+    private readonly IoBus _ports;
+    private readonly IoBus _mmio;
+    private VirtualMachine? _machine;
+
+    public PlatformDevices(IoBus ports, IoBus mmio, IEngine engine, ConsoleWatcher console, TimeProvider time)
+    {
+        _console = console;
+        _ports = ports;
+        _mmio = mmio;
+        _serial = new Serial16550("serial0", engine.Line(MachineLayout.Com1Gsi), this);
+        _rtc = new Rtc("rtc", time, engine.Line(MachineLayout.RtcGsi));
+        _acpi = new AcpiPm("acpi-pm", time, engine.Line(MachineLayout.SciGsi), PowerOff, Reset);
+        _pvpanic = new PvPanic("pvpanic", OnPanic);
+        var keyboard = new I8042("i8042", Reset, engine.Line(MachineLayout.KeyboardGsi));
+
+        ports.Add(MachineLayout.Com1, Serial16550.Size, _serial);
+        ports.Add(MachineLayout.Rtc, Rtc.Size, _rtc);
+        ports.Add(MachineLayout.I8042Data, 1, keyboard);
+        ports.Add(MachineLayout.I8042Command, 1, keyboard.CommandPort);
+        ports.Add(MachineLayout.SystemControlA, SystemControlA.Size, new SystemControlA("system-control-a", Reset));
+        ports.Add(MachineLayout.PostCode, PostCodePort.Size, new PostCodePort("post-code"));
+        ports.Add(MachineLayout.AcpiBlock, AcpiPm.Size, _acpi);
+        ports.Add(MachineLayout.Pvpanic, PvPanic.Size, _pvpanic);
+        ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, new DebugExitPort("debug-exit", OnDebugExit));
+        ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, PciHost(ports, mmio));
+    }
+
+    private static PciConfigPorts PciHost(IoBus ports, IoBus mmio)
+    {
+        var bus = new PciBus(ports, mmio);
+        bus.Add(0, new PciHostBridge("pci-host"));
+        return new PciConfigPorts("pci-config", bus);
+    }
+
+    /// <summary>See <see cref="VirtualMachine.ConsoleInputReady"/>.</summary>
+    public event Action? ConsoleInputReady
+    {
+        add => _serial.InputSpaceAvailable += value;
+        remove => _serial.InputSpaceAvailable -= value;
+    }
+
+    /// <summary>True once the guest told pvpanic that it panicked.</summary>
+    public bool PanicReported => _pvpanic.Seen.HasFlag(PvPanicEvents.Panicked);
+
+    /// <summary>Says whom to ask for an end; before this the devices only work.</summary>
+    public void Connect(VirtualMachine machine) => _machine = machine;
+
+    public int SendConsoleInput(ReadOnlySpan<byte> input) => _serial.Receive(input);
+
+    public void PressPowerButton() => _acpi.PressPowerButton();
+
+    /// <summary>Counters of each device for the report.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyDictionary<string, long>> Counters() => new SortedDictionary<string, IReadOnlyDictionary<string, long>>(StringComparer.Ordinal)
+    {
+        ["bus"] = new SortedDictionary<string, long>(StringComparer.Ordinal)
+        {
+            ["unclaimedMmio"] = _mmio.UnclaimedAccesses,
+            ["unclaimedPorts"] = _ports.UnclaimedAccesses,
+        },
+        ["serial0"] = new SortedDictionary<string, long>(StringComparer.Ordinal)
+        {
+            ["bytesFromGuest"] = _serial.BytesSent,
+            ["bytesToGuest"] = _serial.BytesReceived,
+        },
+    };
+
+    /// <inheritdoc/>
+    void ISerialSink.Write(ReadOnlySpan<byte> bytes) => _console.Write(bytes);
+
+    public void Dispose()
+    {
+        _rtc.Dispose();
+        _acpi.Dispose();
+    }
+
+    private void PowerOff() => _machine?.EndWith(VmOutcome.PowerOff);
+
+    private void Reset() => _machine?.EndWith(VmOutcome.Reboot);
+
+    private void OnDebugExit(ulong value) => _machine?.EndWith(VmOutcome.DebugExit, null, (uint)value);
+
+    private void OnPanic(PvPanicEvents events)
+    {
+        if (events.HasFlag(PvPanicEvents.Panicked))
+            _machine?.EndAfterPanic(s_panicGrace);
+    }
+}

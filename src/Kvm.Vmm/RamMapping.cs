@@ -1,0 +1,55 @@
+using Kvm.Devices.Memory;
+using Kvm.Interop;
+
+namespace Kvm.Vmm;
+
+/// <summary>Owns the host memory behind the guest's.</summary>
+internal sealed class RamMapping : IDisposable
+{
+    private readonly List<HostMapping> _mappings = [];
+
+    /// <summary>Maps memory for every range of RAM in <paramref name="layout"/>; pages are given by the host when first touched.</summary>
+    /// <exception cref="VmmException">The host does not give that much address space.</exception>
+    public RamMapping(MachineLayout layout, VmConfig config)
+    {
+        var regions = new List<GuestRegion>();
+        try
+        {
+            foreach (var range in layout.Ram)
+            {
+                var pages = config.HugePages ? HugePages.Transparent : HugePages.Default;
+                var mapping = config.SharedMemory
+                    ? HostMapping.Shared((nuint)range.Size, config.Name, pages)
+                    : HostMapping.Anonymous((nuint)range.Size, pages);
+                _mappings.Add(mapping);
+                regions.Add(new GuestRegion(range.Start, range.Size, mapping.Address));
+            }
+
+            Memory = new GuestMemory(regions);
+        }
+        catch (KvmException e)
+        {
+            Dispose();
+            throw new VmmException(HostErrors.NoMemory, $"{config.MemoryBytes >> 20} MiB of guest memory: {e.Message}", e);
+        }
+    }
+
+    /// <summary>The guest's view.</summary>
+    public GuestMemory Memory { get; }
+
+    /// <summary>Bytes of guest memory that the host has really given.</summary>
+    public long ResidentBytes()
+    {
+        long sum = 0;
+        foreach (var mapping in _mappings)
+            sum += mapping.ResidentBytes();
+        return sum;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var mapping in _mappings)
+            mapping.Dispose();
+    }
+}

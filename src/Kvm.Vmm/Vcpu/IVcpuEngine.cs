@@ -1,0 +1,79 @@
+using Kvm.Vmm.Boot;
+
+namespace Kvm.Vmm.Vcpu;
+
+/// <summary>Why an engine handed a vCPU back to its thread.</summary>
+internal enum VcpuStop
+{
+    /// <summary><see cref="IVcpuEngine.Kick"/> was called: look at the requests and go on.</summary>
+    Kicked,
+
+    /// <summary>A triple fault shut the vCPU down.</summary>
+    TripleFault,
+
+    /// <summary>The vCPU halted with interrupts off.</summary>
+    Halted,
+
+    /// <summary>The engine cannot go on; <see cref="IVcpuEngine.Failure"/> says why.</summary>
+    Failed,
+}
+
+/// <summary>
+/// The narrow seam between the machine and what runs its instructions: KVM, or the processor in software. Port and MMIO
+/// accesses do not come through it: an engine performs them on the machine's buses itself.
+/// </summary>
+/// <remarks>
+/// All members are called on the vCPU's own thread, except <see cref="Kick"/>, which any thread may call, and the
+/// counters, which any thread may read.
+/// </remarks>
+internal interface IVcpuEngine : IDisposable
+{
+    /// <summary>Sets the registers a boot processor starts with. Application processors wait for INIT and SIPI instead.</summary>
+    void SetBootState(BootState state);
+
+    /// <summary>Prepares the calling thread, which will be the only one to call <see cref="Run"/>.</summary>
+    void EnterThread();
+
+    /// <summary>Runs the guest until something has to be decided outside.</summary>
+    VcpuStop Run();
+
+    /// <summary>Makes <see cref="Run"/> return <see cref="VcpuStop.Kicked"/> soon, or at once when it is next called.</summary>
+    void Kick();
+
+    /// <summary>True if nothing but NMI, INIT or a reset could wake the vCPU: halted with interrupts off, or never started.</summary>
+    bool IsStuck();
+
+    /// <summary>What went wrong, for people, after <see cref="VcpuStop.Failed"/> or <see cref="VcpuStop.TripleFault"/>.</summary>
+    string? Failure { get; }
+
+    /// <summary>Exits so far.</summary>
+    long TotalExits { get; }
+
+    /// <summary>Adds exit counts by reason and completed instructions by mnemonic to the report's tables.</summary>
+    void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions);
+
+    /// <summary>After this many exits everything that is made once has been made.</summary>
+    const int WarmUpExits = 100;
+
+    /// <summary>Managed bytes the calling thread has allocated since <see cref="WarmUpExits"/>; zero is promised.</summary>
+    long AllocatedBytes { get; }
+
+    /// <summary>Retired guest instructions, where the engine counts them.</summary>
+    long? Instructions { get; }
+}
+
+/// <summary>What runs the vCPUs of one machine and carries its interrupts.</summary>
+internal interface IEngine : IDisposable
+{
+    /// <summary><c>kvm</c> or <c>soft</c>.</summary>
+    string Name { get; }
+
+    /// <summary>The line of a global system interrupt, 0 to 23.</summary>
+    Devices.Interrupts.IInterruptLine Line(uint gsi);
+
+    /// <summary>Where message-signalled interrupts go.</summary>
+    Devices.Interrupts.IMsiSink Msi { get; }
+
+    /// <summary>Makes vCPU <paramref name="index"/>.</summary>
+    IVcpuEngine CreateVcpu(int index);
+}

@@ -1,0 +1,127 @@
+using Kvm.Devices.Bus;
+using Kvm.Devices.Interrupts;
+using Kvm.Devices.Memory;
+using Kvm.Interop;
+using Kvm.Vmm.Completion;
+using Kvm.Vmm.Cpu;
+using Kvm.Vmm.Probing;
+
+namespace Kvm.Vmm.Vcpu;
+
+/// <summary>One KVM virtual machine: memory slots, in-kernel interrupt chips and timer, vCPUs.</summary>
+internal sealed class KvmEngine : IEngine
+{
+    private readonly KvmSystem _system;
+    private readonly KvmVm _vm;
+    private readonly VmConfig _config;
+    private readonly HostProfile _profile;
+    private readonly GuestMemory _memory;
+    private readonly IoBus _ports;
+    private readonly IoBus _mmio;
+    private readonly KvmCpuidEntry2[] _supportedCpuid;
+    private readonly bool _tscDeadline;
+    private readonly uint _tscKhz;
+
+    /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
+    /// <exception cref="KvmException">KVM refused a step.</exception>
+    public KvmEngine(KvmSystem system, VmConfig config, HostProfile profile, GuestMemory memory, IoBus ports, IoBus mmio)
+    {
+        (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
+        _vm = system.CreateVm();
+        Msi = new KvmMsiSink(_vm);
+        try
+        {
+            // Old Intel processors run real mode in a TSS and an identity map that they need a place for (api.rst 4.7, 4.31).
+            _vm.SetTssAddr(MachineLayout.KvmTss);
+            _vm.SetIdentityMapAddr(MachineLayout.KvmIdentityMap);
+            MapMemory();
+            _vm.CreateIrqChip();
+            _vm.CreatePit2(speakerDummy: true);
+            if (profile.SyscallBroken)
+                SyscallRepair.InterceptLstar(_vm);
+            _supportedCpuid = CpuidPolicy.Supported(system, config.HyperV);
+            CpuidPolicy.RequireNested(config.Nested, _supportedCpuid);
+            _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
+            _tscKhz = TscKhz();
+        }
+        catch
+        {
+            _vm.Dispose();
+            throw;
+        }
+    }
+
+    public string Name => "kvm";
+
+    public IMsiSink Msi { get; }
+
+    public IInterruptLine Line(uint gsi) => new KvmInterruptLine(_vm, gsi);
+
+    public IVcpuEngine CreateVcpu(int index)
+    {
+        var vcpu = _vm.CreateVcpu((uint)index);
+        try
+        {
+            var facts = new CpuidPolicy.Facts(_config.Cpus, _tscKhz, _tscDeadline, _profile.GivesUpOnInstructions, _config.Nested);
+            vcpu.SetCpuid2(CpuidPolicy.ForVcpu(_supportedCpuid, index, facts));
+            MsrSetup.Apply(vcpu);
+            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory) : null;
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, repair);
+        }
+        catch
+        {
+            vcpu.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        _vm.Dispose();
+        _system.Dispose();
+    }
+
+    private void MapMemory()
+    {
+        uint slot = 0;
+        foreach (ref readonly var region in _memory.Regions)
+        {
+            _vm.SetUserMemoryRegion(slot++, region.Start, region.Size, region.Host,
+                region.ReadOnly ? KvmMemoryFlags.ReadOnly : KvmMemoryFlags.None);
+        }
+    }
+
+    private uint TscKhz()
+    {
+        if (_system.CheckExtension(KvmCap.KVM_CAP_GET_TSC_KHZ) == 0)
+            return 0;
+        return (uint)Math.Max(0, TryTscKhz());
+
+        int TryTscKhz()
+        {
+            try
+            {
+                return _vm.GetTscKhz();
+            }
+            catch (KvmException)
+            {
+                // Before KVM_CAP_VM_TSC_CONTROL only a vCPU could be asked; the leaves are then left out.
+                return 0;
+            }
+        }
+    }
+}
+
+/// <summary>A pin of KVM's in-kernel interrupt chips.</summary>
+internal sealed class KvmInterruptLine(KvmVm vm, uint gsi) : IInterruptLine
+{
+    /// <inheritdoc/>
+    public void Set(bool asserted) => vm.IrqLine(gsi, asserted);
+}
+
+/// <summary>Messages to KVM's in-kernel local APICs.</summary>
+internal sealed class KvmMsiSink(KvmVm vm) : IMsiSink
+{
+    /// <inheritdoc/>
+    public void Send(ulong address, uint data) => vm.SignalMsi(address, data);
+}

@@ -1,0 +1,125 @@
+using Kvm.Devices.Bus;
+using Kvm.Interop;
+using Kvm.Vmm.Boot;
+using Kvm.Vmm.Completion;
+using Kvm.Vmm.Cpu;
+
+namespace Kvm.Vmm.Vcpu;
+
+/// <summary>A vCPU run by KVM: the loop around KVM_RUN.</summary>
+internal sealed class KvmVcpuEngine : IVcpuEngine
+{
+    private readonly KvmVcpu _vcpu;
+    private readonly KvmRunPage _page;
+    private readonly IoBus _ports;
+    private readonly IoBus _mmio;
+    private readonly SyscallRepair? _repair;
+    private readonly ExitCounts _exits = new();
+    private int _threadId;
+    private long _allocatedAtWarmUp = -1;
+
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, SyscallRepair? repair)
+    {
+        _vcpu = vcpu;
+        _page = vcpu.RunPage;
+        _ports = ports;
+        _mmio = mmio;
+        _repair = repair;
+    }
+
+    public string? Failure { get; private set; }
+
+    public long TotalExits => _exits.Total;
+
+    public long? Instructions => null;
+
+    public long AllocatedBytes => _allocatedAtWarmUp < 0 ? 0 : GC.GetAllocatedBytesForCurrentThread() - _allocatedAtWarmUp;
+
+    public void SetBootState(BootState state)
+    {
+        _vcpu.GetSregs(out var sregs);
+        KvmBootState.Apply(state, ref sregs);
+        _vcpu.SetSregs(sregs);
+        _vcpu.SetRegs(KvmBootState.ToRegs(state));
+    }
+
+    public void EnterThread()
+    {
+        ThreadSignals.PrepareVcpuThread(_vcpu);
+        Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());
+    }
+
+    public VcpuStop Run()
+    {
+        while (true)
+        {
+            int error = -_vcpu.Run();
+            if (error == Errno.EINTR)
+            {
+                ThreadSignals.Drain();
+                _page.ImmediateExit = false;
+                return VcpuStop.Kicked;
+            }
+
+            // EAGAIN: an application processor was woken without being started; wait on.
+            if (error == Errno.EAGAIN)
+                continue;
+            if (error != 0)
+                return Fail($"KVM_RUN failed: {Errno.TextOf(error)}");
+            _exits.Add((uint)_page.ExitReason);
+            if (_exits.Total == IVcpuEngine.WarmUpExits)
+                _allocatedAtWarmUp = GC.GetAllocatedBytesForCurrentThread();
+            switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
+            {
+                case ExitAction.Resume:
+                case ExitAction.Debug when _repair is not null && _repair.TryHandleDebug():
+                case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
+                    continue;
+                case ExitAction.TripleFault:
+                    Failure = RegisterDump.Describe("the guest triple-faulted", _vcpu);
+                    return VcpuStop.TripleFault;
+                case ExitAction.EmulationFailure:
+                    return Fail(FailedInstruction.Describe(_vcpu, "no completion"));
+                default:
+                    return Fail(RegisterDump.Describe(ExitDispatcher.Explain(_page), _vcpu));
+            }
+        }
+    }
+
+    public void Kick()
+    {
+        _page.ImmediateExit = true;
+        int thread = Volatile.Read(ref _threadId);
+        if (thread != 0)
+            ThreadSignals.Kick(thread);
+    }
+
+    public bool IsStuck()
+    {
+        switch (_vcpu.GetMpState())
+        {
+            case KvmMpStateValue.Uninitialized or KvmMpStateValue.InitReceived:
+                return true;
+            case KvmMpStateValue.Halted:
+                _vcpu.GetRegs(out var regs);
+                return (regs.Rflags & X86Flags.Interrupt) == 0;
+            default:
+                return false;
+        }
+    }
+
+    public void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions)
+    {
+        _exits.AddTo(exits, static reason => ExitNames.Of((KvmExit)reason));
+        if (_repair is { Repaired: > 0 } repair)
+            completions["syscall"] = completions.TryGetValue("syscall", out long before) ? before + repair.Repaired : repair.Repaired;
+    }
+
+    public void Dispose() => _vcpu.Dispose();
+
+    private VcpuStop Fail(string why)
+    {
+        Failure = why;
+        return VcpuStop.Failed;
+    }
+}

@@ -1,0 +1,130 @@
+using Kvm.Interop;
+using Kvm.Vmm.Reporting;
+
+namespace Kvm.Vmm.Vcpu;
+
+/// <summary>
+/// One vCPU's own named thread. Others talk to it by a request word and a kick, never by calling its engine.
+/// </summary>
+internal sealed class VcpuThread : IDisposable
+{
+    [Flags]
+    private enum Request
+    {
+        None = 0,
+        Stop = 1,
+        CheckStuck = 2,
+    }
+
+    private readonly IVcpuEngine _engine;
+    private readonly VirtualMachine _machine;
+    private readonly Thread _thread;
+    private int _requests;
+    private int _threadId;
+    private volatile bool _stuck;
+    private volatile bool _running;
+    private readonly ManualResetEventSlim _stuckAnswered = new(initialState: true);
+
+    public VcpuThread(VirtualMachine machine, IVcpuEngine engine, int index)
+    {
+        _machine = machine;
+        _engine = engine;
+        Index = index;
+        _thread = new Thread(Main, maxStackSize: 1 << 20) { Name = $"vcpu{index}", IsBackground = true };
+    }
+
+    /// <summary>Number of the vCPU; 0 is the boot processor.</summary>
+    public int Index { get; }
+
+    /// <summary>The engine, for counters.</summary>
+    public IVcpuEngine Engine => _engine;
+
+    /// <summary>The answer to the last <see cref="RequestStuckCheck"/>: nothing can wake this vCPU.</summary>
+    public bool IsStuck => _stuck;
+
+    /// <summary>The kernel's id of the thread; 0 before it runs.</summary>
+    public int ThreadId => Volatile.Read(ref _threadId);
+
+    /// <summary>What the thread did, complete once it has ended.</summary>
+    public VcpuReport Report { get; private set; } = new(0, default, 0, 0);
+
+    public void Start() => _thread.Start();
+
+    public void RequestStop() => Ask(Request.Stop);
+
+    /// <summary>Asks the thread to look whether its vCPU can ever wake again; <see cref="WaitForStuckCheck"/> waits for the answer.</summary>
+    public void RequestStuckCheck()
+    {
+        _stuckAnswered.Reset();
+        Ask(Request.CheckStuck);
+    }
+
+    /// <summary>True if the answer came within <paramref name="patience"/>.</summary>
+    public bool WaitForStuckCheck(TimeSpan patience) => _stuckAnswered.Wait(patience);
+
+    /// <summary>Waits until the thread has ended; at once if it never started.</summary>
+    public void Join()
+    {
+        if (_thread.ThreadState.HasFlag(ThreadState.Unstarted))
+            return;
+        _thread.Join();
+    }
+
+    /// <summary>After <see cref="Join"/>.</summary>
+    public void Dispose() => _stuckAnswered.Dispose();
+
+    private void Ask(Request request)
+    {
+        Interlocked.Or(ref _requests, (int)request);
+        if (_running)
+            _engine.Kick();
+    }
+
+    private void Main()
+    {
+        var stop = VcpuStop.Kicked;
+        string? failure = null;
+        try
+        {
+            _engine.EnterThread();
+            Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());
+            _running = true;
+            _machine.NoteFirstRun();
+            stop = Loop();
+            failure = _engine.Failure;
+        }
+        // The last line of defence: an exception here would end the process with the terminal raw.
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            stop = VcpuStop.Failed;
+            failure = $"vcpu{Index}: {e}";
+            _machine.EndWith(VmOutcome.Error, failure);
+        }
+
+        _running = false;
+        _stuckAnswered.Set();
+        long allocated = _engine.AllocatedBytes;
+        Report = new VcpuReport(Index, TimeSpan.FromTicks(Host.ThreadInfo.SchedulerTime(_threadId) / 100), _engine.TotalExits,
+            allocated, _engine.Instructions);
+        _machine.OnVcpuEnded(this, stop, failure);
+    }
+
+    private VcpuStop Loop()
+    {
+        while (true)
+        {
+            var request = (Request)Interlocked.Exchange(ref _requests, 0);
+            if (request.HasFlag(Request.Stop))
+                return VcpuStop.Kicked;
+            if (request.HasFlag(Request.CheckStuck))
+            {
+                _stuck = _engine.IsStuck();
+                _stuckAnswered.Set();
+            }
+
+            var stop = _engine.Run();
+            if (stop != VcpuStop.Kicked)
+                return stop;
+        }
+    }
+}

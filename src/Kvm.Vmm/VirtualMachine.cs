@@ -1,0 +1,199 @@
+using Kvm.Vmm.Boot;
+using Kvm.Vmm.Console;
+using Kvm.Vmm.Host;
+using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Vcpu;
+
+namespace Kvm.Vmm;
+
+/// <summary>
+/// One guest: built by <see cref="Build"/>, started once, ended once. The first reason to end wins; when the last vCPU
+/// thread has left the guest, <see cref="Ended"/> completes with the result.
+/// </summary>
+/// <remarks>Every public member may be called from any thread.</remarks>
+public sealed class VirtualMachine : IDisposable
+{
+    private readonly VmConfig _config;
+    private readonly IEngine _engine;
+    private readonly RamMapping _ram;
+    private readonly PlatformDevices _devices;
+    private readonly VcpuThread[] _vcpus;
+    private readonly ConsoleWatcher _console;
+    private readonly MachineMonitor _monitor;
+    private readonly string _hostBackend;
+    private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Lock _endLock = new();
+    private VmOutcome? _outcome;
+    private string? _explanation;
+    private uint? _debugExitValue;
+    private int? _signal;
+    private int _running;
+    private long _firstRunTicks;
+
+    internal VirtualMachine(VmConfig config, MachineParts parts)
+    {
+        _config = config;
+        _engine = parts.Engine;
+        _ram = parts.Ram;
+        _devices = parts.Devices;
+        _console = parts.Console;
+        _hostBackend = parts.HostBackend;
+        CommandLine = parts.CommandLine;
+        _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index))];
+        _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
+        _devices.Connect(this);
+    }
+
+    /// <summary>Builds the machine: everything but running it.</summary>
+    /// <exception cref="VmmException">The configuration, an input file or the host does not allow it.</exception>
+    public static VirtualMachine Build(VmConfig config, VmHost host)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(host);
+        return VmBuilder.Build(config, host);
+    }
+
+    /// <summary>The kernel command line the guest was given.</summary>
+    public string CommandLine { get; }
+
+    /// <summary>Completes when the guest has ended and every vCPU thread is out of it. Never faults.</summary>
+    public Task<RunResult> Ended => _ended.Task;
+
+    /// <summary>Raised, on a vCPU thread, when the guest's console takes input again after <see cref="SendConsoleInput"/> accepted less than it was given.</summary>
+    public event Action? ConsoleInputReady
+    {
+        add => _devices.ConsoleInputReady += value;
+        remove => _devices.ConsoleInputReady -= value;
+    }
+
+    /// <summary>Starts the vCPU threads. Call once.</summary>
+    public void Start()
+    {
+        if (Interlocked.Exchange(ref _running, _vcpus.Length) != 0)
+            throw new InvalidOperationException("the machine was started before");
+        foreach (var vcpu in _vcpus)
+            vcpu.Start();
+        _monitor.Start();
+    }
+
+    /// <summary>Ends the guest from outside; nothing happens if it is already ending.</summary>
+    /// <param name="outcome">Why, for the report.</param>
+    /// <param name="signal">The signal's number where one is the reason.</param>
+    public void Stop(VmOutcome outcome, int? signal = null)
+    {
+        lock (_endLock)
+            _signal ??= _outcome is null ? signal : null;
+        EndWith(outcome);
+    }
+
+    /// <summary>Types <paramref name="input"/> on the guest's console.</summary>
+    /// <returns>How many bytes were taken; the rest waits for <see cref="ConsoleInputReady"/>.</returns>
+    public int SendConsoleInput(ReadOnlySpan<byte> input) => _devices.SendConsoleInput(input);
+
+    /// <summary>Presses the ACPI power button.</summary>
+    public void PressPowerButton() => _devices.PressPowerButton();
+
+    /// <summary>Ends the guest if it still runs, then gives everything back to the host, in reverse order of building.</summary>
+    public void Dispose()
+    {
+        if (Volatile.Read(ref _running) != 0 || _ended.Task.IsCompleted)
+        {
+            EndWith(VmOutcome.Error, "the machine was disposed while the guest ran");
+            foreach (var vcpu in _vcpus)
+                vcpu.Join();
+        }
+
+        _monitor.Dispose();
+        foreach (var vcpu in _vcpus)
+        {
+            vcpu.Engine.Dispose();
+            vcpu.Dispose();
+        }
+
+        _devices.Dispose();
+        _engine.Dispose();
+        _ram.Dispose();
+    }
+
+    /// <summary>Takes the first reason to end, and makes every vCPU leave the guest.</summary>
+    internal void EndWith(VmOutcome outcome, string? explanation = null, uint? debugExitValue = null)
+    {
+        lock (_endLock)
+        {
+            if (_outcome is not null)
+                return;
+            _outcome = outcome;
+            _explanation = explanation;
+            _debugExitValue = debugExitValue;
+        }
+
+        foreach (var vcpu in _vcpus)
+            vcpu.RequestStop();
+    }
+
+    /// <summary>Ends a guest that reported a panic, unless it resets by itself within <paramref name="grace"/>.</summary>
+    internal void EndAfterPanic(TimeSpan grace) => _monitor.EndAfterPanic(grace);
+
+    /// <summary>Keeps the time of the first entry into the guest.</summary>
+    internal void NoteFirstRun() => Interlocked.CompareExchange(ref _firstRunTicks, ProcessClock.SinceProcessStart().Ticks, 0);
+
+    /// <summary>Called by each vCPU thread as its last deed.</summary>
+    internal void OnVcpuEnded(VcpuThread vcpu, VcpuStop stop, string? failure)
+    {
+        switch (stop)
+        {
+            case VcpuStop.TripleFault:
+                EndWith(VmOutcome.TripleFault, failure);
+                break;
+            case VcpuStop.Failed:
+                EndWith(VmOutcome.KvmFailed, failure);
+                break;
+        }
+
+        if (Interlocked.Decrement(ref _running) == 0)
+        {
+            if (_outcome is null)
+                EndWith(VmOutcome.Halted, "every vCPU has halted with interrupts off");
+            _monitor.Stop();
+            _ended.TrySetResult(MakeResult());
+        }
+    }
+
+    private RunResult MakeResult()
+    {
+        var exits = new SortedDictionary<string, long>(StringComparer.Ordinal);
+        var completions = new SortedDictionary<string, long>(StringComparer.Ordinal);
+        foreach (var vcpu in _vcpus)
+            vcpu.Engine.AddCounts(exits, completions);
+        long guestResident = _ram.ResidentBytes();
+        return new RunResult
+        {
+            Outcome = FinalOutcome(),
+            DebugExitValue = _debugExitValue,
+            Signal = _signal,
+            Explanation = _explanation,
+            Engine = _engine.Name,
+            HostBackend = _hostBackend,
+            FirstRun = _firstRunTicks == 0 ? null : TimeSpan.FromTicks(_firstRunTicks),
+            Ready = _console.ReadyAt,
+            Total = ProcessClock.SinceProcessStart(),
+            Exits = exits,
+            Completions = completions,
+            Vcpus = [.. _vcpus.Select(v => v.Report)],
+            VmmRssBytes = Math.Max(0, ProcessMemory.ResidentBytes() - guestResident),
+            GuestResidentBytes = guestResident,
+            Devices = _devices.Counters(),
+        };
+    }
+
+    /// <summary>
+    /// A panic is never reported as something milder: a guest that told pvpanic, or printed the kernel's panic line and
+    /// then reset, halted or shut down, has panicked (docs/cli.md, "Exit codes").
+    /// </summary>
+    private VmOutcome FinalOutcome()
+    {
+        var outcome = _outcome ?? VmOutcome.Error;
+        bool ends = outcome is VmOutcome.Reboot or VmOutcome.PowerOff or VmOutcome.Halted or VmOutcome.TripleFault;
+        return ends && (_console.PanicSeen || _devices.PanicReported) ? VmOutcome.Panic : outcome;
+    }
+}

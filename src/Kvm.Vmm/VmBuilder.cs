@@ -1,0 +1,77 @@
+using Kvm.Devices.Bus;
+using Kvm.Interop;
+using Kvm.Vmm.Boot;
+using Kvm.Vmm.Console;
+using Kvm.Vmm.Probing;
+using Kvm.Vmm.Vcpu;
+
+namespace Kvm.Vmm;
+
+/// <summary>What <see cref="VmBuilder"/> hands to the machine.</summary>
+internal sealed record MachineParts
+{
+    public required IEngine Engine { get; init; }
+    public required RamMapping Ram { get; init; }
+    public required PlatformDevices Devices { get; init; }
+    public required ConsoleWatcher Console { get; init; }
+    public required IReadOnlyList<IVcpuEngine> Vcpus { get; init; }
+    public required string CommandLine { get; init; }
+    public required string HostBackend { get; init; }
+}
+
+/// <summary>Builds a machine as a list of steps: the file to read first.</summary>
+internal static class VmBuilder
+{
+    public static VirtualMachine Build(VmConfig config, VmHost host)
+    {
+        if (config.Validate() is { Count: > 0 } problems)
+            throw new VmmException(HostErrors.BadConfiguration, string.Join("; ", problems));
+
+        // What is built so far, to be given back in reverse order if a later step fails.
+        var built = new Stack<IDisposable>();
+        try
+        {
+            var choice = EngineSelector.Choose(config, host);
+            var layout = new MachineLayout(config.MemoryBytes);
+            var ram = Keep(new RamMapping(layout, config));
+            string commandLine = CommandLine.Build(config, choice.Profile);
+            var boot = KernelBoot.Load(config, layout, ram.Memory, commandLine);
+
+            var ports = new IoBus();
+            var mmio = new IoBus();
+            var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
+            var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
+            var devices = Keep(new PlatformDevices(ports, mmio, engine, console, host.Time));
+
+            var vcpus = new List<IVcpuEngine>();
+            for (int i = 0; i < config.Cpus; i++)
+                vcpus.Add(Keep(engine.CreateVcpu(i)));
+            vcpus[0].SetBootState(boot);
+
+            return new VirtualMachine(config, new MachineParts
+            {
+                Engine = engine,
+                Ram = ram,
+                Devices = devices,
+                Console = console,
+                Vcpus = vcpus,
+                CommandLine = commandLine,
+                HostBackend = choice.Profile.Backend,
+            });
+        }
+        catch (Exception e)
+        {
+            while (built.TryPop(out var part))
+                part.Dispose();
+            if (e is KvmException)
+                throw new VmmException(HostErrors.KvmRefused, e.Message, e);
+            throw;
+        }
+
+        T Keep<T>(T part) where T : IDisposable
+        {
+            built.Push(part);
+            return part;
+        }
+    }
+}

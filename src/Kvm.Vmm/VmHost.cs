@@ -1,0 +1,23 @@
+using Kvm.Vmm.Probing;
+
+namespace Kvm.Vmm;
+
+/// <summary>Takes what the guest writes to its console. Called on vCPU threads, one at a time; must not block for long or throw.</summary>
+/// <param name="text">The bytes, valid only during the call.</param>
+public delegate void ConsoleSink(ReadOnlySpan<byte> text);
+
+/// <summary>What a machine needs from its surroundings.</summary>
+public sealed record VmHost
+{
+    /// <summary>Takes the guest's console output; null discards it.</summary>
+    public ConsoleSink? ConsoleOutput { get; init; }
+
+    /// <summary>Wall clock of the guest's RTC and of reports.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>What is known of the host's KVM. Null: probed, or read from the cache of an earlier probe, when the machine is built.</summary>
+    public HostProfile? Profile { get; init; }
+
+    /// <summary>Takes messages for people, such as which engine was chosen and why; null discards them.</summary>
+    public Action<string>? Notice { get; init; }
+}
