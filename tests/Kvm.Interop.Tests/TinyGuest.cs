@@ -1,9 +1,17 @@
 namespace Kvm.Interop.Tests;
 
-/// <summary>A VM with one vCPU in real mode at 0x1000 and 64 KiB of memory, running the bytes it is given.</summary>
+/// <summary>
+/// A VM with one vCPU in real mode at 0x1000 and 64 KiB of memory, running the bytes it is given. A guest that does not come back within
+/// ten seconds is kicked, and the test fails instead of hanging.
+/// </summary>
 internal sealed class TinyGuest : IDisposable
 {
     public const ushort Origin = 0x1000;
+    public const uint MemorySize = 0x10000;
+
+    private readonly int _thread;
+    private readonly Timer _watchdog;
+    private volatile bool _late;
 
     public TinyGuest(ReadOnlySpan<byte> code, bool irqchip = false, Action<KvmVm>? beforeVcpu = null, KvmMemoryFlags flags = KvmMemoryFlags.None)
     {
@@ -17,9 +25,9 @@ internal sealed class TinyGuest : IDisposable
         }
 
         beforeVcpu?.Invoke(Vm);
-        Memory = HostMapping.Anonymous(0x10000);
+        Memory = HostMapping.Anonymous(MemorySize);
         code.CopyTo(Memory.Span[Origin..]);
-        Vm.SetUserMemoryRegion(0, 0, 0x10000, Memory.Address, flags);
+        Vm.SetUserMemoryRegion(0, 0, MemorySize, Memory.Address, flags);
         Vcpu = Vm.CreateVcpu(0);
         Vcpu.GetSregs(out KvmSregs sregs);
         sregs.Cs.Base = 0;
@@ -27,6 +35,18 @@ internal sealed class TinyGuest : IDisposable
         Vcpu.SetSregs(in sregs);
         KvmRegs regs = new() { Rip = Origin, Rflags = 2, Rsp = 0x8000 };
         Vcpu.SetRegs(in regs);
+        _thread = ThreadSignals.CurrentThreadId();
+        ThreadSignals.PrepareVcpuThread(Vcpu);
+        _watchdog = new Timer(
+            _ =>
+            {
+                _late = true;
+                Page.ImmediateExit = true;
+                ThreadSignals.Kick(_thread);
+            },
+            null,
+            TimeSpan.FromSeconds(10),
+            Timeout.InfiniteTimeSpan);
     }
 
     public KvmSystem System { get; }
@@ -39,6 +59,15 @@ internal sealed class TinyGuest : IDisposable
 
     public KvmRunPage Page => Vcpu.RunPage;
 
+    public KvmRegs Regs
+    {
+        get
+        {
+            Vcpu.GetRegs(out KvmRegs regs);
+            return regs;
+        }
+    }
+
     /// <summary>Runs until something other than an interrupted call comes back.</summary>
     public KvmExit Run()
     {
@@ -46,6 +75,7 @@ internal sealed class TinyGuest : IDisposable
         do
         {
             result = Vcpu.Run();
+            _late.Should().BeFalse("the guest should end its run within ten seconds");
         }
         while (result == -Errno.EINTR);
 
@@ -53,8 +83,27 @@ internal sealed class TinyGuest : IDisposable
         return Page.ExitReason;
     }
 
+    /// <summary>Runs and expects the guest to write a byte to a port; returns the byte.</summary>
+    public byte RunToOut(ushort port)
+    {
+        Run().Should().Be(KvmExit.Io);
+        Page.Io.Port.Should().Be(port);
+        Page.Io.Direction.Should().Be(KvmConst.KVM_EXIT_IO_OUT);
+        return Page.IoData[0];
+    }
+
     public void Dispose()
     {
+        using (ManualResetEvent stopped = new(false))
+        {
+            // No kick may reach this thread, or another one that got its number, once the guest is gone.
+            if (_watchdog.Dispose(stopped))
+            {
+                stopped.WaitOne();
+            }
+        }
+
+        ThreadSignals.Drain();
         Vcpu.Dispose();
         Vm.Dispose();
         System.Dispose();

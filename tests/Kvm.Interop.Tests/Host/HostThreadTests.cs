@@ -1,0 +1,80 @@
+using System.Diagnostics;
+
+namespace Kvm.Interop.Tests.Host;
+
+public sealed class HostThreadTests
+{
+    [Fact]
+    public void A_thread_set_to_one_processor_runs_there()
+    {
+        int[] allowed = HostThread.GetAffinity(0);
+        (int[] Processors, int Now) seen = ([], -1);
+        Thread thread = new(() =>
+        {
+            HostThread.SetAffinity(0, [allowed[^1]]).Should().Be(0);
+            seen = (HostThread.GetAffinity(0), HostThread.CurrentProcessor());
+        });
+
+        thread.Start();
+        thread.Join();
+
+        seen.Processors.Should().Equal(allowed[^1]);
+        seen.Now.Should().Be(allowed[^1]);
+        HostThread.GetAffinity(0).Should().Equal(allowed, "only that thread was moved");
+    }
+
+    [Fact]
+    public void Processors_that_are_not_there_are_refused()
+    {
+        HostThread.SetAffinity(0, []).Should().Be(-Errno.EINVAL);
+        HostThread.SetAffinity(0, [-1]).Should().Be(-Errno.EINVAL);
+        HostThread.SetAffinity(0, [8192]).Should().Be(-Errno.EINVAL);
+        HostThread.SetAffinity(0, [8191]).Should().Be(-Errno.EINVAL);
+    }
+
+    [Fact]
+    public void The_cpu_time_of_a_thread_grows_while_it_works_and_is_gone_with_it()
+    {
+        int id = ThreadSignals.CurrentThreadId();
+        long before = HostThread.CpuTime(id);
+        Stopwatch watch = Stopwatch.StartNew();
+        while (HostThread.CpuTime(id) - before < 5_000_000)
+        {
+            watch.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(20));
+        }
+
+        before.Should().BeGreaterThan(0);
+        HostThread.CpuTime(int.MaxValue / 16).Should().Be(-1);
+    }
+
+    [Fact]
+    public void Two_threads_have_two_numbers_of_this_process()
+    {
+        int other = 0;
+        Thread thread = new(() => other = ThreadSignals.CurrentThreadId());
+        thread.Start();
+        thread.Join();
+
+        int mine = ThreadSignals.CurrentThreadId();
+
+        other.Should().NotBe(mine).And.BeGreaterThan(0);
+        Directory.Exists($"/proc/self/task/{mine}").Should().BeTrue();
+    }
+
+    [Fact]
+    public void The_timer_slack_of_a_thread_can_be_set()
+    {
+        int set = -1;
+        int read = -1;
+        Thread thread = new(() =>
+        {
+            set = HostThread.SetTimerSlack(1234);
+            read = Libc.prctl(Libc.PR_GET_TIMERSLACK, 0, 0, 0, 0);
+        });
+        thread.Start();
+        thread.Join();
+
+        set.Should().Be(0);
+        read.Should().Be(1234);
+    }
+}
