@@ -10,7 +10,8 @@ mkdir -p "$logs"
 # The SDK needs no ICU library and asks nothing of anybody.
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
 
-say() { printf '%s\n' "$*" >&2; }
+# say LINE…
+say() { printf '%s\n' "$@" >&2; }
 
 # fail WHAT [WHAT TO TYPE]: three lines at most, exit code 1.
 fail() {
@@ -50,10 +51,11 @@ progress() {
     return "$status"
 }
 
-# have WHAT: a command on the PATH, or a file where WHAT begins with a slash.
+# have WHAT: a command on the PATH, a file where WHAT begins with a slash, a shared library where it looks like one.
 have() {
     case $1 in
         /*) [ -e "$1" ] ;;
+        lib*.so.*) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -qF "$1 " ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }
