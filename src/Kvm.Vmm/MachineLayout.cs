@@ -1,3 +1,5 @@
+using Kvm.Devices.Platform;
+
 namespace Kvm.Vmm;
 
 /// <summary>A piece of an address space, in bytes.</summary>
@@ -179,34 +181,34 @@ public sealed class MachineLayout
     public const ushort Pvpanic = 0x505;
 
     /// <summary>ACPI PM1a event block: status and enable, 2 + 2 ports.</summary>
-    public const ushort AcpiPm1Event = 0x600;
+    public const ushort AcpiPm1Event = AcpiBlock + AcpiPm.EventOffset;
 
     /// <summary>ACPI PM1a control, 2 ports.</summary>
-    public const ushort AcpiPm1Control = 0x604;
+    public const ushort AcpiPm1Control = AcpiBlock + AcpiPm.ControlOffset;
 
     /// <summary>ACPI power management timer, 4 ports.</summary>
-    public const ushort AcpiPmTimer = 0x608;
+    public const ushort AcpiPmTimer = AcpiBlock + AcpiPm.TimerOffset;
 
     /// <summary>ACPI reset register, 1 port; <see cref="AcpiResetValue"/> resets.</summary>
-    public const ushort AcpiReset = 0x60c;
+    public const ushort AcpiReset = AcpiBlock + AcpiPm.ResetOffset;
 
     /// <summary>The value that resets the machine when written to <see cref="AcpiReset"/>.</summary>
-    public const byte AcpiResetValue = 0x01;
+    public const byte AcpiResetValue = AcpiPm.ResetValue;
 
     /// <summary>ACPI general-purpose event block 0: status, then enable, <see cref="AcpiGpe0Size"/> ports in all.</summary>
-    public const ushort AcpiGpe0 = 0x620;
+    public const ushort AcpiGpe0 = AcpiBlock + AcpiPm.Gpe0Offset;
 
     /// <summary>Ports of <see cref="AcpiGpe0"/>.</summary>
-    public const byte AcpiGpe0Size = 4;
+    public const byte AcpiGpe0Size = AcpiPm.Gpe0Length;
 
     /// <summary>First port of the ACPI block.</summary>
-    public const ushort AcpiBlock = AcpiPm1Event;
+    public const ushort AcpiBlock = 0x600;
 
     /// <summary>Ports of the ACPI block, GPE0 included.</summary>
-    public const int AcpiBlockSize = AcpiGpe0 + AcpiGpe0Size - AcpiBlock;
+    public const int AcpiBlockSize = AcpiPm.Size;
 
     /// <summary>SLP_TYP value of soft-off, in the \_S5 package and in PM1a control.</summary>
-    public const byte AcpiSleepTypeS5 = 5;
+    public const byte AcpiSleepTypeS5 = AcpiPm.SoftOffSleepType;
 
     /// <summary>PCI configuration mechanism 1: address (4 ports), data (4 ports).</summary>
     public const ushort PciConfig = 0xcf8;
