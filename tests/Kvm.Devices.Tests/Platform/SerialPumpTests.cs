@@ -19,7 +19,7 @@ public sealed class SerialPumpTests
 
         var host = Task.Run(async () =>
         {
-            byte[] bytes = [.. Enumerable.Range(0, Total).Select(i => (byte)(i * 7))];
+            byte[] bytes = [.. Enumerable.Range(0, Total).Select(i => unchecked((byte)(i * 7)))];
             int at = 0;
             while (at < Total)
             {
@@ -37,7 +37,7 @@ public sealed class SerialPumpTests
             (await data.WaitAsync(TimeSpan.FromSeconds(30))).Should().BeTrue("the interrupt was raised");
             while ((port.In8(5) & 1) != 0)
             {
-                if (port.In8(0) != (byte)(received++ * 7))
+                if (port.In8(0) != unchecked((byte)(received++ * 7)))
                     Assert.Fail($"byte {received - 1} is wrong");
             }
         }

@@ -67,7 +67,7 @@ public sealed class AllocationTests
         Measure(i =>
         {
             var bytes = data.AsSpan(0, 1 + (i & 7));
-            bytes.Fill((byte)(i * 37));
+            bytes.Fill(unchecked((byte)(i * 37)));
             device.Write((ulong)(i / 8 % 20), bytes);
             device.Read((ulong)(i / 8 % 20), bytes);
         }).Should().Be(0);

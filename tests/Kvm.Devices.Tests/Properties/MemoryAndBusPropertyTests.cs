@@ -12,9 +12,9 @@ public sealed class MemoryAndBusPropertyTests
 
     // Addresses near the edges of anything: page boundaries of the first pages and both ends of the address space.
     private static readonly Gen<ulong> Addresses =
-        from page in Gen.OneOf(Gen.Choose(0, 17).Select(p => (ulong)p), Gen.Choose(1, 4).Select(p => 0UL - (ulong)p), Gen.Constant(1UL << 40))
+        from page in Gen.OneOf(Gen.Choose(0, 17).Select(p => (ulong)p), Gen.Choose(1, 4).Select(p => ulong.MaxValue - (ulong)p + 1), Gen.Constant(1UL << 40))
         from delta in Gen.OneOf(Gen.Choose(-9, 9), Gen.Choose(0, Page - 1))
-        select unchecked(page * Page + (ulong)delta);
+        select unchecked(page * (ulong)Page + (ulong)(long)delta);
 
     private static readonly Gen<int> Lengths = Gen.OneOf(Gen.Choose(0, 16), Gen.Choose(-2, 3 * Page), Gen.Elements(int.MinValue, int.MaxValue));
 
@@ -110,7 +110,7 @@ public sealed class MemoryAndBusPropertyTests
         for (int i = 0; i < data.Length; i++)
         {
             bool within = owner is not null && table[address + i] == owner;
-            if (data[i] != (within ? (byte)(owner!.Number + address - owner.Start) : 0xff))
+            if (data[i] != (within ? unchecked((byte)(owner!.Number + address - owner.Start)) : 0xff))
                 return false;
         }
 
@@ -161,7 +161,7 @@ public sealed class MemoryAndBusPropertyTests
         public void Read(ulong offset, Span<byte> data)
         {
             for (int i = 0; i < data.Length; i++)
-                data[i] = (byte)(Number + (int)offset);
+                data[i] = unchecked((byte)(Number + (int)offset));
         }
 
         public void Write(ulong offset, ReadOnlySpan<byte> data)
