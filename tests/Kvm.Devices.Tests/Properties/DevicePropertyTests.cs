@@ -12,7 +12,7 @@ public sealed class DevicePropertyTests
     [Theory]
     [MemberData(nameof(EachDevice))]
     public void Any_accesses_of_any_width_at_any_offset_throw_nothing(int device) =>
-        Prop.ForAll(Step.Sequence(300).ToArbitrary(), steps =>
+        Prop.ForAll(Step.Sequence(device, 300).ToArbitrary(), steps =>
         {
             using var machine = new Machine();
             foreach (var step in steps)
@@ -22,7 +22,7 @@ public sealed class DevicePropertyTests
     [Theory]
     [MemberData(nameof(EachDevice))]
     public void Restored_device_behaves_like_the_one_saved(int device) =>
-        Prop.ForAll(Step.Sequence(80).ToArbitrary(), Step.Sequence(80).ToArbitrary(), (before, after) =>
+        Prop.ForAll(Step.Sequence(device, 80).ToArbitrary(), Step.Sequence(device, 80).ToArbitrary(), (before, after) =>
         {
             using var machine = new Machine();
             foreach (var step in before)
@@ -56,7 +56,7 @@ public sealed class DevicePropertyTests
     public void Mutilated_record_is_refused_without_change_or_leaves_a_working_device(int device)
     {
         var mutations = from at in Gen.Choose(0, 200) from value in Gen.Choose(0, 255) from cut in Gen.Choose(-4, 4) select (at, value, cut);
-        Prop.ForAll(Step.Sequence(30).ToArbitrary(), mutations.ToArbitrary(), (steps, mutation) =>
+        Prop.ForAll(Step.Sequence(device, 30).ToArbitrary(), mutations.ToArbitrary(), (steps, mutation) =>
         {
             using var machine = new Machine();
             foreach (var step in steps)
@@ -86,6 +86,31 @@ public sealed class DevicePropertyTests
         machine.State(device).RestoreState(record, 0).Should().BeFalse();
         machine.State(device).RestoreState(record, (ushort)(machine.State(device).StateVersion + 1)).Should().BeFalse();
         machine.State(device).RestoreState(record).Should().BeTrue();
+    }
+
+    [Theory]
+    [MemberData(nameof(EachDevice))]
+    public async Task Accesses_from_three_threads_and_saves_beside_them_neither_throw_nor_deadlock(int device)
+    {
+        using var machine = new Machine(TimeProvider.System);
+        var steps = Step.Sequence(device, 4_000).Sample(3, 3).ToArray();
+        var threads = steps.Select(list => Task.Run(() =>
+        {
+            byte[] data = new byte[8];
+            foreach (var step in list)
+            {
+                if (step.Kind == StepKind.Read)
+                    machine.Devices[device].Read(step.Offset, data.AsSpan(0, step.Width));
+                else if (step.Kind == StepKind.Write)
+                    machine.Devices[device].Write(step.Offset, BitConverter.GetBytes(step.Value).AsSpan(0, step.Width));
+                else if (step.Kind == StepKind.Input)
+                    machine.Serial.Receive(data);
+                else
+                    machine.State(device).SaveState();
+            }
+        }));
+        await Task.WhenAll(threads).WaitAsync(TimeSpan.FromSeconds(60));
+        machine.State(device).RestoreState(machine.State(device).SaveState()).Should().BeTrue();
     }
 
     [Fact]

@@ -13,14 +13,15 @@ internal sealed class Machine : IDisposable
 
     private readonly List<IDisposable> _disposables = [];
     private readonly PciFunction[] _functions;
+    private readonly List<string> _said = [];
 
     public Machine(TimeProvider? time = null)
     {
         Time = new ManualTime();
         time ??= Time;
-        Serial = new Serial16550("serial0", Line("serial"), new Sink(Said));
+        Serial = new Serial16550("serial0", Line("serial"), new Sink(Say));
         var rtc = new Rtc("rtc", time, Line("rtc"));
-        var pm = new AcpiPm("acpi-pm", time, Line("sci"), () => Said.Add("off"), () => Said.Add("pm reset"));
+        var pm = new AcpiPm("acpi-pm", time, Line("sci"), () => Say("off"), () => Say("pm reset"));
         var bus = new PciBus(new IoBus(), new IoBus());
         _functions = [new PciHostBridge("pci-host"), new Card()];
         bus.Add(0, _functions[0]);
@@ -28,15 +29,15 @@ internal sealed class Machine : IDisposable
         Devices =
         [
             Serial,
-            new I8042("i8042", () => Said.Add("i8042 reset"), Line("i8042")),
+            new I8042("i8042", () => Say("i8042 reset"), Line("i8042")),
             rtc,
             pm,
-            new DebugExitPort("debug-exit", value => Said.Add($"exit {value}")),
-            new PvPanic("pvpanic", events => Said.Add($"panic {events}")),
+            new DebugExitPort("debug-exit", value => Say($"exit {value}")),
+            new PvPanic("pvpanic", events => Say($"panic {events}")),
             new SystemControlB("port61", time),
-            new SystemControlA("port92", () => Said.Add("port92 reset")),
+            new SystemControlA("port92", () => Say("port92 reset")),
             new PostCodePort("port80"),
-            new PciConfigPorts("pci-config", bus, () => Said.Add("cf9 reset")),
+            new PciConfigPorts("pci-config", bus, () => Say("cf9 reset")),
         ];
         _disposables.AddRange([rtc, pm]);
     }
@@ -48,7 +49,7 @@ internal sealed class Machine : IDisposable
     public IBusDevice[] Devices { get; }
 
     /// <summary>Interrupts, output and callbacks in order.</summary>
-    public List<string> Said { get; } = [];
+    public IReadOnlyList<string> Said => _said;
 
     public IStateful State(int device) => (IStateful)Devices[device];
 
@@ -57,9 +58,15 @@ internal sealed class Machine : IDisposable
 
     public void Dispose() => _disposables.ForEach(d => d.Dispose());
 
-    private LoggedLine Line(string name) => new(name, Said);
+    private void Say(string what)
+    {
+        lock (_said)
+            _said.Add(what);
+    }
 
-    private sealed class LoggedLine(string name, List<string> said) : Kvm.Devices.Interrupts.IInterruptLine
+    private LoggedLine Line(string name) => new(name, Say);
+
+    private sealed class LoggedLine(string name, Action<string> say) : Kvm.Devices.Interrupts.IInterruptLine
     {
         private bool _level;
 
@@ -67,17 +74,17 @@ internal sealed class Machine : IDisposable
         {
             // A restore repeats the level, which is harmless and no difference in behaviour.
             if (asserted != _level)
-                said.Add($"{name} {(asserted ? "up" : "down")}");
+                say($"{name} {(asserted ? "up" : "down")}");
             _level = asserted;
         }
     }
 
-    private sealed class Sink(List<string> said) : ISerialSink
+    private sealed class Sink(Action<string> say) : ISerialSink
     {
         public void Write(ReadOnlySpan<byte> bytes)
         {
             foreach (byte b in bytes)
-                said.Add($"sent {b}");
+                say($"sent {b}");
         }
     }
 
