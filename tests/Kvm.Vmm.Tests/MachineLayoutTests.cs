@@ -89,7 +89,10 @@ public class MachineLayoutTests
             new(MachineLayout.AcpiPmTimer, 4), new(MachineLayout.AcpiReset, 1), new(MachineLayout.AcpiGpe0, MachineLayout.AcpiGpe0Size),
             new(MachineLayout.PciConfig, MachineLayout.PciConfigSize), MachineLayout.PciIo,
         ]);
-        new AddressRange(MachineLayout.AcpiBlock, MachineLayout.AcpiBlockSize).End.Should().Be(MachineLayout.AcpiGpe0 + (ulong)MachineLayout.AcpiGpe0Size);
+        var block = new AddressRange(MachineLayout.AcpiBlock, MachineLayout.AcpiBlockSize);
+        block.Contains(new(MachineLayout.AcpiPm1Event, 4)).Should().BeTrue();
+        block.Contains(new(MachineLayout.AcpiGpe0, MachineLayout.AcpiGpe0Size)).Should().BeTrue();
+        block.Contains(new(MachineLayout.AcpiReset, 1)).Should().BeTrue();
     }
 
     [Fact]
