@@ -47,6 +47,9 @@ internal sealed unsafe class CpuContext : IDisposable
 
     public Cpu* Cpu { get; }
 
+    /// <summary>Where the components of extended state lie in the XSAVE area; set before the processor runs.</summary>
+    public Fpu.XsaveLayout Xsave { get; set; } = Fpu.XsaveLayout.Default;
+
     /// <summary>The translation buffer of a privilege.</summary>
     public nint TlbOf(Privilege privilege) => _tlbs + ((int)privilege * Tlb.Bytes);
 

@@ -14,5 +14,9 @@ namespace Kvm.X86.Execute;
 internal static unsafe class HelperTable
 {
     /// <summary>The helper's address, or 0 if no family knows the instruction (#UD then).</summary>
-    public static nint Resolve(Code code) => ProtectionHelpers.Resolve(code);
+    public static nint Resolve(Code code)
+    {
+        nint helper = ProtectionHelpers.Resolve(code);
+        return helper != 0 ? helper : Simd.VectorFamilies.Resolve(code);
+    }
 }
