@@ -56,6 +56,7 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
 
     private readonly Lock _lock = new();
     private readonly TimeProvider _time;
+    private readonly ulong _frequency;
     private readonly Action _powerOff;
     private readonly Action _reset;
     private readonly DeadlineTimer _carry;
@@ -77,6 +78,7 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(time);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(time.TimestampFrequency, 1_000_000_000_000, nameof(time));
         ArgumentNullException.ThrowIfNull(sci);
         ArgumentNullException.ThrowIfNull(powerOff);
         ArgumentNullException.ThrowIfNull(reset);
@@ -84,6 +86,7 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
         (_time, _powerOff, _reset) = (time, powerOff, reset);
         _sci = new LineDriver(sci);
         _carry = new DeadlineTimer(time, OnCarry);
+        _frequency = (ulong)time.TimestampFrequency;
         _started = time.GetTimestamp();
     }
 
@@ -270,9 +273,10 @@ public sealed class AcpiPm : IBusDevice, IStateful, IDisposable
 
     private ulong Ticks()
     {
+        // Whole seconds apart from the rest: the product of all of it would pass 64 bits after 85 minutes at 1 GHz.
         ulong elapsed = (ulong)Math.Max(0, _time.GetTimestamp() - _started);
-        var product = (UInt128)elapsed * TimerFrequency;
-        return unchecked(_base + (ulong)(product / (ulong)_time.TimestampFrequency));
+        var (seconds, rest) = Math.DivRem(elapsed, _frequency);
+        return unchecked(_base + seconds * TimerFrequency + rest * TimerFrequency / _frequency);
     }
 
     /// <summary>TMR_STS is set whenever the timer's top bit changes (4.8.3.1.1).</summary>

@@ -65,6 +65,7 @@ public sealed class AcpiPmTests : IDisposable
     [Theory]
     [InlineData(1_000_000_000L)]
     [InlineData(10_000_000L)]
+    [InlineData(1_000_000_000_000L)]
     [InlineData(3L)]
     public void Timer_counts_3579545_a_second_at_any_host_frequency(long frequency)
     {
