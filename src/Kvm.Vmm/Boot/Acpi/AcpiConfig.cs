@@ -1,0 +1,48 @@
+namespace Kvm.Vmm.Boot.Acpi;
+
+/// <summary>One virtio-mmio transport to be described.</summary>
+/// <param name="Registers">Its registers.</param>
+/// <param name="Gsi">Its interrupt.</param>
+/// <param name="Edge">True if the interrupt is a pulse, false if it is a level.</param>
+public readonly record struct VirtioMmioDescription(AddressRange Registers, uint Gsi, bool Edge);
+
+/// <summary>What the ACPI tables tell the guest. The places are <see cref="MachineLayout"/>'s.</summary>
+public sealed record AcpiConfig
+{
+    /// <summary>The most processors the tables have room for.</summary>
+    public const int MaxCpus = 1024;
+
+    /// <summary>Number of processors, 1 to <see cref="MaxCpus"/>; processor n has APIC identifier n.</summary>
+    public int Cpus { get; init; } = 1;
+
+    /// <summary>The first serial port is there.</summary>
+    public bool Serial { get; init; } = true;
+
+    /// <summary>The RTC is there.</summary>
+    public bool Rtc { get; init; } = true;
+
+    /// <summary>A keyboard controller is there; without it guests do not probe for one.</summary>
+    public bool I8042 { get; init; } = true;
+
+    /// <summary>pvpanic is there.</summary>
+    public bool Pvpanic { get; init; } = true;
+
+    /// <summary>A PCI host bridge is there: bus 0 with <see cref="MachineLayout"/>'s windows.</summary>
+    public bool Pci { get; init; }
+
+    /// <summary>Configuration space is also at <see cref="MachineLayout.PciEcam"/> (MCFG); only with <see cref="Pci"/>.</summary>
+    public bool PciEcam { get; init; }
+
+    /// <summary>virtio-mmio transports.</summary>
+    public IReadOnlyList<VirtioMmioDescription> VirtioMmio { get; init; } = [];
+}
+
+/// <summary>One table in guest memory, for inspection.</summary>
+/// <param name="Signature">Four characters, such as <c>FACP</c>.</param>
+/// <param name="Range">Where it is.</param>
+public readonly record struct AcpiTable(string Signature, AddressRange Range);
+
+/// <summary>Where the tables were put.</summary>
+/// <param name="Rsdp">Address of the RSDP, to be handed to the kernel.</param>
+/// <param name="Tables">All tables, in ascending order of address.</param>
+public sealed record AcpiPlacement(ulong Rsdp, IReadOnlyList<AcpiTable> Tables);
