@@ -54,5 +54,6 @@ public static class ErrorTable
         .. UsageErrors.All,
         .. Boot.LoadErrors.All,
         .. HostErrors.All,
+        .. Reporting.OutcomeErrors.All,
     ];
 }

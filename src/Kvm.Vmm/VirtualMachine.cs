@@ -66,6 +66,12 @@ public sealed class VirtualMachine : IDisposable
         remove => _devices.ConsoleInputReady -= value;
     }
 
+    /// <summary>
+    /// Raised once, on any thread, when the machine begins to end, before its vCPUs are asked to leave the guest: whoever holds one up
+    /// (a console that takes nothing) lets it go. Must not block or throw.
+    /// </summary>
+    public event Action? Stopping;
+
     /// <summary>Starts the vCPU threads. Call once.</summary>
     public void Start()
     {
@@ -127,6 +133,7 @@ public sealed class VirtualMachine : IDisposable
             _debugExitValue = debugExitValue;
         }
 
+        Stopping?.Invoke();
         foreach (var vcpu in _vcpus)
             vcpu.RequestStop();
     }

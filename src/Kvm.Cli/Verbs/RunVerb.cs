@@ -1,8 +1,10 @@
 using System.CommandLine;
 using Kvm.Cli.Parsing;
+using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
 
 namespace Kvm.Cli.Verbs;
 
@@ -84,7 +86,9 @@ internal sealed class RunVerb : Verb
             return ExitCode.Success;
         }
 
-        return ExitCode.HostFailure;
+        TerminalDescriptors.FillClosed();
+        using var session = new RunSession(settings, global);
+        return session.Run();
     }
 
     /// <summary>The machine: the configuration file, overridden by the options.</summary>

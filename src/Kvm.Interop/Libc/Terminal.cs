@@ -35,4 +35,14 @@ public static unsafe class Terminal
             return Libc.ioctl(fd, Libc.TIOCGWINSZ, (nuint)p) == 0 ? 0 : -Errno.Last;
         }
     }
+
+    /// <summary>
+    /// Whether this process is in the background of the terminal: reading it or setting its modes would stop the process (SIGTTIN, SIGTTOU).
+    /// False for a terminal that is not the controlling one.
+    /// </summary>
+    public static bool IsInBackground(int fd)
+    {
+        int group = 0;
+        return Libc.ioctl(fd, Libc.TIOCGPGRP, (nuint)(&group)) == 0 && group != Libc.getpgrp();
+    }
 }

@@ -5,6 +5,7 @@ namespace Kvm.Interop;
 internal static unsafe partial class Libc
 {
     public const uint TIOCGWINSZ = 0x5413;
+    public const uint TIOCGPGRP = 0x540f;
 
     // Blocks in KVM_RUN: never SuppressGCTransition. Variadic in C, see fcntl.
     [LibraryImport(C)]

@@ -35,5 +35,8 @@ internal static unsafe partial class Libc
     public static partial int getpid();
 
     [LibraryImport(C)]
+    public static partial int getpgrp();
+
+    [LibraryImport(C)]
     public static partial int fdatasync(int fd);
 }

@@ -47,7 +47,7 @@ public sealed class ConstantTests
 
     [SkippableFact]
     public void Every_constant_of_the_C_library_is_the_headers() =>
-        Check([.. ConstantsOf(typeof(Libc)), .. ConstantsOf(typeof(Termios))], atLeast: 60);
+        Check([.. ConstantsOf(typeof(Libc)), .. ConstantsOf(typeof(Termios)), .. ConstantsOf(typeof(PollFd))], atLeast: 60);
 
     [SkippableFact]
     public void Every_event_bit_of_epoll_is_the_headers() =>

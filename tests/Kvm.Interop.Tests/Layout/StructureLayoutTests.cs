@@ -103,6 +103,7 @@ public sealed class StructureLayoutTests
         new(typeof(Itimerspec), "struct itimerspec"),
         new(typeof(Termios), "struct termios"),
         new(typeof(Winsize), "struct winsize"),
+        new(typeof(PollFd), "struct pollfd"),
     ];
 
     /// <summary>Fields C calls otherwise, or has only as members of an anonymous union.</summary>

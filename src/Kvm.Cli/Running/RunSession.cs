@@ -1,0 +1,205 @@
+using System.Text;
+using Kvm.Cli.Parsing;
+using Kvm.Cli.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
+using Kvm.Vmm.Reporting;
+
+namespace Kvm.Cli.Running;
+
+/// <summary>One guest in the foreground: console, keys, signals, and what is said at the end. Used once.</summary>
+internal sealed class RunSession : IDisposable
+{
+    private const int SigHup = 1;
+    private const int SigPipe = 13;
+
+    /// <summary>How long an ended machine's console may hold up a run that was ended from outside.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(50);
+
+    private readonly RunSettings _settings;
+    private readonly GlobalOptions _global;
+    private readonly bool _attached;
+    private readonly TerminalOutput? _output;
+    private VirtualMachine? _machine;
+    private TerminalMode? _terminal;
+    private int _signals;
+
+    public RunSession(RunSettings settings, GlobalOptions global)
+    {
+        _settings = settings;
+        _global = global;
+        _attached = settings.Console == ConsoleKind.Stdio && TerminalDescriptors.IsForegroundTerminal(TerminalDescriptors.Input);
+        _output = Target() is { } target ? new TerminalOutput(target) { TargetGone = OnTargetGone } : null;
+    }
+
+    /// <summary>Runs the guest to its end.</summary>
+    /// <returns>The exit code.</returns>
+    public int Run()
+    {
+        if (_settings.ReportPath is { } path)
+            ReportFile.Check(path);
+        VmmException? error = null;
+        RunResult? result = null;
+        try
+        {
+            result = RunMachine();
+        }
+        catch (VmmException e)
+        {
+            error = e;
+        }
+        finally
+        {
+            RestoreTerminal();
+        }
+
+        return Report(result, error);
+    }
+
+    public void Dispose()
+    {
+        RestoreTerminal();
+        _machine?.Dispose();
+        _output?.Dispose();
+    }
+
+    private RunResult RunMachine()
+    {
+        using var signals = new SignalGuard(OnSignal, OnContinued);
+        AppDomain.CurrentDomain.UnhandledException += (_, _) => RestoreTerminal();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => RestoreTerminal();
+        var machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
+        using var input = _settings.Console == ConsoleKind.Stdio ? Input(machine) : null;
+        if (_attached)
+            _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
+        Volatile.Write(ref _machine, machine);
+        machine.Stopping += OnStopping;
+        machine.Start();
+        // A signal that came while the machine was built found nothing to stop.
+        if (Volatile.Read(ref _signals) is > 0 and var signal)
+            machine.Stop(VmOutcome.Signalled, signal);
+        input?.Start();
+        var result = machine.Ended.GetAwaiter().GetResult();
+        var ownEnd = result.Outcome is not (VmOutcome.StoppedByUser or VmOutcome.Signalled or VmOutcome.Timeout);
+        _output?.Drain(ownEnd ? null : s_patience);
+        return result;
+    }
+
+    private IConsoleTarget? Target() => _settings.Console switch
+    {
+        ConsoleKind.Stdio => StdioTarget(_global.Json ? TerminalDescriptors.Error : TerminalDescriptors.Output),
+        ConsoleKind.File => FileTarget(_settings.ConsolePath!),
+        _ => null,
+    };
+
+    private DescriptorTarget StdioTarget(int fd) => new(fd, escape: !_attached && TerminalDescriptors.IsTerminal(fd));
+
+    private static RotatingFileTarget FileTarget(string path)
+    {
+        try
+        {
+            return new RotatingFileTarget(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw new VmmException(UsageErrors.CannotWrite, $"{VisibleText.Quote(path)}: {HostFailureText.Of(e)}", e);
+        }
+    }
+
+    private TerminalInput Input(VirtualMachine machine)
+    {
+        var input = new TerminalInput(TerminalDescriptors.Input, _attached, machine.SendConsoleInput)
+        {
+            Command = OnCommand,
+            HungUp = () => OnSignal(SigHup),
+        };
+        machine.ConsoleInputReady += input.GuestIsReady;
+        return input;
+    }
+
+    private void OnCommand(TerminalCommand command)
+    {
+        if (command == TerminalCommand.Quit)
+            _machine?.Stop(VmOutcome.StoppedByUser);
+        else
+            _output?.Write("\r\nkvmsharp: Ctrl-A x ends the guest, Ctrl-A h shows this, Ctrl-A Ctrl-A types Ctrl-A\r\n"u8);
+    }
+
+    private void OnSignal(int signal)
+    {
+        // The first signal ends the run in order; one more does not wait for anything.
+        if (Interlocked.CompareExchange(ref _signals, signal, 0) == 0)
+        {
+            _machine?.Stop(VmOutcome.Signalled, signal);
+            return;
+        }
+
+        RestoreTerminal();
+        Environment.Exit(128 + signal);
+    }
+
+    private void OnStopping() => _output?.Release();
+
+    private void OnTargetGone() => _machine?.Stop(VmOutcome.Signalled, SigPipe);
+
+    private void OnContinued() => _terminal?.Enter();
+
+    private void OnNotice(string message) => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n");
+
+    private void RestoreTerminal() => _terminal?.Restore();
+
+    private int Report(RunResult? result, VmmException? error)
+    {
+        error ??= OutcomeErrors.For(result!.Outcome) is { } info
+            ? new VmmException(info, FirstLine(result.Explanation) ?? ReportJson.NameOf(result.Outcome))
+            : null;
+        var report = new RunReport
+        {
+            Result = result ?? Failed(),
+            Name = _settings.Machine.Name,
+            CommandLine = _machine?.CommandLine,
+            Error = error,
+            ConsoleWrittenBytes = _output?.WrittenBytes ?? 0,
+            ConsoleLostBytes = _output?.LostBytes ?? 0,
+        };
+        Say(report);
+        if (_global.Json)
+            StandardStreams.Output(ReportJson.ToText(report));
+        if (_settings.ReportPath is not { } path)
+            return report.ExitCode;
+        try
+        {
+            ReportFile.Write(path, ReportJson.ToText(report));
+            return report.ExitCode;
+        }
+        catch (VmmException e)
+        {
+            StandardStreams.Error(ErrorText.Of(e, _global.Verbose));
+            return report.ExitCode == ExitCode.Success ? e.ExitCode : report.ExitCode;
+        }
+    }
+
+    private void Say(RunReport report)
+    {
+        var text = new StringBuilder();
+        if (report.ConsoleLostBytes > 0)
+            text.Append($"kvmsharp: {report.ConsoleLostBytes} of {report.ConsoleWrittenBytes} bytes of the console were dropped\n");
+        if (report.Error is { } error)
+            text.Append(ErrorText.Of(error, _global.Verbose && error.InnerException is not null));
+        if (_global.Verbose && report.Result.Explanation is { } explanation && explanation.Contains('\n'))
+            text.Append(string.Join('\n', explanation.Split('\n').Skip(1).Select(VisibleText.Escape))).Append('\n');
+        if (text.Length > 0)
+            StandardStreams.Error(text.ToString());
+    }
+
+    private static string? FirstLine(string? text) => text?.Split('\n', 2)[0];
+
+    /// <summary>The result of a guest that never ran.</summary>
+    private RunResult Failed() => new()
+    {
+        Outcome = VmOutcome.Error,
+        Engine = SettingNames.Of(_settings.Machine.Engine),
+        HostBackend = "none",
+    };
+}

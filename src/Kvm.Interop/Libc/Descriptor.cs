@@ -1,0 +1,74 @@
+namespace Kvm.Interop;
+
+/// <summary>
+/// Calls on descriptors this process was given (standard input, output and error) and does not own. Errors come back as -errno;
+/// a call that a signal interrupted is made again.
+/// </summary>
+public static unsafe class Descriptor
+{
+    /// <summary>False where the number is no open descriptor.</summary>
+    public static bool IsOpen(int fd) => Libc.fcntl(fd, Libc.F_GETFL, 0) >= 0;
+
+    /// <summary>Reads what there is, at most the buffer; 0 at the end. Blocks where nothing is there yet.</summary>
+    public static int Read(int fd, Span<byte> buffer)
+    {
+        fixed (byte* p = buffer)
+        {
+            while (true)
+            {
+                nint count = Libc.read(fd, p, (nuint)buffer.Length);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
+    /// <summary>Writes some or all; the number of bytes that went. Blocks where nothing can go yet.</summary>
+    public static int Write(int fd, ReadOnlySpan<byte> bytes)
+    {
+        fixed (byte* p = bytes)
+        {
+            while (true)
+            {
+                nint count = Libc.write(fd, p, (nuint)bytes.Length);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
+    /// <summary>poll: waits until one of <paramref name="fds"/> is ready. Allocates nothing.</summary>
+    /// <param name="fds">What to wait for; <see cref="PollFd.Revents"/> says what happened.</param>
+    /// <param name="timeoutMilliseconds">-1 for ever, 0 not at all.</param>
+    /// <returns>How many are ready; 0 after the timeout or when a signal interrupted the wait.</returns>
+    public static int Poll(Span<PollFd> fds, int timeoutMilliseconds)
+    {
+        fixed (PollFd* p = fds)
+        {
+            int count = Libc.poll(p, (nuint)fds.Length, timeoutMilliseconds);
+            if (count >= 0)
+            {
+                return count;
+            }
+        }
+
+        int errno = Errno.Last;
+        return errno == Errno.EINTR ? 0 : -errno;
+    }
+}

@@ -1,0 +1,56 @@
+namespace Kvm.Vmm.Reporting;
+
+/// <summary>The ends of a guest that a person should read about, KVM0300–KVM0319.</summary>
+public static class OutcomeErrors
+{
+    /// <summary>The guest's kernel panicked.</summary>
+    public static readonly ErrorInfo Panic = new("KVM0300", "the guest's kernel panicked",
+        "The kernel found a state it cannot go on from: no root file system, a killed init, a fault of a driver.",
+        "Read the console above the panic; a wrong root= or a missing --initrd is the most frequent reason.")
+    { ExitCode = ExitCode.GuestPanic };
+
+    /// <summary>A triple fault.</summary>
+    public static readonly ErrorInfo TripleFault = new("KVM0301", "the guest triple-faulted",
+        "An exception happened while the processor tried to deliver an exception: wrong page tables, a wrong IDT or stack.",
+        "Check that the kernel suits the machine; --report FILE and --verbose show the registers.")
+    { ExitCode = ExitCode.TripleFault };
+
+    /// <summary>KVM could not go on.</summary>
+    public static readonly ErrorInfo KvmFailed = new("KVM0302", "KVM could not go on",
+        "The guest used an instruction or a state that this host's KVM cannot run and that is not completed in user space.",
+        "Try --engine soft; --report FILE and --verbose show the instruction and the registers.")
+    { ExitCode = ExitCode.KvmFailed };
+
+    /// <summary>The time allowed ran out.</summary>
+    public static readonly ErrorInfo Timeout = new("KVM0303", "the guest did not end in time",
+        "--timeout ran out while the guest still ran.",
+        "Allow more time, or look at the console for what the guest waits for.")
+    { ExitCode = ExitCode.Timeout };
+
+    /// <summary>Halted for ever.</summary>
+    public static readonly ErrorInfo Halted = new("KVM0304", "the guest halted for ever",
+        "Every vCPU executed HLT with interrupts off: nothing can wake it.",
+        "Let the guest power off (poweroff), or add panic=-1 to have it reboot after a panic.")
+    { ExitCode = ExitCode.Halted };
+
+    /// <summary>A failure of the host while the guest ran.</summary>
+    public static readonly ErrorInfo HostFailed = new("KVM0305", "the host failed while the guest ran",
+        "A system call failed that never should, or a fault of the program.",
+        "Run it again with --verbose --report FILE and report what they say.");
+
+    /// <summary>All errors of this class in ascending order of id.</summary>
+    public static IReadOnlyList<ErrorInfo> All => [Panic, TripleFault, KvmFailed, Timeout, Halted, HostFailed];
+
+    /// <summary>The error of an outcome, or null where the guest or the user ended it as they meant to.</summary>
+    /// <param name="outcome">How the guest ended.</param>
+    public static ErrorInfo? For(VmOutcome outcome) => outcome switch
+    {
+        VmOutcome.Panic => Panic,
+        VmOutcome.TripleFault => TripleFault,
+        VmOutcome.KvmFailed => KvmFailed,
+        VmOutcome.Timeout => Timeout,
+        VmOutcome.Halted => Halted,
+        VmOutcome.Error => HostFailed,
+        _ => null,
+    };
+}
