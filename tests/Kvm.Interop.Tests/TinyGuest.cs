@@ -68,6 +68,18 @@ internal sealed class TinyGuest : IDisposable
         }
     }
 
+    /// <summary>Puts the vCPU into 32-bit protected mode with flat segments of 4 GiB, no paging and no interrupt table.</summary>
+    public void EnterFlatMode()
+    {
+        Vcpu.GetSregs(out KvmSregs sregs);
+        sregs.Cr0 |= 1;
+        KvmSegment flat = new() { Base = 0, Limit = uint.MaxValue, Present = 1, S = 1, G = 1, Db = 1 };
+        sregs.Cs = flat with { Selector = 0x08, Type = 11 };
+        sregs.Ds = sregs.Es = sregs.Fs = sregs.Gs = sregs.Ss = flat with { Selector = 0x10, Type = 3 };
+        sregs.Idt.Limit = 0;
+        Vcpu.SetSregs(in sregs);
+    }
+
     /// <summary>Runs until something other than an interrupted call comes back.</summary>
     public KvmExit Run()
     {

@@ -1,281 +1,146 @@
+#pragma warning disable CS1591 // what each number gives is told once, in the table below
+
 namespace Kvm.Interop;
 
 /// <summary>The <c>KVM_CAP_</c> numbers that concern x86, under their own names. What each gives is in <see cref="KvmCaps"/> too, for programs to print.</summary>
 public enum KvmCap : uint
 {
-    /// <summary>Interrupt controllers (8259 pair, I/O APIC, local APICs) inside the kernel.</summary>
     KVM_CAP_IRQCHIP = 0,
-    /// <summary>HLT ends the run and is reported.</summary>
     KVM_CAP_HLT = 1,
-    /// <summary>The number of shadow page-table pages can be set.</summary>
     KVM_CAP_MMU_SHADOW_CACHE_CONTROL = 2,
-    /// <summary>Guest memory is memory of this process.</summary>
     KVM_CAP_USER_MEMORY = 3,
-    /// <summary>The three pages Intel's real-mode emulation needs can be placed.</summary>
     KVM_CAP_SET_TSS_ADDR = 4,
-    /// <summary>TPR accesses can be reported and patched (32-bit Windows).</summary>
     KVM_CAP_VAPIC = 6,
-    /// <summary>CPUID leaves can be listed and set.</summary>
     KVM_CAP_EXT_CPUID = 7,
-    /// <summary>Kvmclock: the paravirtual clock for guests.</summary>
     KVM_CAP_CLOCKSOURCE = 8,
-    /// <summary>The recommended largest number of vCPUs.</summary>
     KVM_CAP_NR_VCPUS = 9,
-    /// <summary>The largest number of memory slots.</summary>
     KVM_CAP_NR_MEMSLOTS = 10,
-    /// <summary>An 8254 timer inside the kernel (first form).</summary>
     KVM_CAP_PIT = 11,
-    /// <summary>Guests may skip their I/O delays.</summary>
     KVM_CAP_NOP_IO_DELAY = 12,
-    /// <summary>Paravirtual page-table operations (obsolete).</summary>
     KVM_CAP_PV_MMU = 13,
-    /// <summary>Whether a vCPU runs, halts or waits for INIT/SIPI can be read and set.</summary>
     KVM_CAP_MP_STATE = 14,
-    /// <summary>MMIO writes can be queued in a ring instead of ending the run.</summary>
     KVM_CAP_COALESCED_MMIO = 15,
-    /// <summary>The host may page, migrate and merge guest memory.</summary>
     KVM_CAP_SYNC_MMU = 16,
-    /// <summary>Legacy device assignment.</summary>
     KVM_CAP_IOMMU = 18,
-    /// <summary>Memory slots can be removed.</summary>
     KVM_CAP_DESTROY_MEMORY_REGION_WORKS = 21,
-    /// <summary>An NMI can be injected.</summary>
     KVM_CAP_USER_NMI = 22,
-    /// <summary>Single step and breakpoints of a guest.</summary>
     KVM_CAP_SET_GUEST_DEBUG = 23,
-    /// <summary>Lost timer interrupts of the PIT may be dropped instead of re-injected.</summary>
     KVM_CAP_REINJECT_CONTROL = 24,
-    /// <summary>Interrupt lines and MSIs can be routed by a table.</summary>
     KVM_CAP_IRQ_ROUTING = 25,
-    /// <summary>Raising a line tells whether the interrupt was delivered or merged.</summary>
     KVM_CAP_IRQ_INJECT_STATUS = 26,
-    /// <summary>Legacy device assignment: interrupts.</summary>
     KVM_CAP_ASSIGN_DEV_IRQ = 29,
-    /// <summary>Adjacent memory slots work together.</summary>
     KVM_CAP_JOIN_MEMORY_REGIONS_WORKS = 30,
-    /// <summary>Machine-check events can be injected.</summary>
     KVM_CAP_MCE = 31,
-    /// <summary>An eventfd raises an interrupt without a system call of the VMM.</summary>
     KVM_CAP_IRQFD = 32,
-    /// <summary>An 8254 timer inside the kernel.</summary>
     KVM_CAP_PIT2 = 33,
-    /// <summary>Which vCPU is the bootstrap processor can be chosen.</summary>
     KVM_CAP_SET_BOOT_CPU_ID = 34,
-    /// <summary>The timer's whole state can be read and set.</summary>
     KVM_CAP_PIT_STATE2 = 35,
-    /// <summary>A guest's write signals an eventfd instead of ending the run.</summary>
     KVM_CAP_IOEVENTFD = 36,
-    /// <summary>The page of Intel's identity map can be placed.</summary>
     KVM_CAP_SET_IDENTITY_MAP_ADDR = 37,
-    /// <summary>Guests may use Xen's hypercalls.</summary>
     KVM_CAP_XEN_HVM = 38,
-    /// <summary>Kvmclock can be read and set (snapshots).</summary>
     KVM_CAP_ADJUST_CLOCK = 39,
-    /// <summary>Internal errors come with data.</summary>
     KVM_CAP_INTERNAL_ERROR_DATA = 40,
-    /// <summary>Exceptions and interrupts in flight can be read and set (snapshots).</summary>
     KVM_CAP_VCPU_EVENTS = 41,
-    /// <summary>Hyper-V's synthetic registers for Windows guests.</summary>
     KVM_CAP_HYPERV = 44,
-    /// <summary>Hyper-V's APIC assist page.</summary>
     KVM_CAP_HYPERV_VAPIC = 45,
-    /// <summary>Hyper-V's spinlock notification.</summary>
     KVM_CAP_HYPERV_SPIN = 46,
-    /// <summary>Legacy device assignment: PCI segments.</summary>
     KVM_CAP_PCI_SEGMENT = 47,
-    /// <summary>The interrupt shadow of STI and MOV SS is kept (snapshots).</summary>
     KVM_CAP_INTR_SHADOW = 49,
-    /// <summary>Debug registers can be read and set (snapshots).</summary>
     KVM_CAP_DEBUGREGS = 50,
-    /// <summary>Single step survives POPF and IRET.</summary>
     KVM_CAP_X86_ROBUST_SINGLESTEP = 51,
-    /// <summary>Capabilities of a vCPU can be switched on.</summary>
     KVM_CAP_ENABLE_CAP = 54,
-    /// <summary>X87, SSE and AVX state can be read and set (snapshots).</summary>
     KVM_CAP_XSAVE = 55,
-    /// <summary>XCR0 can be read and set (snapshots).</summary>
     KVM_CAP_XCRS = 56,
-    /// <summary>The guest is told of pages the host has to fetch, and can run something else.</summary>
     KVM_CAP_ASYNC_PF = 59,
-    /// <summary>The guest's TSC frequency can differ from the host's (migration).</summary>
     KVM_CAP_TSC_CONTROL = 60,
-    /// <summary>The guest's TSC frequency can be read.</summary>
     KVM_CAP_GET_TSC_KHZ = 61,
-    /// <summary>The largest number of vCPUs.</summary>
     KVM_CAP_MAX_VCPUS = 66,
-    /// <summary>The local APIC's TSC-deadline timer.</summary>
     KVM_CAP_TSC_DEADLINE_TIMER = 72,
-    /// <summary>Registers can be exchanged through the run page, without ioctls.</summary>
     KVM_CAP_SYNC_REGS = 74,
-    /// <summary>Legacy device assignment: INTx masking.</summary>
     KVM_CAP_PCI_2_3 = 75,
-    /// <summary>A paused guest can be told so, and its watchdog stays quiet.</summary>
     KVM_CAP_KVMCLOCK_CTRL = 76,
-    /// <summary>Message-signalled interrupts can be sent directly.</summary>
     KVM_CAP_SIGNAL_MSI = 77,
-    /// <summary>Read-only memory slots (ROM, flash).</summary>
     KVM_CAP_READONLY_MEM = 81,
-    /// <summary>Level-triggered interrupts through irqfd.</summary>
     KVM_CAP_IRQFD_RESAMPLE = 82,
-    /// <summary>In-kernel devices by file descriptor (VFIO).</summary>
     KVM_CAP_DEVICE_CTRL = 89,
-    /// <summary>CPUID features KVM emulates can be listed.</summary>
     KVM_CAP_EXT_EMUL_CPUID = 95,
-    /// <summary>Hyper-V's reference counter and TSC page.</summary>
     KVM_CAP_HYPERV_TIME = 96,
-    /// <summary>The polarity bit of the I/O APIC does not matter.</summary>
     KVM_CAP_IOAPIC_POLARITY_IGNORED = 97,
-    /// <summary>Capabilities of a VM can be switched on.</summary>
     KVM_CAP_ENABLE_CAP_VM = 98,
-    /// <summary>Ioeventfd that ignores the access's width.</summary>
     KVM_CAP_IOEVENTFD_NO_LENGTH = 100,
-    /// <summary>A VM has device attributes.</summary>
     KVM_CAP_VM_ATTRIBUTES = 101,
-    /// <summary>Capabilities can be asked of a VM.</summary>
     KVM_CAP_CHECK_EXTENSION_VM = 105,
-    /// <summary>KVM's deliberate deviations from the manual can be switched off.</summary>
     KVM_CAP_DISABLE_QUIRKS = 116,
-    /// <summary>System management mode (UEFI secure boot).</summary>
     KVM_CAP_X86_SMM = 117,
-    /// <summary>Memory only system management mode sees.</summary>
     KVM_CAP_MULTI_ADDRESS_SPACE = 118,
-    /// <summary>The number of hardware breakpoints.</summary>
     KVM_CAP_GUEST_DEBUG_HW_BPS = 119,
-    /// <summary>The number of hardware watchpoints.</summary>
     KVM_CAP_GUEST_DEBUG_HW_WPS = 120,
-    /// <summary>Local APICs in the kernel, I/O APIC and timer in the VMM.</summary>
     KVM_CAP_SPLIT_IRQCHIP = 121,
-    /// <summary>Ioeventfd for any access width.</summary>
     KVM_CAP_IOEVENTFD_ANY_LENGTH = 122,
-    /// <summary>Hyper-V's synthetic interrupt controller (first form).</summary>
     KVM_CAP_HYPERV_SYNIC = 123,
-    /// <summary>A vCPU has device attributes (TSC offset).</summary>
     KVM_CAP_VCPU_ATTRIBUTES = 127,
-    /// <summary>The largest vCPU number.</summary>
     KVM_CAP_MAX_VCPU_ID = 128,
-    /// <summary>More than 255 vCPUs; x2APIC numbers of 32 bits.</summary>
     KVM_CAP_X2APIC_API = 129,
-    /// <summary>MSIs carry a device number.</summary>
     KVM_CAP_MSI_DEVID = 131,
-    /// <summary>A run can be made to return at once.</summary>
     KVM_CAP_IMMEDIATE_EXIT = 136,
-    /// <summary>HLT, MWAIT, PAUSE and C-state entry can be left to the guest (bit mask).</summary>
     KVM_CAP_X86_DISABLE_EXITS = 143,
-    /// <summary>Hyper-V's synthetic interrupt controller.</summary>
     KVM_CAP_HYPERV_SYNIC2 = 148,
-    /// <summary>Hyper-V's vCPU number can be chosen.</summary>
     KVM_CAP_HYPERV_VP_INDEX = 149,
-    /// <summary>Feature MSRs can be read without a vCPU.</summary>
     KVM_CAP_GET_MSR_FEATURES = 153,
-    /// <summary>Hyper-V's message ports signal an eventfd.</summary>
     KVM_CAP_HYPERV_EVENTFD = 154,
-    /// <summary>Hyper-V's remote TLB flush.</summary>
     KVM_CAP_HYPERV_TLBFLUSH = 155,
-    /// <summary>A guest that runs guests can be saved and restored.</summary>
     KVM_CAP_NESTED_STATE = 157,
-    /// <summary>MSR_PLATFORM_INFO is emulated.</summary>
     KVM_CAP_MSR_PLATFORM_INFO = 159,
-    /// <summary>Hyper-V's inter-processor interrupts by hypercall.</summary>
     KVM_CAP_HYPERV_SEND_IPI = 161,
-    /// <summary>Port writes can be queued in a ring instead of ending the run.</summary>
     KVM_CAP_COALESCED_PIO = 162,
-    /// <summary>Hyper-V's faster nested virtualization.</summary>
     KVM_CAP_HYPERV_ENLIGHTENED_VMCS = 163,
-    /// <summary>CR2 and DR6 of an exception in flight are kept apart (snapshots).</summary>
     KVM_CAP_EXCEPTION_PAYLOAD = 164,
-    /// <summary>First form of manual dirty-log clearing (withdrawn).</summary>
     KVM_CAP_MANUAL_DIRTY_LOG_PROTECT = 166,
-    /// <summary>Hyper-V's CPUID leaves can be listed.</summary>
     KVM_CAP_HYPERV_CPUID = 167,
-    /// <summary>Dirty pages are cleared in pieces (live migration).</summary>
     KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 = 168,
-    /// <summary>The performance events a guest may count can be restricted.</summary>
     KVM_CAP_PMU_EVENT_FILTER = 173,
-    /// <summary>Hyper-V's TLB flush handled by an inner hypervisor.</summary>
     KVM_CAP_HYPERV_DIRECT_TLBFLUSH = 175,
-    /// <summary>How long KVM polls before a halted vCPU sleeps can be set.</summary>
     KVM_CAP_HALT_POLL = 182,
-    /// <summary>Asynchronous page faults reported by interrupt.</summary>
     KVM_CAP_ASYNC_PF_INT = 183,
-    /// <summary>The physical CPU of a failed entry is told.</summary>
     KVM_CAP_LAST_CPU = 184,
-    /// <summary>The guest may be given fewer physical address bits than the host has.</summary>
     KVM_CAP_SMALLER_MAXPHYADDR = 185,
-    /// <summary>The guest learns how long it did not get the CPU.</summary>
     KVM_CAP_STEAL_TIME = 187,
-    /// <summary>The VMM can handle MSR accesses KVM refuses.</summary>
     KVM_CAP_X86_USER_SPACE_MSR = 188,
-    /// <summary>Chosen MSR accesses can be refused or sent to the VMM.</summary>
     KVM_CAP_X86_MSR_FILTER = 189,
-    /// <summary>Paravirtual features not offered in CPUID are refused.</summary>
     KVM_CAP_ENFORCE_PV_FEATURE_CPUID = 190,
-    /// <summary>Hyper-V's CPUID leaves can be listed before there is a VM.</summary>
     KVM_CAP_SYS_HYPERV_CPUID = 191,
-    /// <summary>Dirty pages are listed in a ring per vCPU.</summary>
     KVM_CAP_DIRTY_LOG_RING = 192,
-    /// <summary>Split locks of the guest end the run.</summary>
     KVM_CAP_X86_BUS_LOCK_EXIT = 193,
-    /// <summary>Which guest-debug flags work can be asked (bit mask).</summary>
     KVM_CAP_SET_GUEST_DEBUG2 = 195,
-    /// <summary>SGX attributes can be granted.</summary>
     KVM_CAP_SGX_ATTRIBUTE = 196,
-    /// <summary>An encrypted VM can be mirrored.</summary>
     KVM_CAP_VM_COPY_ENC_CONTEXT_FROM = 197,
-    /// <summary>Precise host time for guests.</summary>
     KVM_CAP_PTP_KVM = 198,
-    /// <summary>Hyper-V features not offered in CPUID are refused.</summary>
     KVM_CAP_HYPERV_ENFORCE_CPUID = 199,
-    /// <summary>Special registers with the PAE page-directory pointers (snapshots).</summary>
     KVM_CAP_SREGS2 = 200,
-    /// <summary>Hypercalls can be sent to the VMM (bit mask).</summary>
     KVM_CAP_EXIT_HYPERCALL = 201,
-    /// <summary>KVM's counters of a VM or vCPU can be read by file descriptor.</summary>
     KVM_CAP_BINARY_STATS_FD = 203,
-    /// <summary>An instruction KVM cannot emulate ends the run, at user level too.</summary>
     KVM_CAP_EXIT_ON_EMULATION_FAILURE = 204,
-    /// <summary>An encrypted VM can be moved to another process.</summary>
     KVM_CAP_VM_MOVE_ENC_CONTEXT_FROM = 206,
-    /// <summary>The number of guest-physical address bits.</summary>
     KVM_CAP_VM_GPA_BITS = 207,
-    /// <summary>XSAVE states over 4 KiB (AMX); gives the size in bytes.</summary>
     KVM_CAP_XSAVE2 = 208,
-    /// <summary>/dev/kvm has device attributes.</summary>
     KVM_CAP_SYS_ATTRIBUTES = 209,
-    /// <summary>The guest's performance counters can be switched off.</summary>
     KVM_CAP_PMU_CAPABILITY = 212,
-    /// <summary>Which quirks can be switched off is told (bit mask).</summary>
     KVM_CAP_DISABLE_QUIRKS2 = 213,
-    /// <summary>One TSC frequency for a whole VM.</summary>
     KVM_CAP_VM_TSC_CONTROL = 214,
-    /// <summary>System events come with data.</summary>
     KVM_CAP_SYSTEM_EVENT_DATA = 215,
-    /// <summary>A pending triple fault can be read and set (snapshots).</summary>
     KVM_CAP_X86_TRIPLE_FAULT_EVENT = 218,
-    /// <summary>A guest that blocks interrupts for too long ends the run (Intel).</summary>
     KVM_CAP_X86_NOTIFY_VMEXIT = 219,
-    /// <summary>The iTLB-multihit mitigation can be switched off for a VM.</summary>
     KVM_CAP_VM_DISABLE_NX_HUGE_PAGES = 220,
-    /// <summary>Dirty rings with explicit memory ordering.</summary>
     KVM_CAP_DIRTY_LOG_RING_ACQ_REL = 223,
-    /// <summary>Dirty rings with a bitmap for writes of no vCPU.</summary>
     KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP = 225,
-    /// <summary>Masks in performance event filters.</summary>
     KVM_CAP_PMU_EVENT_MASKED_EVENTS = 226,
-    /// <summary>Memory slots that name a guest_memfd.</summary>
     KVM_CAP_USER_MEMORY2 = 231,
-    /// <summary>A failed memory access ends the run with its address.</summary>
     KVM_CAP_MEMORY_FAULT_INFO = 232,
-    /// <summary>Pages can be marked private (confidential VMs).</summary>
     KVM_CAP_MEMORY_ATTRIBUTES = 233,
-    /// <summary>Memory this process cannot map (confidential VMs).</summary>
     KVM_CAP_GUEST_MEMFD = 234,
-    /// <summary>Which types of VM can be made (bit mask).</summary>
     KVM_CAP_VM_TYPES = 235,
-    /// <summary>Guest memory can be populated before the guest touches it.</summary>
     KVM_CAP_PRE_FAULT_MEMORY = 236,
-    /// <summary>The local APIC timer's frequency can be set.</summary>
     KVM_CAP_X86_APIC_BUS_CYCLES_NS = 237,
-    /// <summary>Run exits tell whether a nested guest was running.</summary>
     KVM_CAP_X86_GUEST_MODE = 238,
 }
 

@@ -12,7 +12,7 @@ public sealed unsafe class KvmRunPage : IDisposable
 {
     private readonly KvmRun* _run;
     private readonly int _size;
-    private readonly bool _owned;
+    private bool _owned;
 
     internal KvmRunPage(nint address, int size)
     {
@@ -192,6 +192,7 @@ public sealed unsafe class KvmRunPage : IDisposable
     {
         if (_owned)
         {
+            _owned = false;
             NativeMemory.Free(_run);
         }
     }

@@ -20,7 +20,7 @@ public sealed unsafe class KvmSystem : KvmFile
         return errno == 0 ? system! : throw new KvmException($"open {path}", errno);
     }
 
-    /// <summary>Opens the device: 0 and the system, or the positive errno and <c>null</c>. Throws only on a wrong API version.</summary>
+    /// <summary>Opens the device: 0 and the system, or the positive errno and <c>null</c>. Throws where what was opened is no KVM of API version 12.</summary>
     public static int TryOpen(string path, out KvmSystem? system)
     {
         system = null;

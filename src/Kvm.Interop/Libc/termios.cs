@@ -13,7 +13,6 @@ public struct TermiosControlCharacters
 }
 
 /// <summary><c>struct termios</c> of the C library: the modes of a terminal.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct Termios
 {
     public const uint BRKINT = 0x0002;
@@ -42,7 +41,6 @@ public struct Termios
 }
 
 /// <summary><c>struct winsize</c> (sys/ioctl.h): a terminal's size in characters.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct Winsize
 {
     public ushort WsRow;

@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 namespace Kvm.Interop;
 
 /// <summary><c>struct timespec</c> (time.h).</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct Timespec
 {
     public long TvSec;

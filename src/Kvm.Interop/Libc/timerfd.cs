@@ -3,7 +3,6 @@ using System.Runtime.InteropServices;
 namespace Kvm.Interop;
 
 /// <summary><c>struct itimerspec</c> (sys/timerfd.h).</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct Itimerspec
 {
     public Timespec ItInterval;

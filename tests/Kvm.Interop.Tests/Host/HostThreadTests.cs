@@ -77,4 +77,37 @@ public sealed class HostThreadTests
         set.Should().Be(0);
         read.Should().Be(1234);
     }
+
+    [SkippableFact]
+    public void A_thread_prepared_for_a_vcpu_blocks_the_kick_signal_and_no_other()
+    {
+        using KvmSystem system = RealKvm.Open();
+        using KvmVm vm = system.CreateVm();
+        using KvmVcpu vcpu = vm.CreateVcpu(0);
+        string before = "";
+        string after = "";
+        Thread thread = new(() =>
+        {
+            Unblock(ThreadSignals.KickSignal); // a new thread inherits the mask of the one that made it
+            before = BlockedSignals();
+            ThreadSignals.PrepareVcpuThread(vcpu);
+            after = BlockedSignals();
+        });
+
+        thread.Start();
+        thread.Join();
+
+        ulong changed = Convert.ToUInt64(before, 16) ^ Convert.ToUInt64(after, 16);
+        changed.Should().Be(1UL << (ThreadSignals.KickSignal - 1));
+        vcpu.ClearSignalMask();
+    }
+
+    private static unsafe void Unblock(int signal)
+    {
+        SigSet set = SigSet.Of(signal);
+        Libc.pthread_sigmask(Libc.SIG_UNBLOCK, &set, null).Should().Be(0);
+    }
+
+    private static string BlockedSignals() =>
+        File.ReadLines("/proc/thread-self/status").First(line => line.StartsWith("SigBlk:", StringComparison.Ordinal))[8..].Trim();
 }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -158,6 +157,19 @@ public sealed class RunPageTests
         page.MemoryFault.Flags.Should().Be(0x1122334455667788);
         page.Debug.Exception.Should().Be(0x55667788);
         page.Msr.Error.Should().Be(0x88);
+    }
+
+    [Fact]
+    public void A_page_of_no_vcpu_is_zero_and_can_be_freed_twice()
+    {
+        KvmRunPage page = KvmRunPage.CreateDetached(4096);
+
+        page.Size.Should().Be(4096);
+        page.ExitReason.Should().Be(KvmExit.Unknown);
+        page.IoData.Length.Should().Be(0);
+        page.KvmValidRegs.Should().Be(0);
+        page.Dispose();
+        page.Dispose();
     }
 
     [Fact]

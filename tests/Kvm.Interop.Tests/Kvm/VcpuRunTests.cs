@@ -80,15 +80,26 @@ public sealed class VcpuRunTests
     {
         // Protected mode with an empty interrupt table, then ud2: no gate for #UD, none for #GP, none for #DF.
         using TinyGuest guest = new([0x0f, 0x0b]);
-        guest.Vcpu.GetSregs(out KvmSregs sregs);
-        sregs.Cr0 |= 1;
-        KvmSegment flat = new() { Base = 0, Limit = uint.MaxValue, Present = 1, S = 1, G = 1, Db = 1 };
-        sregs.Cs = flat with { Selector = 0x08, Type = 11 };
-        sregs.Ds = sregs.Es = sregs.Fs = sregs.Gs = sregs.Ss = flat with { Selector = 0x10, Type = 3 };
-        sregs.Idt.Limit = 0;
-        guest.Vcpu.SetSregs(in sregs);
+        guest.EnterFlatMode();
 
         guest.Run().Should().Be(KvmExit.Shutdown);
+    }
+
+    [SkippableFact]
+    public void An_instruction_kvm_cannot_emulate_ends_the_run_with_its_bytes()
+    {
+        // popcnt ax, ax, which a KVM that interprets kernels does not know; hlt
+        using TinyGuest guest = new([0xf3, 0x0f, 0xb8, 0xc0, 0xf4]);
+
+        KvmExit exit = guest.Run();
+
+        Skip.If(exit == KvmExit.Hlt, "this KVM runs popcnt in kernel mode");
+        exit.Should().Be(KvmExit.InternalError);
+        guest.Page.Internal.Suberror.Should().Be(KvmConst.KVM_INTERNAL_ERROR_EMULATION);
+        guest.Regs.Rip.Should().Be(TinyGuest.Origin, "the instruction has not been executed");
+        byte[] told = guest.Page.FailedInstruction.ToArray();
+        (told.Length == 0 || told.AsSpan().StartsWith(new byte[] { 0xf3, 0x0f, 0xb8, 0xc0 })).Should().BeTrue();
+        guest.Page.InternalData.Length.Should().BeLessThanOrEqualTo(16);
     }
 
     [SkippableFact]
@@ -158,11 +169,11 @@ public sealed class VcpuRunTests
         CountPortWrites(guest, 200);
 
         long before = GC.GetAllocatedBytesForCurrentThread();
-        int ports = CountPortWrites(guest, 10_000);
+        int interrupted = CountPortWrites(guest, 10_000);
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
 
         allocated.Should().Be(0);
-        ports.Should().Be(10_000);
+        interrupted.Should().BeLessThan(1000);
     }
 
     [SkippableFact]
@@ -236,18 +247,28 @@ public sealed class VcpuRunTests
         device.HasAttribute(77, 77).Should().BeFalse();
     }
 
-    private static int CountPortWrites(TinyGuest guest, int runs)
+    /// <summary>Runs until so many port writes were seen; returns the number of runs that a signal of the runtime cut short.</summary>
+    private static int CountPortWrites(TinyGuest guest, int writes)
     {
-        int ports = 0;
-        while (runs-- > 0)
+        int interrupted = 0;
+        while (writes > 0)
         {
-            if (guest.Vcpu.Run() == 0 && guest.Page.ExitReason == KvmExit.Io && guest.Page.IoData.Length == 1)
+            int result = guest.Vcpu.Run();
+            if (result == -Errno.EINTR)
             {
-                ports++;
+                interrupted++;
+            }
+            else if (result == 0 && guest.Page.ExitReason == KvmExit.Io && guest.Page.IoData.Length == 1)
+            {
+                writes--;
+            }
+            else
+            {
+                return int.MaxValue;
             }
         }
 
-        return ports;
+        return interrupted;
     }
 
     private static void TouchRegisters(TinyGuest guest, int times)

@@ -72,6 +72,18 @@ public sealed class ConstantTests
         ThreadSignals.KickSignal.Should().BeGreaterThan((int)c["first"]).And.BeLessThanOrEqualTo((int)c["last"]);
     }
 
+    [Theory]
+    [InlineData("Rax", "rax")]
+    [InlineData("GuestPhysAddr", "guest_phys_addr")]
+    [InlineData("X86Rdmsr", "x86_rdmsr")]
+    [InlineData("Padding1", "padding1")]
+    [InlineData("CIflag", "c_iflag")]
+    [InlineData("R15", "r15")]
+    public void Our_names_lead_to_those_of_C(string ours, string c)
+    {
+        ManagedLayout.ToC(ours).Should().Be(c);
+    }
+
     [SkippableFact]
     public void A_wrong_number_is_noticed()
     {

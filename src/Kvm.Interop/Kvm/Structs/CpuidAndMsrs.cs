@@ -1,11 +1,8 @@
-using System.Runtime.InteropServices;
-
 #pragma warning disable CS1591 // fields of <asm/kvm.h>, name for name
 
 namespace Kvm.Interop;
 
 /// <summary><c>struct kvm_cpuid_entry2</c>: one CPUID leaf. <see cref="Index"/> counts when <see cref="Flags"/> has <see cref="KvmConst.KVM_CPUID_FLAG_SIGNIFCANT_INDEX"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmCpuidEntry2
 {
     public uint Function;
@@ -19,7 +16,6 @@ public struct KvmCpuidEntry2
 }
 
 /// <summary><c>struct kvm_msr_entry</c>: a model-specific register's number and value.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmMsrEntry
 {
     public uint Index;
@@ -35,7 +31,6 @@ public struct KvmMsrEntry
 }
 
 /// <summary>The fixed part of <c>struct kvm_cpuid2</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmCpuid2
 {
     public uint Nent;
@@ -43,7 +38,6 @@ internal struct KvmCpuid2
 }
 
 /// <summary>The fixed part of <c>struct kvm_msrs</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmMsrs
 {
     public uint Nmsrs;
@@ -51,14 +45,12 @@ internal struct KvmMsrs
 }
 
 /// <summary>The fixed part of <c>struct kvm_msr_list</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmMsrList
 {
     public uint Nmsrs;
 }
 
 /// <summary><c>struct kvm_msr_filter_range</c> as the kernel reads it.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct KvmMsrFilterRangeNative
 {
     public uint Flags;
@@ -75,7 +67,6 @@ internal struct KvmMsrFilterRanges
 }
 
 /// <summary><c>struct kvm_msr_filter</c> as the kernel reads it.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmMsrFilterNative
 {
     public uint Flags;

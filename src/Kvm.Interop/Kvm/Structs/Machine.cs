@@ -6,7 +6,6 @@ using System.Runtime.InteropServices;
 namespace Kvm.Interop;
 
 /// <summary><c>struct kvm_userspace_memory_region</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmUserspaceMemoryRegion
 {
     public uint Slot;
@@ -29,7 +28,6 @@ public enum KvmMemoryFlags : uint
 }
 
 /// <summary><c>struct kvm_irq_level</c>. On KVM_IRQ_LINE_STATUS the first word comes back as a status.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmIrqLevel
 {
     public uint Irq;
@@ -37,7 +35,6 @@ internal struct KvmIrqLevel
 }
 
 /// <summary><c>struct kvm_pic_state</c>: one 8259A.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmPicState
 {
     public byte LastIrr, Irr, Imr, Isr;
@@ -47,7 +44,6 @@ public struct KvmPicState
 }
 
 /// <summary><c>struct kvm_ioapic_state</c>: the I/O APIC; a redirection entry is its 64 architectural bits.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmIoapicState
 {
     public ulong BaseAddress;
@@ -68,7 +64,6 @@ public struct KvmIrqchipChip
 }
 
 /// <summary><c>struct kvm_irqchip</c>: the state of one in-kernel chip; <see cref="ChipId"/> says which view of <see cref="Chip"/> holds.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmIrqchip
 {
     public KvmIrqchipId ChipId;
@@ -88,7 +83,6 @@ public enum KvmIrqchipId : uint
 }
 
 /// <summary><c>struct kvm_pit_config</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmPitConfig
 {
     public uint Flags;
@@ -96,7 +90,6 @@ internal struct KvmPitConfig
 }
 
 /// <summary><c>struct kvm_pit_channel_state</c>: one counter of the 8254.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmPitChannelState
 {
     public uint Count;
@@ -122,7 +115,6 @@ public struct KvmPitChannels
 }
 
 /// <summary><c>struct kvm_pit_state2</c>: the 8254.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmPitState2
 {
     public KvmPitChannels Channels;
@@ -131,7 +123,6 @@ public struct KvmPitState2
 }
 
 /// <summary><c>struct kvm_reinject_control</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmReinjectControl
 {
     public byte PitReinject;
@@ -139,7 +130,6 @@ internal struct KvmReinjectControl
 }
 
 /// <summary><c>struct kvm_clock_data</c>: kvmclock in nanoseconds; <see cref="Realtime"/> and <see cref="HostTsc"/> count with their flag of <see cref="KvmConst"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmClockData
 {
     public ulong Clock;
@@ -151,7 +141,6 @@ public struct KvmClockData
 }
 
 /// <summary><c>struct kvm_msi</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmMsi
 {
     public uint AddressLo;
@@ -163,7 +152,6 @@ internal struct KvmMsi
 }
 
 /// <summary><c>struct kvm_irq_routing_irqchip</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmIrqRoutingIrqchip
 {
     public KvmIrqchipId Irqchip;
@@ -171,7 +159,6 @@ public struct KvmIrqRoutingIrqchip
 }
 
 /// <summary><c>struct kvm_irq_routing_msi</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmIrqRoutingMsi
 {
     public uint AddressLo;
@@ -190,7 +177,6 @@ public struct KvmIrqRoutingEntryTarget
 }
 
 /// <summary><c>struct kvm_irq_routing_entry</c>: where a GSI leads. Make one with <see cref="ToPin"/> or <see cref="ToMsi"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmIrqRoutingEntry
 {
     public uint Gsi;
@@ -225,7 +211,6 @@ public struct KvmIrqRoutingEntry
 }
 
 /// <summary>The fixed part of <c>struct kvm_irq_routing</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmIrqRouting
 {
     public uint Nr;
@@ -233,7 +218,6 @@ internal struct KvmIrqRouting
 }
 
 /// <summary><c>struct kvm_irqfd</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmIrqfd
 {
     public uint Fd;
@@ -244,7 +228,6 @@ internal struct KvmIrqfd
 }
 
 /// <summary><c>struct kvm_ioeventfd</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmIoeventfd
 {
     public ulong Datamatch;
@@ -256,7 +239,6 @@ internal struct KvmIoeventfd
 }
 
 /// <summary><c>struct kvm_enable_cap</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmEnableCap
 {
     public uint Cap;
@@ -266,7 +248,6 @@ internal struct KvmEnableCap
 }
 
 /// <summary><c>struct kvm_dirty_log</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct KvmDirtyLog
 {
     public uint Slot;
@@ -275,7 +256,6 @@ internal unsafe struct KvmDirtyLog
 }
 
 /// <summary><c>struct kvm_clear_dirty_log</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal unsafe struct KvmClearDirtyLog
 {
     public uint Slot;
@@ -285,7 +265,6 @@ internal unsafe struct KvmClearDirtyLog
 }
 
 /// <summary><c>struct kvm_dirty_gfn</c>: one entry of a vCPU's dirty ring. <see cref="Slot"/> is the slot in its low half and the address space in its high half; <see cref="Offset"/> counts pages from the slot's start.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmDirtyGfn
 {
     public uint Flags;
@@ -294,7 +273,6 @@ public struct KvmDirtyGfn
 }
 
 /// <summary><c>struct kvm_coalesced_mmio_zone</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmCoalescedMmioZone
 {
     public ulong Addr;
@@ -303,7 +281,6 @@ internal struct KvmCoalescedMmioZone
 }
 
 /// <summary><c>struct kvm_coalesced_mmio</c>: one write that was queued instead of ending the run.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmCoalescedMmio
 {
     public ulong PhysAddr;
@@ -313,7 +290,6 @@ public struct KvmCoalescedMmio
 }
 
 /// <summary>The fixed part of <c>struct kvm_coalesced_mmio_ring</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmCoalescedMmioRingHeader
 {
     public uint First;
@@ -321,7 +297,6 @@ internal struct KvmCoalescedMmioRingHeader
 }
 
 /// <summary><c>struct kvm_create_device</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmCreateDevice
 {
     public uint Type;
@@ -330,7 +305,6 @@ internal struct KvmCreateDevice
 }
 
 /// <summary><c>struct kvm_device_attr</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmDeviceAttr
 {
     public uint Flags;
@@ -348,7 +322,6 @@ internal struct KvmSignalMask
 }
 
 /// <summary>The fixed part of <c>struct kvm_pmu_event_filter</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmPmuEventFilter
 {
     public uint Action;
@@ -368,7 +341,6 @@ internal struct KvmNestedStateHeader
 }
 
 /// <summary><c>struct kvm_stats_header</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmStatsHeader
 {
     public uint Flags;
@@ -380,7 +352,6 @@ internal struct KvmStatsHeader
 }
 
 /// <summary>The fixed part of <c>struct kvm_stats_desc</c>; the name follows.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmStatsDesc
 {
     public uint Flags;

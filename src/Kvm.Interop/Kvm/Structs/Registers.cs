@@ -1,12 +1,9 @@
-using System.Runtime.InteropServices;
-
 // The fields are those of <asm/kvm.h>, name for name; what they hold is the processor manual's to say.
 #pragma warning disable CS1591
 
 namespace Kvm.Interop;
 
 /// <summary><c>struct kvm_regs</c>: the general registers (KVM_GET_REGS, KVM_SET_REGS).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRegs
 {
     public ulong Rax, Rbx, Rcx, Rdx;
@@ -17,7 +14,6 @@ public struct KvmRegs
 }
 
 /// <summary><c>struct kvm_segment</c>: one segment register with its hidden part. <see cref="Limit"/> is in bytes, already scaled by <see cref="G"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmSegment
 {
     public ulong Base;
@@ -30,7 +26,6 @@ public struct KvmSegment
 }
 
 /// <summary><c>struct kvm_dtable</c>: GDTR or IDTR.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmDtable
 {
     public ulong Base;
@@ -39,7 +34,6 @@ public struct KvmDtable
 }
 
 /// <summary><c>struct kvm_sregs</c>: segment, control and table registers. <see cref="InterruptBitmap"/> holds at most one bit: an external interrupt queued for injection.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmSregs
 {
     public KvmSegment Cs, Ds, Es, Fs, Gs, Ss;
@@ -52,7 +46,6 @@ public struct KvmSregs
 }
 
 /// <summary><c>struct kvm_sregs2</c>: as <see cref="KvmSregs"/>, with the four PDPTEs of PAE paging instead of the queued interrupt.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmSregs2
 {
     public KvmSegment Cs, Ds, Es, Fs, Gs, Ss;
@@ -66,7 +59,6 @@ public struct KvmSregs2
 }
 
 /// <summary><c>struct kvm_fpu</c>: x87 and SSE state without AVX. Use the XSAVE calls for the whole of it.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmFpu
 {
     /// <summary>ST(0)…ST(7), 16 bytes each, the low ten used.</summary>
@@ -85,7 +77,6 @@ public struct KvmFpu
 }
 
 /// <summary><c>struct kvm_xcr</c>: one extended control register.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmXcr
 {
     public uint Xcr;
@@ -101,7 +92,6 @@ public struct KvmXcrArray
 }
 
 /// <summary><c>struct kvm_xcrs</c>: the extended control registers (only XCR0 exists so far).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmXcrs
 {
     public uint NrXcrs;
@@ -111,7 +101,6 @@ public struct KvmXcrs
 }
 
 /// <summary><c>struct kvm_debugregs</c>: DR0–DR3, DR6, DR7.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmDebugregs
 {
     public U64x4 Db;
@@ -122,14 +111,12 @@ public struct KvmDebugregs
 }
 
 /// <summary><c>struct kvm_lapic_state</c>: the local APIC's register page, register <c>n</c> at byte <c>n</c> (SDM vol. 3, table 11-1).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmLapicState
 {
     public U8x1024 Regs;
 }
 
 /// <summary><c>struct kvm_mp_state</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmMpState
 {
     public KvmMpStateValue MpState;
@@ -153,7 +140,6 @@ public enum KvmMpStateValue : uint
 }
 
 /// <summary>The <c>exception</c> part of <c>struct kvm_vcpu_events</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEventsException
 {
     public byte Injected;
@@ -164,7 +150,6 @@ public struct KvmVcpuEventsException
 }
 
 /// <summary>The <c>interrupt</c> part of <c>struct kvm_vcpu_events</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEventsInterrupt
 {
     public byte Injected;
@@ -175,7 +160,6 @@ public struct KvmVcpuEventsInterrupt
 }
 
 /// <summary>The <c>nmi</c> part of <c>struct kvm_vcpu_events</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEventsNmi
 {
     public byte Injected;
@@ -185,7 +169,6 @@ public struct KvmVcpuEventsNmi
 }
 
 /// <summary>The <c>smi</c> part of <c>struct kvm_vcpu_events</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEventsSmi
 {
     public byte Smm;
@@ -195,14 +178,12 @@ public struct KvmVcpuEventsSmi
 }
 
 /// <summary>The <c>triple_fault</c> part of <c>struct kvm_vcpu_events</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEventsTripleFault
 {
     public byte Pending;
 }
 
 /// <summary><c>struct kvm_vcpu_events</c>: exceptions, interrupts, NMI and SMI in flight. On set, <see cref="Flags"/> says which optional fields are meant.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmVcpuEvents
 {
     public KvmVcpuEventsException Exception;
@@ -218,7 +199,6 @@ public struct KvmVcpuEvents
 }
 
 /// <summary><c>struct kvm_sync_regs</c>: what the run page carries when register synchronisation is on (KVM_CAP_SYNC_REGS).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmSyncRegs
 {
     public KvmRegs Regs;
@@ -227,7 +207,6 @@ public struct KvmSyncRegs
 }
 
 /// <summary><c>struct kvm_translation</c>: a linear address and what it maps to in the vCPU's current paging mode.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmTranslation
 {
     public ulong LinearAddress;
@@ -239,21 +218,18 @@ public struct KvmTranslation
 }
 
 /// <summary><c>struct kvm_interrupt</c>: the vector of an external interrupt, for a VM without an in-kernel interrupt chip.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmInterrupt
 {
     public uint Irq;
 }
 
 /// <summary><c>struct kvm_guest_debug_arch</c>: DR0–DR3 in 0–3, DR7 in 7.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmGuestDebugArch
 {
     public U64x8 Debugreg;
 }
 
 /// <summary><c>struct kvm_guest_debug</c>: what the debugger of this vCPU wants (KVM_SET_GUEST_DEBUG).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmGuestDebug
 {
     /// <summary><c>KVM_GUESTDBG_</c> bits of <see cref="KvmConst"/>.</summary>
@@ -263,7 +239,6 @@ public struct KvmGuestDebug
 }
 
 /// <summary><c>struct kvm_x86_mce</c>: one machine-check event to inject.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmX86Mce
 {
     public ulong Status;
@@ -276,7 +251,6 @@ public struct KvmX86Mce
 }
 
 /// <summary><c>struct kvm_tpr_access_ctl</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmTprAccessCtl
 {
     public uint Enabled;

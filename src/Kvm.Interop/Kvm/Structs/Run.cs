@@ -51,14 +51,12 @@ public enum KvmExit : uint
 }
 
 /// <summary><c>kvm_run.hw</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunHw
 {
     public ulong HardwareExitReason;
 }
 
 /// <summary><c>kvm_run.fail_entry</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunFailEntry
 {
     public ulong HardwareEntryFailureReason;
@@ -66,7 +64,6 @@ public struct KvmRunFailEntry
 }
 
 /// <summary><c>kvm_run.ex</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunEx
 {
     public uint Exception;
@@ -74,7 +71,6 @@ public struct KvmRunEx
 }
 
 /// <summary><c>kvm_run.io</c>: a port access of <see cref="Count"/> units of <see cref="Size"/> bytes; the bytes are in <see cref="KvmRunPage.IoData"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunIo
 {
     /// <summary><see cref="KvmConst.KVM_EXIT_IO_IN"/> or <see cref="KvmConst.KVM_EXIT_IO_OUT"/>.</summary>
@@ -86,7 +82,6 @@ public struct KvmRunIo
 }
 
 /// <summary><c>struct kvm_debug_exit_arch</c>, which is all of <c>kvm_run.debug</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmDebugExitArch
 {
     public uint Exception;
@@ -97,7 +92,6 @@ public struct KvmDebugExitArch
 }
 
 /// <summary><c>kvm_run.mmio</c>: an access to guest-physical memory no slot backs; a read's answer goes into <see cref="Data"/>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunMmio
 {
     public ulong PhysAddr;
@@ -107,7 +101,6 @@ public struct KvmRunMmio
 }
 
 /// <summary><c>kvm_run.hypercall</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunHypercall
 {
     public ulong Nr;
@@ -118,7 +111,6 @@ public struct KvmRunHypercall
 }
 
 /// <summary><c>kvm_run.tpr_access</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunTprAccess
 {
     public ulong Rip;
@@ -127,7 +119,6 @@ public struct KvmRunTprAccess
 }
 
 /// <summary><c>kvm_run.internal</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunInternal
 {
     public uint Suberror;
@@ -136,7 +127,6 @@ public struct KvmRunInternal
 }
 
 /// <summary><c>kvm_run.emulation_failure</c>, the form of <see cref="KvmRunInternal"/> for suberror 1.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunEmulationFailure
 {
     public uint Suberror;
@@ -147,7 +137,6 @@ public struct KvmRunEmulationFailure
 }
 
 /// <summary><c>kvm_run.system_event</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunSystemEvent
 {
     public uint Type;
@@ -157,14 +146,12 @@ public struct KvmRunSystemEvent
 }
 
 /// <summary><c>kvm_run.eoi</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunEoi
 {
     public byte Vector;
 }
 
 /// <summary><c>kvm_run.msr</c>: set <see cref="Error"/> to make the guest's access fault, <see cref="Data"/> to answer a read.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunMsr
 {
     public byte Error;
@@ -176,7 +163,6 @@ public struct KvmRunMsr
 }
 
 /// <summary>The <c>synic</c> part of <c>struct kvm_hyperv_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmHypervExitSynic
 {
     public uint Msr;
@@ -187,7 +173,6 @@ public struct KvmHypervExitSynic
 }
 
 /// <summary>The <c>hcall</c> part of <c>struct kvm_hyperv_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmHypervExitHcall
 {
     public ulong Input;
@@ -204,7 +189,6 @@ public struct KvmHypervExitUnion
 }
 
 /// <summary><c>struct kvm_hyperv_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmHypervExit
 {
     public uint Type;
@@ -213,7 +197,6 @@ public struct KvmHypervExit
 }
 
 /// <summary>The <c>hcall</c> part of <c>struct kvm_xen_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmXenExitHcall
 {
     public uint Longmode;
@@ -224,14 +207,12 @@ public struct KvmXenExitHcall
 }
 
 /// <summary>The union <c>u</c> of <c>struct kvm_xen_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmXenExitUnion
 {
     public KvmXenExitHcall Hcall;
 }
 
 /// <summary><c>struct kvm_xen_exit</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmXenExit
 {
     public uint Type;
@@ -239,14 +220,12 @@ public struct KvmXenExit
 }
 
 /// <summary><c>kvm_run.notify</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunNotify
 {
     public uint Flags;
 }
 
 /// <summary><c>kvm_run.memory_fault</c> (KVM_CAP_MEMORY_FAULT_INFO).</summary>
-[StructLayout(LayoutKind.Sequential)]
 public struct KvmRunMemoryFault
 {
     public ulong Flags;
@@ -285,7 +264,6 @@ internal struct KvmRunSync
 }
 
 /// <summary><c>struct kvm_run</c>.</summary>
-[StructLayout(LayoutKind.Sequential)]
 internal struct KvmRun
 {
     public byte RequestInterruptWindow;
