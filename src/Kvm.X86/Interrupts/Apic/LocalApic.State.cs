@@ -74,7 +74,8 @@ public sealed partial class LocalApic : IStateful
         writer.Bytes(page);
         writer.U64(_deadline);
         writer.U64(_tscDeadline);
-        writer.U8((byte)Pending);
+        // The maskable ones follow from the requests and from the external controller's own state.
+        writer.U8((byte)(Pending & ~InterruptEvents.Maskable));
         writer.U8((byte)_startupVector);
         writer.U32((uint)_errors);
         writer.Bool(_externalMessage != 0);

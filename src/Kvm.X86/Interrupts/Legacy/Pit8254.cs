@@ -86,8 +86,8 @@ public sealed partial class Pit8254 : IBusDevice, ISpeakerChannel, ITimerClient
                 int port = (int)offset + i;
                 if (port == 3)
                     Control(data[i], now);
-                else if (_channels[port].Write(data[i], now) && port == 0)
-                    Loaded(now);
+                else
+                    WriteCount(port, data[i], now);
             }
         }
     }
@@ -139,9 +139,12 @@ public sealed partial class Pit8254 : IBusDevice, ISpeakerChannel, ITimerClient
         }
     }
 
-    private void Loaded(ulong now)
+    private void WriteCount(int channel, byte value, ulong now)
     {
-        if (_channels[0].Mode == 0)
+        bool complete = _channels[channel].Write(value, now);
+        if (channel != 0)
+            return;
+        if (complete && _channels[0].Mode == 0)
             _output.Set(false);
         Arm(now);
     }

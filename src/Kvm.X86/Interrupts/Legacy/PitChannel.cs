@@ -26,7 +26,8 @@ internal sealed class PitChannel
     private bool _bcd;
     private bool _gate;
 
-    // Counting: since _start (ns) if running; _frozen ticks have been counted if it stands still.
+    // Counting: since tick _start of the machine's time if running, as the chip changes on its clock's edges only; if it
+    // stands still, _frozen ticks have been counted.
     private bool _loaded;
     private bool _running;
     private ulong _start;
@@ -37,7 +38,7 @@ internal sealed class PitChannel
     public byte Mode => _mode;
 
     /// <summary>Ticks counted since the count was loaded or triggered.</summary>
-    public ulong Elapsed(ulong now) => _running ? Pit8254.ToTicks(now - Math.Min(now, _start)) : _frozen;
+    public ulong Elapsed(ulong now) => _running ? Math.Max(Pit8254.ToTicks(now), _start) - _start : _frozen;
 
     /// <summary>The counter's output (datasheet, "mode definitions").</summary>
     public bool Output(ulong now)
@@ -83,8 +84,7 @@ internal sealed class PitChannel
                 return TimerQueue.Never;
         }
 
-        ulong after = Pit8254.ToNanoseconds(rise);
-        return after >= TimerQueue.Never - _start ? TimerQueue.Never : _start + after;
+        return rise > ulong.MaxValue - _start ? TimerQueue.Never : Pit8254.ToNanoseconds(_start + rise);
     }
 
     /// <summary>A control word for this counter; counting stops until a count is written.</summary>
@@ -205,7 +205,7 @@ internal sealed class PitChannel
         state[13] = _mode;
         state[14] = _bcd ? (byte)1 : (byte)0;
         state[15] = _gate ? (byte)1 : (byte)0;
-        BinaryPrimitives.WriteUInt64LittleEndian(state[16..], _start);
+        BinaryPrimitives.WriteUInt64LittleEndian(state[16..], Pit8254.ToNanoseconds(_start));
     }
 
     /// <summary>Takes KVM's layout; the count starts anew at <paramref name="now"/>, as KVM_SET_PIT2 does it.</summary>
@@ -256,8 +256,8 @@ internal sealed class PitChannel
 
     private void Resume(ulong now)
     {
-        ulong done = Pit8254.ToNanoseconds(_frozen);
-        _start = now - Math.Min(now, done);
+        ulong tick = Pit8254.ToTicks(now);
+        _start = tick - Math.Min(tick, _frozen);
         _running = true;
     }
 

@@ -19,8 +19,9 @@ public abstract class GuestClock
     /// <summary>Highest time-stamp counter frequency accepted, in Hz.</summary>
     public const ulong MaximumTscFrequency = 100_000_000_000;
 
-    // Ticks per nanosecond with 32 fraction bits, rounded: at most one part in 2³² × frequency/10⁹ wrong, and both
-    // directions of conversion use it, so they agree with each other exactly.
+    // Ticks per nanosecond with 48 fraction bits: wrong by one part in 2³⁹ at most, and both directions of conversion
+    // use it, so they agree with each other exactly.
+    private const int FractionBits = 48;
     private readonly ulong _ticksPerNanosecond;
 
     /// <summary>Makes a clock whose time-stamp counter runs at <paramref name="tscFrequency"/> Hz.</summary>
@@ -30,7 +31,7 @@ public abstract class GuestClock
         ArgumentOutOfRangeException.ThrowIfLessThan(tscFrequency, MinimumTscFrequency);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(tscFrequency, MaximumTscFrequency);
         TscFrequency = tscFrequency;
-        _ticksPerNanosecond = (ulong)((((UInt128)tscFrequency << 32) + (NanosecondsPerSecond / 2)) / NanosecondsPerSecond);
+        _ticksPerNanosecond = (ulong)((((UInt128)tscFrequency << FractionBits) + (NanosecondsPerSecond / 2)) / NanosecondsPerSecond);
     }
 
     /// <summary>The time-stamp counter's frequency in Hz.</summary>
@@ -47,7 +48,7 @@ public abstract class GuestClock
     {
         if (TscFrequency == NanosecondsPerSecond)
             return nanoseconds;
-        UInt128 ticks = ((UInt128)nanoseconds * _ticksPerNanosecond) >> 32;
+        UInt128 ticks = ((UInt128)nanoseconds * _ticksPerNanosecond) >> FractionBits;
         return ticks > ulong.MaxValue ? ulong.MaxValue : (ulong)ticks;
     }
 
@@ -56,7 +57,7 @@ public abstract class GuestClock
     {
         if (TscFrequency == NanosecondsPerSecond)
             return tsc;
-        UInt128 nanoseconds = (((UInt128)tsc << 32) + (_ticksPerNanosecond - 1)) / _ticksPerNanosecond;
+        UInt128 nanoseconds = (((UInt128)tsc << FractionBits) + (_ticksPerNanosecond - 1)) / _ticksPerNanosecond;
         return nanoseconds > ulong.MaxValue ? ulong.MaxValue : (ulong)nanoseconds;
     }
 }
