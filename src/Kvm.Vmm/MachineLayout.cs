@@ -165,6 +165,9 @@ public sealed class MachineLayout
     /// <summary>POST codes; also written as a delay of about a microsecond.</summary>
     public const ushort PostCode = 0x80;
 
+    /// <summary>Written by kernels as a delay instead of <see cref="PostCode"/>.</summary>
+    public const ushort IoDelay = 0xed;
+
     /// <summary>System control port A: bit 0 resets.</summary>
     public const ushort SystemControlA = 0x92;
 

@@ -42,17 +42,18 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         ports.Add(MachineLayout.I8042Command, 1, keyboard.CommandPort);
         ports.Add(MachineLayout.SystemControlA, SystemControlA.Size, new SystemControlA("system-control-a", Reset));
         ports.Add(MachineLayout.PostCode, PostCodePort.Size, new PostCodePort("post-code"));
+        ports.Add(MachineLayout.IoDelay, PostCodePort.Size, new PostCodePort("io-delay"));
         ports.Add(MachineLayout.AcpiBlock, AcpiPm.Size, _acpi);
         ports.Add(MachineLayout.Pvpanic, PvPanic.Size, _pvpanic);
         ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, new DebugExitPort("debug-exit", OnDebugExit));
         ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, PciHost(ports, mmio));
     }
 
-    private static PciConfigPorts PciHost(IoBus ports, IoBus mmio)
+    private PciConfigPorts PciHost(IoBus ports, IoBus mmio)
     {
         var bus = new PciBus(ports, mmio);
         bus.Add(0, new PciHostBridge("pci-host"));
-        return new PciConfigPorts("pci-config", bus);
+        return new PciConfigPorts("pci-config", bus, Reset);
     }
 
     /// <summary>See <see cref="VirtualMachine.ConsoleInputReady"/>.</summary>
@@ -100,7 +101,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
 
     private void Reset() => _machine?.EndWith(VmOutcome.Reboot);
 
-    private void OnDebugExit(ulong value) => _machine?.EndWith(VmOutcome.DebugExit, null, (uint)value);
+    private void OnDebugExit(ulong value) => _machine?.EndWith(VmOutcome.DebugExit, null, unchecked((uint)value));
 
     private void OnPanic(PvPanicEvents events)
     {

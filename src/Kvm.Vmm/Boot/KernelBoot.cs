@@ -1,18 +1,21 @@
 using Kvm.Devices.Memory;
+using Kvm.Vmm.Boot.Acpi;
 
 namespace Kvm.Vmm.Boot;
 
 /// <summary>From the files a configuration names to a kernel in guest memory that only needs a processor.</summary>
 internal static class KernelBoot
 {
-    /// <summary>Loads kernel and initial RAM disk, and returns the registers the boot processor starts with.</summary>
+    /// <summary>Describes the machine by tables, loads kernel and initial RAM disk, and returns the registers the boot processor starts with.</summary>
     /// <param name="config">Names the files and the way in.</param>
     /// <param name="layout">Where things go.</param>
-    /// <param name="memory">Fresh guest memory, all zero.</param>
+    /// <param name="memory">Fresh guest memory, all zero but for what this method writes.</param>
     /// <param name="commandLine">The whole command line.</param>
     /// <exception cref="VmmException">A file is wrong, or something does not fit.</exception>
     public static BootState Load(VmConfig config, MachineLayout layout, GuestMemory memory, string commandLine)
     {
+        var acpi = AcpiTables.Write(memory, layout, new AcpiConfig { Cpus = config.Cpus, Pci = true });
+        MpTable.Write(memory, config.Cpus, pci: true);
         using var kernel = ImageSource.Open(config.KernelPath);
         using var initrd = config.InitrdPath is { } path ? ImageSource.Open(path) : null;
         var request = new BootRequest
@@ -21,6 +24,7 @@ internal static class KernelBoot
             Initrd = initrd,
             CommandLine = commandLine,
             Protocol = config.Protocol,
+            RsdpAddress = acpi.Rsdp,
             MemoryIsZero = true,
         };
         return KernelLoader.Load(request, memory, layout).State;
