@@ -8,6 +8,8 @@ namespace Kvm.Interop;
 public sealed unsafe class KvmVm : KvmFile
 {
     private readonly int _vcpuMmapSize;
+    private readonly Dictionary<uint, ulong> _slotPages = [];
+    private readonly Lock _slotLock = new();
     private int _dirtyRingBytes;
 
     internal KvmVm(FdHandle handle, int vcpuMmapSize)
@@ -53,7 +55,11 @@ public sealed unsafe class KvmVm : KvmFile
             MemorySize = memorySize,
             UserspaceAddr = (ulong)userspaceAddr,
         };
-        Ioctl(KvmIoctl.KVM_SET_USER_MEMORY_REGION, &region);
+        lock (_slotLock)
+        {
+            Ioctl(KvmIoctl.KVM_SET_USER_MEMORY_REGION, &region);
+            _slotPages[slot] = memorySize / 4096;
+        }
     }
 
     /// <summary>KVM_SET_TSS_ADDR: three pages below 4 GiB for Intel's real-mode emulation.</summary>
@@ -202,9 +208,17 @@ public sealed unsafe class KvmVm : KvmFile
 
     /// <summary>KVM_GET_DIRTY_LOG: one bit a page of the slot, least significant first; the log is cleared unless manual clearing is on.</summary>
     /// <param name="slot">A slot with <see cref="KvmMemoryFlags.LogDirtyPages"/>.</param>
-    /// <param name="bitmap">One bit a page, rounded up to whole 64-bit words of the slot's size; the caller's to know.</param>
+    /// <param name="bitmap">At least one bit a page, in whole 64-bit words.</param>
     public void GetDirtyLog(uint slot, Span<ulong> bitmap)
     {
+        // The kernel writes as many words as the slot has pages for, however many there are here.
+        ulong pages;
+        lock (_slotLock)
+        {
+            _slotPages.TryGetValue(slot, out pages);
+        }
+
+        ArgumentOutOfRangeException.ThrowIfLessThan((ulong)bitmap.Length, (pages + 63) / 64, nameof(bitmap));
         fixed (ulong* bits = bitmap)
         {
             KvmDirtyLog request = new() { Slot = slot, DirtyBitmap = bits };

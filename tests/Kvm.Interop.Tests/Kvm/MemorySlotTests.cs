@@ -62,6 +62,19 @@ public sealed class MemorySlotTests
     }
 
     [SkippableFact]
+    public void A_bitmap_too_small_for_the_slot_is_refused_here_instead_of_overrun()
+    {
+        using TinyGuest guest = new(GuestCode.Hlt);
+        using HostMapping more = HostMapping.Anonymous(65 * 0x1000);
+        guest.Vm.SetUserMemoryRegion(1, 0x100000, 65 * 0x1000, more.Address, KvmMemoryFlags.LogDirtyPages);
+
+        FluentActions.Invoking(() => guest.Vm.GetDirtyLog(1, new ulong[1])).Should().Throw<ArgumentOutOfRangeException>();
+        FluentActions.Invoking(() => guest.Vm.GetDirtyLog(0, [])).Should().Throw<ArgumentOutOfRangeException>();
+        FluentActions.Invoking(() => guest.Vm.GetDirtyLog(9, new ulong[1])).Should().Throw<KvmException>().Which.Errno.Should().Be(Errno.ENOENT);
+        guest.Vm.GetDirtyLog(1, new ulong[2]);
+    }
+
+    [SkippableFact]
     public void With_manual_protection_the_log_stays_until_it_is_cleared()
     {
         byte[] code = [.. GuestCode.Store(0x3000, 1), .. GuestCode.Hlt];
