@@ -55,7 +55,7 @@ progress() {
 have() {
     case $1 in
         /*) [ -e "$1" ] ;;
-        lib*.so.*) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -qF "$1 " ;;
+        lib*.so.*) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -F "$1 " >/dev/null ;; # -q would end ldconfig by SIGPIPE
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }
