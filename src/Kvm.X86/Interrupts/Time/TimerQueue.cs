@@ -25,7 +25,7 @@ public sealed class TimerQueue
     private struct Slot
     {
         public ulong Deadline;
-        public ITimerClient Client;
+        public ITimerClient? Client;
     }
 
     /// <summary>Makes an empty queue on <paramref name="clock"/>.</summary>
@@ -48,13 +48,30 @@ public sealed class TimerQueue
         set => Volatile.Write(ref _driver, value);
     }
 
-    /// <summary>Adds a disarmed timer; for construction of the machine only (it allocates).</summary>
+    /// <summary>Adds a disarmed timer. Allocates: chips add theirs while the machine is built.</summary>
     internal int Add(ITimerClient client)
     {
         lock (_lock)
         {
-            _slots = [.. _slots, new Slot { Deadline = Never, Client = client }];
-            return _slots.Length - 1;
+            int free = Array.FindIndex(_slots, static s => s.Client is null);
+            if (free < 0)
+            {
+                free = _slots.Length;
+                _slots = [.. _slots, default];
+            }
+
+            _slots[free] = new Slot { Deadline = Never, Client = client };
+            return free;
+        }
+    }
+
+    /// <summary>Takes a timer away. It fires once more if a driver had decided so just before.</summary>
+    internal void Remove(int timer)
+    {
+        lock (_lock)
+        {
+            _slots[timer] = new Slot { Deadline = Never };
+            Volatile.Write(ref _next, Earliest(out _));
         }
     }
 
@@ -89,7 +106,7 @@ public sealed class TimerQueue
 
         for (int fired = 0; fired < _slots.Length; fired++)
         {
-            ITimerClient client;
+            ITimerClient? client;
             lock (_lock)
             {
                 if (Earliest(out int due) > now)
@@ -99,7 +116,7 @@ public sealed class TimerQueue
                 Volatile.Write(ref _next, Earliest(out _));
             }
 
-            client.TimerExpired(now);
+            client?.TimerExpired(now);
         }
 
         return NextDeadline;
