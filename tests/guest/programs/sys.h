@@ -2,7 +2,7 @@
 #pragma once
 #include <asm/unistd.h>
 
-static long sys4(long number, long a, long b, long c, long d)
+static inline long sys4(long number, long a, long b, long c, long d)
 {
     long result;
     register long r10 __asm__("r10") = d;
@@ -10,7 +10,7 @@ static long sys4(long number, long a, long b, long c, long d)
     return result;
 }
 
-static void say(const char *text)
+static inline void say(const char *text)
 {
     long length = 0;
     while (text[length] != 0)
@@ -18,7 +18,16 @@ static void say(const char *text)
     sys4(__NR_write, 1, (long)text, length, 0);
 }
 
-static void quit(int code)
+static inline void say_hex(unsigned long value)
+{
+    char text[17];
+    for (int i = 15; i >= 0; i--, value >>= 4)
+        text[i] = "0123456789abcdef"[value & 15];
+    text[16] = 0;
+    say(text);
+}
+
+static inline void quit(int code)
 {
     for (;;)
         sys4(__NR_exit_group, code, 0, 0, 0);
