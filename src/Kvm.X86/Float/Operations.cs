@@ -55,8 +55,8 @@ internal static class Operations
             return Outcome.Indefinite(ref environment);
         if (b.Kind == NumberKind.Zero && a.Kind == NumberKind.Finite)
         {
+            // Zero divide comes before denormal operand (SDM vol. 1, 4.9.2): a denormal dividend is not reported then.
             environment.Flags |= FloatFlags.ZeroDivide;
-            NoteDenormal(a.Denormal, ref environment);
             return Outcome.Infinity(negative);
         }
         NoteDenormal(a.Denormal | b.Denormal, ref environment);

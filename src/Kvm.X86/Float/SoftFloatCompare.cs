@@ -37,14 +37,14 @@ internal static class SoftFloatCompare<TFormat>
     internal static ulong Minimum(ulong a, ulong b, ref FloatEnvironment environment)
     {
         FloatOrder order = Compare(a, b, signalQuiet: true, ref environment);
-        return order == FloatOrder.Less ? Flushed(a, environment) : order == FloatOrder.Unordered ? b : Flushed(b, environment);
+        return Flushed(order == FloatOrder.Less ? a : b, environment);
     }
 
     /// <summary>MAXxx: the second operand when either is a NaN or both are zeros.</summary>
     internal static ulong Maximum(ulong a, ulong b, ref FloatEnvironment environment)
     {
         FloatOrder order = Compare(a, b, signalQuiet: true, ref environment);
-        return order == FloatOrder.Greater ? Flushed(a, environment) : order == FloatOrder.Unordered ? b : Flushed(b, environment);
+        return Flushed(order == FloatOrder.Greater ? a : b, environment);
     }
 
     /// <summary>The 32 predicates of VCMPxx, of which legacy SSE has the first eight (SDM vol. 2, table 3-1).</summary>

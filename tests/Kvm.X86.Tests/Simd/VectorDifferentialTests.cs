@@ -11,6 +11,7 @@ public class VectorDifferentialTests
     [
         CpuidFeature.MMX, CpuidFeature.SSE, CpuidFeature.SSE2, CpuidFeature.SSE3, CpuidFeature.SSSE3, CpuidFeature.SSE4_1,
         CpuidFeature.SSE4_2, CpuidFeature.AES, CpuidFeature.PCLMULQDQ, CpuidFeature.AVX, CpuidFeature.AVX2, CpuidFeature.FMA, CpuidFeature.F16C,
+        CpuidFeature.SHA, CpuidFeature.VAES, CpuidFeature.VPCLMULQDQ,
     ];
 
     [SkippableTheory]

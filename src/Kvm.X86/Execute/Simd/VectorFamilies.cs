@@ -17,6 +17,20 @@ internal static class VectorFamilies
             return helper;
         if ((helper = StateTable.Resolve(code)) != 0)
             return helper;
-        return VexIntegerTable.Resolve(code);
+        if ((helper = FloatTable.Resolve(code)) != 0)
+            return helper;
+        if ((helper = PermuteTable.Resolve(code)) != 0)
+            return helper;
+        return ResolveVex(code);
+    }
+
+    private static nint ResolveVex(Code code)
+    {
+        nint helper;
+        if ((helper = VexIntegerTable.Resolve(code)) != 0)
+            return helper;
+        if ((helper = VexFloatTable.Resolve(code)) != 0)
+            return helper;
+        return VexPermuteTable.Resolve(code);
     }
 }
