@@ -44,15 +44,16 @@ public sealed partial class LocalApic : ITimerClient
     /// <summary>Writes IA32_TSC_DEADLINE; ignored in other modes (SDM vol. 3, 11.5.4.1).</summary>
     public void WriteTscDeadline(ulong value)
     {
+        ulong now = _tsc.Clock.Now;
         lock (_timerLock)
         {
             if (Timer != TimerMode.TscDeadline)
                 return;
             _tscDeadline = value;
-            ArmTscDeadline();
+            ArmTscDeadline(now);
         }
 
-        FireIfDue();
+        Expire(now);
     }
 
     /// <inheritdoc/>
@@ -61,14 +62,15 @@ public sealed partial class LocalApic : ITimerClient
     /// <summary>The processor's TSC was written: an armed deadline comes at another time now.</summary>
     internal void TscChanged()
     {
+        ulong now = _tsc.Clock.Now;
         lock (_timerLock)
         {
             if (_tscDeadline == 0)
                 return;
-            ArmTscDeadline();
+            ArmTscDeadline(now);
         }
 
-        FireIfDue();
+        Expire(now);
     }
 
     private void WriteLvtTimer(uint value)
@@ -99,8 +101,6 @@ public sealed partial class LocalApic : ITimerClient
             else
                 ArmAt(After(_tsc.Clock.Now, Timer == TimerMode.Periodic ? Period : (ulong)value << DivideShift));
         }
-
-        FireIfDue();
     }
 
     /// <summary>A running count goes on from where it is, at the new rate.</summary>
@@ -139,7 +139,7 @@ public sealed partial class LocalApic : ITimerClient
         ArmAt(TimerQueue.Never);
     }
 
-    private void ArmTscDeadline() => ArmAt(_tscDeadline == 0 ? TimerQueue.Never : _tsc.TimeOf(_tscDeadline));
+    private void ArmTscDeadline(ulong now) => ArmAt(_tscDeadline == 0 ? TimerQueue.Never : _tsc.TimeOf(_tscDeadline, now));
 
     private void ArmAt(ulong deadline)
     {
@@ -147,14 +147,10 @@ public sealed partial class LocalApic : ITimerClient
         _timers.Arm(_timer, deadline);
     }
 
-    /// <summary>A deadline that is over when it is written fires at once, before the guest's next instruction.</summary>
-    private void FireIfDue()
-    {
-        ulong now = _tsc.Clock.Now;
-        if (_timers.NextDeadline <= now)
-            Expire(now);
-    }
-
+    /// <summary>
+    /// Fires if the deadline is reached. Also called where a deadline was written that may be over already: it fires at
+    /// once then, before the guest's next instruction.
+    /// </summary>
     private void Expire(ulong now)
     {
         uint entry;

@@ -31,10 +31,11 @@ public sealed class ChipSet
         ArgumentOutOfRangeException.ThrowIfLessThan(options.IoApicPins, 16);
         Timers = new TimerQueue(options.Clock);
         Bus = new ApicBus();
-        IoApic = new IoApic(Bus, options.IoApicPins);
-        Msi = new MsiRouter(Bus);
-        Pic = options.Legacy ? new Pic8259(new ExternalInterruptLine(Bus)) : null;
-        _processors = new ProcessorChips[options.Processors];
+        var fabric = options.ExternalApics?.Fabric ?? Bus;
+        IoApic = new IoApic(fabric, options.IoApicPins);
+        Msi = new MsiRouter(fabric);
+        Pic = options.Legacy ? new Pic8259(options.ExternalApics?.Interrupt ?? new ExternalInterruptLine(Bus)) : null;
+        _processors = new ProcessorChips[options.ExternalApics is null ? options.Processors : 0];
         for (int i = 0; i < _processors.Length; i++)
             _processors[i] = MakeProcessor(options);
         _wires = new GsiWire[IoApic.Pins];
@@ -89,10 +90,9 @@ public sealed class ChipSet
     {
         get
         {
-            ulong first = _processors[0].Counter.Offset;
             foreach (var processor in _processors)
             {
-                if (processor.Counter.Offset != first)
+                if (processor.Counter.Offset != _processors[0].Counter.Offset)
                     return false;
             }
 

@@ -1,3 +1,4 @@
+using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
 
 namespace Kvm.X86.Interrupts;
@@ -26,6 +27,14 @@ public sealed record ChipSetOptions
     /// <summary>Pins of the I/O APIC, 16 to 120; 24 is what guests expect.</summary>
     public int IoApicPins { get; init; } = IoApic.DefaultPins;
 
+    /// <summary>Where the local APICs are if they are not here but in KVM (its split irqchip); the board then has no <see cref="ChipSet.Processors"/>.</summary>
+    public ExternalApics? ExternalApics { get; init; }
+
     /// <summary>True to start as firmware would leave the local APICs: see <see cref="LocalApic.SetVirtualWire"/>.</summary>
     public bool VirtualWire { get; init; } = true;
 }
+
+/// <summary>Local APICs somewhere else, which the board's other chips interrupt.</summary>
+/// <param name="Fabric">Takes the I/O APIC's and MSIs' messages; their EOIs come back through <see cref="IoApic.EndOfInterrupt"/>.</param>
+/// <param name="Interrupt">The 8259s' INTR: while asserted, whoever can take an interrupt calls <see cref="Pic8259.Acknowledge"/>. Called with a chip's lock held: it must not call back.</param>
+public sealed record ExternalApics(IApicFabric Fabric, IInterruptLine Interrupt);

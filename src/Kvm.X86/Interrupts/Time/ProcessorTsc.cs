@@ -34,10 +34,9 @@ public sealed class ProcessorTsc
     /// <summary>WRMSR of IA32_TIME_STAMP_COUNTER.</summary>
     public void Write(ulong value) => Offset = value - Clock.Tsc;
 
-    /// <summary>The guest time in ns at which this counter reaches <paramref name="tsc"/>: now or earlier if it has.</summary>
-    internal ulong TimeOf(ulong tsc)
+    /// <summary>The guest time in ns at which this counter reaches <paramref name="tsc"/>; <paramref name="now"/> if it has.</summary>
+    internal ulong TimeOf(ulong tsc, ulong now)
     {
-        ulong now = Clock.Now;
         ulong machine = Clock.ToTsc(now);
         ulong current = machine + Offset;
         if (tsc <= current)

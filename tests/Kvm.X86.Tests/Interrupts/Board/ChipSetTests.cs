@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Bus;
+using Kvm.Devices.Interrupts;
 using Kvm.Devices.Snapshot;
 using Kvm.X86.Interrupts;
 
@@ -137,6 +138,40 @@ public sealed class ChipSetTests : IDisposable
         board.Pit.Should().BeNull();
         board.Connect(4).Set(true);
         board.Processors[0].Pending.Should().Be(InterruptEvents.None);
+    }
+
+    private sealed class Kvm : IApicFabric, IInterruptLine
+    {
+        public readonly List<ApicMessage> Messages = [];
+        public bool Interrupt;
+
+        public bool Deliver(in ApicMessage message)
+        {
+            Messages.Add(message);
+            return true;
+        }
+
+        public void Set(bool asserted) => Interrupt = asserted;
+    }
+
+    [Fact]
+    public void With_local_APICs_elsewhere_messages_and_INTR_go_there_and_EOIs_come_back()
+    {
+        var kvm = new Kvm();
+        var board = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = _memory.Memory, Processors = 4, ExternalApics = new ExternalApics(kvm, kvm) });
+        board.Processors.Length.Should().Be(0);
+        board.Pic!.TryLoadKvmState([.. new byte[5], 0x08, .. new byte[26]]).Should().BeTrue();
+        board.IoApic.Write(0, [0x1a]);
+        board.IoApic.Write(0x10, [0x41, 0x80, 0, 0]);
+        board.Connect(5).Set(true);
+        kvm.Interrupt.Should().BeTrue();
+        board.Pic.Acknowledge().Should().Be(0x0d);
+        board.Msi.Send(0xfee0_3000, 0x55);
+        board.IoApic.EndOfInterrupt(0x41);
+        kvm.Messages.Select(m => (m.Destination, m.Vector)).Should().Equal((0u, (byte)0x41), (3u, (byte)0x55), (0u, (byte)0x41));
+        MsiRouter.Encode(kvm.Messages[0]).Should().Be((0xfee0_0000UL, 0xc041u));
+        board.NotifyResumed();
+        board.Parts.Select(p => p.StateName).Should().Equal("ioapic", "pic", "pit");
     }
 
     [Fact]
