@@ -1,0 +1,45 @@
+using System.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Reporting;
+
+namespace Kvm.Boot.Tests;
+
+/// <summary>Boots a Linux kernel with the project's initramfs to its end.</summary>
+internal static class LinuxGuest
+{
+    /// <summary>Runs; <paramref name="task"/> names a script of tests/guest/run, or nothing.</summary>
+    public static LinuxRun Boot(string kernel, EngineChoice engine, string? task, TimeSpan limit, Func<VmConfig, VmConfig>? change = null)
+    {
+        var output = new StringBuilder();
+        var config = new VmConfig
+        {
+            KernelPath = GuestFiles.Require(kernel),
+            InitrdPath = GuestFiles.Require("initramfs/initramfs.cpio"),
+            Engine = engine,
+            Append = task is null ? "" : $"kvmsharp.run={task}",
+            ReadyMatch = "GUEST-UP",
+            Timeout = limit,
+        };
+        using var vm = VirtualMachine.Build(change?.Invoke(config) ?? config, new VmHost
+        {
+            ConsoleOutput = text =>
+            {
+                lock (output)
+                    output.Append(Encoding.Latin1.GetString(text));
+            },
+        });
+        vm.Start();
+        var result = vm.Ended.GetAwaiter().GetResult();
+        lock (output)
+            return new LinuxRun(result, output.ToString());
+    }
+}
+
+/// <summary>What a Linux guest did.</summary>
+/// <param name="Result">How it ended.</param>
+/// <param name="Console">All it printed.</param>
+public sealed record LinuxRun(RunResult Result, string Console)
+{
+    /// <summary>The end of the console, for messages of failed assertions.</summary>
+    public string Tail => Console.Length > 3000 ? Console[^3000..] : Console;
+}
