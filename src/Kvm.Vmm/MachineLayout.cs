@@ -45,7 +45,7 @@ public readonly record struct MemoryMapEntry(AddressRange Range, MemoryKind Kind
 /// 0x01000 GDT                0x06000 PVH start_info or Multiboot information     0x07000 zero page
 /// 0x09000 page tables (PML4, PDPT, four PDs: identity map of 0–4 GiB)            0x0f000 end
 /// 0x20000 command line, up to 64 KiB                                              0x30000 end
-/// 0x9fc00 EBDA, reserved     0xe0000 RSDP and ACPI tables, reserved    0xf8000 MP table, reserved
+/// 0x9fc00 EBDA, reserved     0xe0000 RSDP and ACPI tables, reserved    0xf0000 MP table, reserved
 /// </code>
 /// Above: RAM from 1 MiB to at most 3 GiB, devices between 3 GiB and 4 GiB, the rest of RAM from 4 GiB on.
 /// </remarks>
@@ -93,10 +93,10 @@ public sealed class MachineLayout
     public const ulong AcpiTables = 0xe0000;
 
     /// <summary>Bytes at <see cref="AcpiTables"/>.</summary>
-    public const int AcpiTablesSize = 0x18000;
+    public const int AcpiTablesSize = 0x10000;
 
     /// <summary>MP floating pointer and configuration table, in the area searched for them (MultiProcessor Specification 1.4, 4).</summary>
-    public const ulong MpTable = 0xf8000;
+    public const ulong MpTable = 0xf0000;
 
     /// <summary>Bytes at <see cref="MpTable"/>.</summary>
     public const int MpTableSize = 0x8000;

@@ -110,8 +110,7 @@ public static class AcpiTables
             BinaryPrimitives.WriteInt32LittleEndian(table[4..], size);
             table[8] = revision;
             table[ChecksumOffset] = 0;
-            "KVMSHPKVMSHARP "u8.CopyTo(table[10..]);
-            table[23] = (byte)' ';
+            "KVMSHPKVMSHARP"u8.CopyTo(table[10..]); // OEM, and its table
             BinaryPrimitives.WriteUInt32LittleEndian(table[24..], 1); // OEM revision
             "KVMS"u8.CopyTo(table[28..]); // creator
             BinaryPrimitives.WriteUInt32LittleEndian(table[32..], 1);
