@@ -116,9 +116,9 @@ public static class MpTable
         return unchecked((byte)-sum);
     }
 
-    private static byte[] U16(ushort value) => [(byte)value, (byte)(value >> 8)];
+    private static byte[] U16(ushort value) => BitConverter.GetBytes(value); // x86 hosts only: little-endian
 
-    private static byte[] U32(uint value) => [(byte)value, (byte)(value >> 8), (byte)(value >> 16), (byte)(value >> 24)];
+    private static byte[] U32(uint value) => BitConverter.GetBytes(value);
 
     /// <summary>Collects entries behind the header (4.2).</summary>
     private ref struct Builder(Span<byte> area)

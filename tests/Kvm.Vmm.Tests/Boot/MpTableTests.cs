@@ -15,13 +15,13 @@ public class MpTableTests
         var range = MpTable.Write(m.Memory, cpus, pci);
         byte[] pointer = m.Bytes(MachineLayout.MpTable, 16);
         Encoding.ASCII.GetString(pointer, 0, 4).Should().Be("_MP_");
-        ((byte)pointer.Sum(b => b)).Should().Be(0);
+        (pointer.Sum(b => b) & 0xff).Should().Be(0);
         (MachineLayout.MpTable % 16).Should().Be(0);
 
         uint address = BitConverter.ToUInt32(pointer, 4);
         byte[] table = m.Bytes(address, m.U16(address + 4));
         Encoding.ASCII.GetString(table, 0, 4).Should().Be("PCMP");
-        ((byte)table.Sum(b => b)).Should().Be(0);
+        (table.Sum(b => b) & 0xff).Should().Be(0);
         (address + (ulong)table.Length).Should().Be(range.End);
         new AddressRange(MachineLayout.MpTable, MachineLayout.MpTableSize).Contains(range).Should().BeTrue();
 

@@ -6,6 +6,9 @@ namespace Kvm.Vmm.Tests.Boot;
 /// <summary>Guest memory for tests: zeroed, laid out as <see cref="MachineLayout"/> says, given back when disposed.</summary>
 internal sealed unsafe class TestMemory : IDisposable
 {
+    private const int Canary = 4096;
+    private const byte CanaryByte = 0xa5;
+
     private readonly List<nint> _blocks = [];
 
     public TestMemory(ulong size)
@@ -14,9 +17,11 @@ internal sealed unsafe class TestMemory : IDisposable
         var regions = new List<GuestRegion>();
         foreach (var ram in Layout.Ram)
         {
-            nint block = (nint)NativeMemory.AllocZeroed((nuint)ram.Size);
+            nint block = (nint)NativeMemory.AllocZeroed((nuint)ram.Size + (2 * Canary));
             _blocks.Add(block);
-            regions.Add(new GuestRegion(ram.Start, ram.Size, block));
+            regions.Add(new GuestRegion(ram.Start, ram.Size, block + Canary));
+            foreach (var around in Around(regions[^1]))
+                Guard(around).Fill(CanaryByte);
         }
 
         Memory = new GuestMemory(regions);
@@ -25,6 +30,20 @@ internal sealed unsafe class TestMemory : IDisposable
     public MachineLayout Layout { get; }
 
     public GuestMemory Memory { get; }
+
+    /// <summary>Fails if a byte before or behind guest memory was written.</summary>
+    public void CheckCanaries()
+    {
+        foreach (var region in Memory.Regions)
+        {
+            foreach (nint around in Around(region))
+                Guard(around).IndexOfAnyExcept(CanaryByte).Should().Be(-1, "nothing is written outside guest memory");
+        }
+    }
+
+    private static nint[] Around(GuestRegion region) => [region.Host - Canary, region.Host + (nint)region.Size];
+
+    private static Span<byte> Guard(nint at) => new((void*)at, Canary);
 
     public byte[] Bytes(ulong address, int length)
     {

@@ -214,7 +214,7 @@ internal sealed class AmlWriter
         if (length > LongestPackage)
             throw new InvalidOperationException($"an AML block of {length} bytes is longer than its length field can say");
         _bytes[lengthAt] = (byte)(0x80 | (length & 0xf));
-        _bytes[lengthAt + 1] = (byte)(length >> 4);
+        _bytes[lengthAt + 1] = (byte)((length >> 4) & 0xff);
         _bytes[lengthAt + 2] = (byte)(length >> 12);
     }
 

@@ -196,7 +196,7 @@ public class AcpiTablesTests
 
     private static byte[] Table(TestMemory m, ulong address) => m.Bytes(address, (int)m.U32(address + 4));
 
-    private static byte Sum(byte[] bytes) => (byte)bytes.Sum(b => b);
+    private static int Sum(byte[] bytes) => bytes.Sum(b => b) & 0xff;
 
     private static uint U32(byte[] bytes, int at) => BitConverter.ToUInt32(bytes, at);
 
