@@ -56,6 +56,18 @@ public sealed partial class IoApic : IBusDevice, IEndOfInterruptSink
         Array.Fill(_entries, Masked);
     }
 
+    /// <summary>RESET: every pin masked, id 0 (82093AA, 3.2). Wires stay as they are.</summary>
+    public void Reset()
+    {
+        lock (_lock)
+        {
+            Array.Fill(_entries, Masked);
+            _select = _id = 0;
+        }
+
+        RoutesChanged?.Invoke();
+    }
+
     /// <summary>Number of pins.</summary>
     public int Pins => _entries.Length;
 

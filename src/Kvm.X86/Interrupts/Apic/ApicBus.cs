@@ -1,10 +1,12 @@
+using Kvm.Devices.Snapshot;
+
 namespace Kvm.X86.Interrupts;
 
 /// <summary>
 /// The local APICs of a machine and what carries messages between them. Delivery takes no lock; its cost is bounded by
 /// the number of processors, and a message to absent ones is dropped.
 /// </summary>
-public sealed class ApicBus : IApicFabric
+public sealed class ApicBus : IApicFabric, IStateful
 {
     private LocalApic[] _apics = [];
     private int _turn;
@@ -12,11 +14,28 @@ public sealed class ApicBus : IApicFabric
     /// <summary>The local APICs; the index is the APIC id.</summary>
     public ReadOnlySpan<LocalApic> Apics => _apics;
 
-    /// <summary>Whose turn it is among equals in lowest-priority delivery: part of the machine's state, so that a replay repeats it.</summary>
-    internal int Turn
+    /// <inheritdoc/>
+    public string StateName => "apic-bus";
+
+    /// <inheritdoc/>
+    public ushort StateVersion => 1;
+
+    /// <inheritdoc/>
+    /// <remarks>Whose turn it is among equals in lowest-priority delivery: state, so that a replay repeats it.</remarks>
+    public void Save(StateWriter writer)
     {
-        get => Volatile.Read(ref _turn);
-        set => Volatile.Write(ref _turn, value);
+        ArgumentNullException.ThrowIfNull(writer);
+        writer.U8((byte)_turn);
+    }
+
+    /// <inheritdoc/>
+    public bool TryRestore(ref StateReader reader, ushort version)
+    {
+        byte turn = reader.U8();
+        if (version != 1 || !reader.Complete)
+            return false;
+        Volatile.Write(ref _turn, turn);
+        return true;
     }
 
     /// <inheritdoc/>
@@ -89,7 +108,7 @@ public sealed class ApicBus : IApicFabric
     private bool DeliverToLowest(in ApicMessage message, LocalApic? except = null)
     {
         LocalApic? best = null;
-        int count = _apics.Length, turn = Turn;
+        int count = _apics.Length, turn = Volatile.Read(ref _turn);
         for (int i = 1; i <= count; i++)
         {
             var apic = _apics[(int)(((uint)turn + (uint)i) % (uint)count)];
@@ -102,7 +121,7 @@ public sealed class ApicBus : IApicFabric
 
         if (best is null)
             return false;
-        Turn = (int)best.Id;
+        Volatile.Write(ref _turn, (int)best.Id);
         return best.Receive(ApicDelivery.Fixed, message.Vector, message.LevelTriggered);
     }
 }

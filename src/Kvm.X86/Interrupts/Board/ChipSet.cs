@@ -20,6 +20,7 @@ public sealed class ChipSet
 
     private readonly ProcessorChips[] _processors;
     private readonly GsiWire[] _wires;
+    private readonly bool _virtualWire;
 
     /// <summary>Builds and wires the chips.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The number of processors or pins is outside its range.</exception>
@@ -29,6 +30,7 @@ public sealed class ChipSet
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Processors);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Processors, ChipSetOptions.MaximumProcessors);
         ArgumentOutOfRangeException.ThrowIfLessThan(options.IoApicPins, 16);
+        _virtualWire = options.VirtualWire;
         Timers = new TimerQueue(options.Clock);
         Bus = new ApicBus();
         var fabric = options.ExternalApics?.Fabric ?? Bus;
@@ -77,6 +79,7 @@ public sealed class ChipSet
                 yield return processor.Apic;
             }
 
+            yield return Bus;
             yield return IoApic;
             if (Pic is not null)
                 yield return Pic;
@@ -122,6 +125,16 @@ public sealed class ChipSet
         memory.Add(IoApic.DefaultBase, IoApic.WindowSize, IoApic);
     }
 
+    /// <summary>Puts every chip into its power-up state, for a reset of the machine; no processor runs. Time goes on, and devices keep driving their wires.</summary>
+    public void Reset()
+    {
+        IoApic.Reset();
+        Pit?.Reset();
+        Pic?.Reset();
+        foreach (var processor in _processors)
+            processor.Reset(_virtualWire);
+    }
+
     /// <summary>Tells every processor's kvmclock page that the machine was paused; call before it goes on. Harmless if the guest uses none.</summary>
     public void NotifyResumed() => PublishClocks(stopped: true);
 
@@ -137,7 +150,7 @@ public sealed class ChipSet
         var tsc = new ProcessorTsc(options.Clock);
         var apic = new LocalApic(Bus, tsc, Timers);
         apic.Connect(IoApic, Pic);
-        if (options.VirtualWire)
+        if (_virtualWire)
             apic.SetVirtualWire();
         return new ProcessorChips(this, apic, tsc, new KvmClock(options.Memory, tsc, options.WallClock));
     }

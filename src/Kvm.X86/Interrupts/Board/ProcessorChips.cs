@@ -143,6 +143,16 @@ public sealed class ProcessorChips : IInterruptSource, IStateful
         return true;
     }
 
+    /// <summary>Power-up state of the local APIC; the counter's offset and kvmclock go back to nothing.</summary>
+    internal void Reset(bool virtualWire)
+    {
+        Counter.Offset = 0;
+        _clock.Restore(0, 0);
+        Apic.PowerUp();
+        if (virtualWire)
+            Apic.SetVirtualWire();
+    }
+
     internal void PublishClock(bool stable, bool stopped) => _clock.Publish(stable, stopped);
 
     private void OffsetChanged()

@@ -44,6 +44,17 @@ public sealed class Pic8259 : IExternalInterruptController, IStateful
     /// <inheritdoc/>
     public ushort StateVersion => 1;
 
+    /// <summary>Power-up state: everything masked until the guest initialises the chips. Wires stay as they are.</summary>
+    public void Reset()
+    {
+        lock (_lock)
+        {
+            _master.Reset();
+            _slave.Reset();
+            Update();
+        }
+    }
+
     /// <summary>Drives an ISA interrupt, 0 to 15; 2 is the cascade and has no wire.</summary>
     public void SetLine(int irq, bool asserted)
     {

@@ -20,7 +20,7 @@ public sealed partial class Pit8254 : IBusDevice, ISpeakerChannel, ITimerClient
     private const ulong ClosestRises = 24;
 
     private readonly Lock _lock = new();
-    private readonly PitChannel[] _channels = [new(gate: true), new(gate: true), new(gate: false)];
+    private readonly PitChannel[] _channels = NewChannels();
     private readonly TimerQueue _timers;
     private readonly int _timer;
     private readonly IInterruptLine _output;
@@ -36,6 +36,17 @@ public sealed partial class Pit8254 : IBusDevice, ISpeakerChannel, ITimerClient
         _timers = timers;
         _timer = timers.Add(this);
         _output = output;
+    }
+
+    /// <summary>Power-up state: no counter counts.</summary>
+    public void Reset()
+    {
+        lock (_lock)
+        {
+            NewChannels().CopyTo(_channels, 0);
+            _output.Set(false);
+            Arm(_timers.Clock.Now);
+        }
     }
 
     /// <summary>Adds the chip's four ports to the port bus.</summary>
@@ -116,6 +127,8 @@ public sealed partial class Pit8254 : IBusDevice, ISpeakerChannel, ITimerClient
         UInt128 nanoseconds = (((UInt128)ticks * GuestClock.NanosecondsPerSecond) + (Frequency - 1)) / Frequency;
         return nanoseconds > TimerQueue.Never ? TimerQueue.Never : (ulong)nanoseconds;
     }
+
+    private static PitChannel[] NewChannels() => [new(gate: true), new(gate: true), new(gate: false)];
 
     private void Control(byte word, ulong now)
     {

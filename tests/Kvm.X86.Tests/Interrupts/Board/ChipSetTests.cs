@@ -140,6 +140,34 @@ public sealed class ChipSetTests : IDisposable
         board.Processors[0].Pending.Should().Be(InterruptEvents.None);
     }
 
+    [Fact]
+    public void A_reset_board_is_as_good_as_a_new_one()
+    {
+        var saved = Saved(_board);
+        InitializePic();
+        Tick();
+        Route(20, 0x44 | (1 << 15));
+        _board.Connect(20).Set(true);
+        _board.Processors[1].TryWriteMsr(0x3b, 77);
+        _board.Processors[1].TryWriteMsr(0x1b, 0xfee0_0c00);
+        _board.Processors[1].TryWriteMsr(0x4b56_4d01, 0x1001);
+        Saved(_board).Should().NotEqual(saved);
+        _board.Connect(20).Set(false);
+        _board.Reset();
+        _board.Processors[0].Pending.Should().Be(InterruptEvents.None);
+        _board.Timers.NextDeadline.Should().Be(TimerQueue.Never);
+        var other = Make(2);
+        other.Connect(20).Set(true);
+        Saved(_board).Should().Equal(Saved(other));
+    }
+
+    private static List<string> Saved(ChipSet board) => [.. board.Parts.Select(part =>
+    {
+        var writer = new StateWriter();
+        part.Save(writer);
+        return part.StateName + " " + Convert.ToHexString(writer.Written);
+    })];
+
     private sealed class Kvm : IApicFabric, IInterruptLine
     {
         public readonly List<ApicMessage> Messages = [];
@@ -171,7 +199,7 @@ public sealed class ChipSetTests : IDisposable
         kvm.Messages.Select(m => (m.Destination, m.Vector)).Should().Equal((0u, (byte)0x41), (3u, (byte)0x55), (0u, (byte)0x41));
         MsiRouter.Encode(kvm.Messages[0]).Should().Be((0xfee0_0000UL, 0xc041u));
         board.NotifyResumed();
-        board.Parts.Select(p => p.StateName).Should().Equal("ioapic", "pic", "pit");
+        board.Parts.Select(p => p.StateName).Should().Equal("apic-bus", "ioapic", "pic", "pit");
     }
 
     [Fact]
