@@ -1,13 +1,43 @@
+using System.Text;
+
 namespace Kvm.Interop;
 
 /// <summary>
-/// Calls on descriptors this process was given (standard input, output and error) and does not own. Errors come back as -errno;
-/// a call that a signal interrupted is made again.
+/// Calls on plain descriptors, mostly those this process was given (standard input, output and error) and does not own. Errors come
+/// back as -errno; a call that a signal interrupted is made again.
 /// </summary>
 public static unsafe class Descriptor
 {
     /// <summary>False where the number is no open descriptor.</summary>
     public static bool IsOpen(int fd) => Libc.fcntl(fd, Libc.F_GETFL, 0) >= 0;
+
+    /// <summary>
+    /// Opens a file for reading without ever waiting: a FIFO that nobody writes to opens as well, and is then found not to be a
+    /// regular file. Returns the descriptor, which the caller owns, or -errno.
+    /// </summary>
+    public static int OpenForReading(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        byte[] name = new byte[Encoding.UTF8.GetByteCount(path) + 1]; // ends with a NUL
+        Encoding.UTF8.GetBytes(path, name);
+        fixed (byte* p = name)
+        {
+            while (true)
+            {
+                int fd = Libc.open(p, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
+                if (fd >= 0)
+                {
+                    return fd;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
 
     /// <summary>Reads what there is, at most the buffer; 0 at the end. Blocks where nothing is there yet.</summary>
     public static int Read(int fd, Span<byte> buffer)

@@ -1,4 +1,5 @@
 using Kvm.Devices.Memory;
+using Kvm.Interop;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kvm.Vmm.Boot;
@@ -33,31 +34,37 @@ public abstract class ImageSource : IDisposable
     public static ImageSource Open(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
+        if (path.Contains('\0', StringComparison.Ordinal))
+            throw LoadException.Unreadable(path.Replace("\0", "\\0", StringComparison.Ordinal), "a path has no NUL in it", null);
+        int fd = Descriptor.OpenForReading(path);
+        if (fd < 0)
+            throw LoadException.Unreadable(path, ExplainErrno(-fd), null);
+        var handle = new SafeFileHandle(fd, ownsHandle: true);
         try
         {
-            var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            try
-            {
-                return new FileSource(path, handle, (ulong)RandomAccess.GetLength(handle));
-            }
-            catch
-            {
-                handle.Dispose();
-                throw;
-            }
+            if (Directory.Exists(path))
+                throw LoadException.Unreadable(path, "it is a directory", null);
+            return new FileSource(path, handle, (ulong)RandomAccess.GetLength(handle));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
+        catch (Exception e) when (e is NotSupportedException or IOException)
         {
-            string why = Directory.Exists(path) ? "it is a directory" : e switch
-            {
-                FileNotFoundException or DirectoryNotFoundException => "there is no such file",
-                UnauthorizedAccessException => "permission denied",
-                NotSupportedException => "it is not a regular file",
-                _ => e.Message,
-            };
-            throw LoadException.Unreadable(path, why, e);
+            handle.Dispose();
+            throw LoadException.Unreadable(path, e is NotSupportedException ? "it is not a regular file" : e.Message, e);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
         }
     }
+
+    private static string ExplainErrno(int errno) => errno switch
+    {
+        Errno.ENOENT => "there is no such file",
+        Errno.ENOTDIR => "there is no such file: a part of the path is not a directory",
+        Errno.EACCES or Errno.EPERM => "permission denied",
+        _ => $"it cannot be opened (errno {errno})",
+    };
 
     /// <summary>A source over bytes in memory.</summary>
     public static ImageSource FromBytes(string name, ReadOnlyMemory<byte> bytes) => new BytesSource(name, bytes);

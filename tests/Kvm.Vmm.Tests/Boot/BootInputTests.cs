@@ -116,11 +116,15 @@ public class BootInputTests
             Reason(Path.Combine(folder, "none")).Should().Contain("no such file");
             Reason(Path.Combine(folder, "none", "none")).Should().Contain("no such file");
             Reason(folder).Should().Contain("directory");
-            Reason("a\0b").Should().NotBeEmpty();
+            Reason("a\0b").Should().Contain("NUL");
+            string file = Path.Combine(folder, "file");
+            File.WriteAllText(file, "x");
+            Reason(Path.Combine(file, "below")).Should().Contain("not a directory");
+            Reason(new string('n', 5000)).Should().Contain("errno");
         }
         finally
         {
-            Directory.Delete(folder);
+            Directory.Delete(folder, recursive: true);
         }
 
         static string Reason(string path)
@@ -128,6 +132,23 @@ public class BootInputTests
             var e = FluentActions.Invoking(() => ImageSource.Open(path)).Should().Throw<LoadException>().Which;
             (e.Error, e.ExitCode).Should().Be((LoadErrors.Unreadable, ExitCode.BadInput));
             return e.Message;
+        }
+    }
+
+    [SkippableFact]
+    public void A_FIFO_that_nobody_writes_to_is_refused_without_waiting()
+    {
+        string path = Path.Combine(Path.GetTempPath(), $"kvmsharp-fifo-{Environment.ProcessId}");
+        using (var mkfifo = System.Diagnostics.Process.Start("mkfifo", [path]))
+            mkfifo.WaitForExit();
+        Skip.IfNot(File.Exists(path), "mkfifo made no FIFO here");
+        try
+        {
+            FluentActions.Invoking(() => ImageSource.Open(path)).Should().Throw<LoadException>().Which.Message.Should().Contain("not a regular file");
+        }
+        finally
+        {
+            File.Delete(path);
         }
     }
 
