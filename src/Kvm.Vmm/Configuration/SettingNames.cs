@@ -10,7 +10,7 @@ public static class SettingNames
     public static IReadOnlyList<string> Engines { get; } = ["auto", "kvm", "soft"];
 
     /// <summary>The names of <see cref="BootProtocol"/>, in its order.</summary>
-    public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32"];
+    public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32", "multiboot"];
 
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>
