@@ -9,27 +9,34 @@ internal static class Float80Arithmetic
 {
     private const int ExponentWrap = 24576;
 
-    internal static Float80 Add(Float80 a, Float80 b, bool negateB, ref FloatEnvironment environment)
+    /// <summary>
+    /// a + b, or a - b. In this and the next three <paramref name="denormalSource"/> says that one operand was a denormal single or
+    /// double in memory, which the extended format no longer shows.
+    /// </summary>
+    internal static Float80 Add(Float80 a, Float80 b, bool negateB, bool denormalSource, ref FloatEnvironment environment)
     {
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
+        right.Denormal |= denormalSource;
         return Pack(Operations.Add(left, right, negateB, ref environment), environment.Precision, ref environment);
     }
 
-    internal static Float80 Multiply(Float80 a, Float80 b, ref FloatEnvironment environment)
+    internal static Float80 Multiply(Float80 a, Float80 b, bool denormalSource, ref FloatEnvironment environment)
     {
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
+        right.Denormal |= denormalSource;
         return Pack(Operations.Multiply(left, right, ref environment), environment.Precision, ref environment);
     }
 
-    internal static Float80 Divide(Float80 a, Float80 b, ref FloatEnvironment environment)
+    internal static Float80 Divide(Float80 a, Float80 b, bool denormalSource, ref FloatEnvironment environment)
     {
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
+        right.Denormal |= denormalSource;
         return Pack(Operations.Divide(left, right, ref environment), environment.Precision, ref environment);
     }
 
@@ -42,7 +49,7 @@ internal static class Float80Arithmetic
     }
 
     /// <summary>Order of two registers; <paramref name="signalQuiet"/> for FCOM and FTST, not for FUCOM.</summary>
-    internal static FloatOrder Compare(Float80 a, Float80 b, bool signalQuiet, ref FloatEnvironment environment)
+    internal static FloatOrder Compare(Float80 a, Float80 b, bool signalQuiet, bool denormalSource, ref FloatEnvironment environment)
     {
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
@@ -51,7 +58,7 @@ internal static class Float80Arithmetic
                 environment.Flags |= FloatFlags.Invalid;
             return FloatOrder.Unordered;
         }
-        if (left.Denormal || right.Denormal)
+        if (left.Denormal || right.Denormal || denormalSource)
             environment.Flags |= FloatFlags.Denormal;
         int order = Operations.Compare(left, right);
         return order < 0 ? FloatOrder.Less : order == 0 ? FloatOrder.Equal : FloatOrder.Greater;
@@ -67,6 +74,8 @@ internal static class Float80Arithmetic
             return a;
         if (operand.Denormal)
             environment.Flags |= FloatFlags.Denormal;
+        if (environment.Unmasked(FloatFlags.PreComputation))
+            return a;
         ulong magnitude = Rounding.ToInteger(operand.Value, environment.Rounding, out bool inexact, out bool up, out _);
         environment.Flags |= (inexact ? FloatFlags.Precision : 0) | (up ? FloatFlags.RoundedUp : 0);
         if (magnitude == 0)
@@ -188,10 +197,16 @@ internal static class Float80Arithmetic
         }
         else if (value.Exponent < 1 - Float80.Bias)
         {
-            if (environment.Masked(FloatFlags.Underflow) || value.Exponent + ExponentWrap < 1 - Float80.Bias)
+            if (environment.Masked(FloatFlags.Underflow))
                 return MaskedUnderflow(exact, precision, ref environment);
             environment.Flags |= FloatFlags.Underflow;
             value.Exponent += ExponentWrap;
+            if (value.Exponent < 1 - Float80.Bias)
+            {
+                // Too small for the wrapped exponent as well (FSCALE): zero.
+                environment.Flags |= FloatFlags.Precision;
+                return Float80.Zero(exact.Negative);
+            }
         }
         environment.Flags |= (inexact ? FloatFlags.Precision : 0) | (up ? FloatFlags.RoundedUp : 0);
         return new Float80((ushort)((value.Exponent + Float80.Bias) | (value.Negative ? 0x8000 : 0)), value.High);
@@ -200,7 +215,8 @@ internal static class Float80Arithmetic
     private static Float80 MaskedOverflow(bool negative, int precision, ref FloatEnvironment environment)
     {
         environment.Flags |= FloatFlags.Overflow | FloatFlags.Precision;
-        if (Rounding.OverflowsToInfinity(negative, environment.Rounding))
+        // Unmasked, we are here only when even the wrapped exponent does not fit (FSCALE): infinity then, whatever the mode.
+        if (!environment.Masked(FloatFlags.Overflow) || Rounding.OverflowsToInfinity(negative, environment.Rounding))
         {
             environment.Flags |= FloatFlags.RoundedUp;
             return Float80.Infinity(negative);
@@ -215,8 +231,6 @@ internal static class Float80Arithmetic
         bool inexact = Rounding.ToPrecision(ref value, precision, environment.Rounding, out bool up);
         if (inexact)
             environment.Flags |= FloatFlags.Underflow | FloatFlags.Precision | (up ? FloatFlags.RoundedUp : 0);
-        if (!environment.Masked(FloatFlags.Underflow))
-            environment.Flags |= FloatFlags.Underflow;
         int field = (value.High >> 63) != 0 ? 1 : 0;
         return new Float80((ushort)(field | (value.Negative ? 0x8000 : 0)), value.High);
     }

@@ -32,7 +32,7 @@ internal static class Float80Remainder
         // Of the amounts the manual allows (32 to 63 bits), 32 + distance mod 32 leaves a whole number of 32-bit steps.
         int bits = incomplete ? 32 + (distance & 31) : distance;
         ulong remainder = Reduce(left.Value.High, right.Value.High, bits, out ulong count);
-        int exponent = left.Value.Exponent - bits;
+        int exponent = left.Value.Exponent - Math.Max(bits, 0);
         bool negative = a.Negative;
         if (!incomplete)
         {

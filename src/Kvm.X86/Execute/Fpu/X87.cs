@@ -39,6 +39,71 @@ internal static unsafe class X87
     public static bool RaisePending(Cpu* cpu) =>
         (cpu->Cr0 & Bits.Cr0Ne) == 0 || Fault.Raise(cpu, State.Vector.X87Error);
 
+    /// <summary>A source register is empty: invalid, SF, C1 clear.</summary>
+    public const uint Underflow = FloatFlags.StackFault | FloatFlags.Invalid;
+
+    /// <summary>The register a push would take is not empty: invalid, SF, C1 set.</summary>
+    public const uint StackOverflow = FloatFlags.StackFault | FloatFlags.Invalid | FloatFlags.RoundedUp;
+
+    /// <summary>Whether an instruction that raises these may write its register result: no unmasked pre-computation exception.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool MayWrite(Cpu* cpu, uint flags) => (flags & ~(uint)cpu->X87Control & FloatFlags.PreComputation) == 0;
+
+    /// <summary>The same for a result in memory, which unmasked overflow and underflow keep back as well.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool MayStore(Cpu* cpu, uint flags) =>
+        (flags & ~(uint)cpu->X87Control & (FloatFlags.PreComputation | FloatFlags.Overflow | FloatFlags.Underflow)) == 0;
+
+    /// <summary>
+    /// Ends an instruction: exceptions accumulate, C1 is what the instruction made it, an unmasked exception becomes pending. Notes
+    /// where the instruction and its operand were (SDM vol. 1, 8.1.8).
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Commit(Cpu* cpu, Op* op, uint flags)
+    {
+        cpu->X87InstructionPointer = ((ulong*)cpu)[Slots.CodeBase] + op->Offset;
+        if (op->Rm == Op.Memory)
+            cpu->X87DataPointer = Ea.Of(cpu, op);
+        cpu->X87Status = (ushort)(((uint)cpu->X87Status & ~(uint)C1) | (flags & (0x7F | C1)));
+        if ((flags & ~(uint)cpu->X87Control & FloatFlags.All) != 0)
+            Pend(cpu, op);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Pend(Cpu* cpu, Op* op)
+    {
+        cpu->X87Status |= ErrorSummary | Busy;
+        cpu->X87Opcode = OpcodeOf(cpu, op);
+    }
+
+    /// <summary>
+    /// The low eleven bits of the opcode, from the instruction's bytes: kept for unmasked exceptions only, as processors do by default
+    /// (SDM vol. 1, 8.1.9.1).
+    /// </summary>
+    private static ushort OpcodeOf(Cpu* cpu, Op* op)
+    {
+        byte* bytes = stackalloc byte[16];
+        ulong linear = ((ulong*)cpu)[Slots.CodeBase] + op->Offset;
+        if (!FxsaveHelpers.Is64Bit(cpu))
+            linear += cpu->Segments[Seg.Cs].Base;
+        if (op->Length < 2 || !Mem.TryReadBytes(cpu, op, linear, bytes, op->Length))
+        {
+            cpu->FaultVector = -1;
+            return 0;
+        }
+        for (int i = 0; i + 1 < op->Length; i++)
+        {
+            // Prefixes are none of D8 to DF.
+            if ((bytes[i] & 0xF8) == 0xD8)
+                return (ushort)(((bytes[i] & 7) << 8) | bytes[i + 1]);
+        }
+        return 0;
+    }
+
+    /// <summary>The conditions C0, C2 and C3 replaced by those given, C1 left.</summary>
+    public static void SetConditions(Cpu* cpu, uint conditions) =>
+        cpu->X87Status = (ushort)(((uint)cpu->X87Status & ~(uint)(C0 | C2 | C3)) | conditions);
+
     /// <summary>Number of the physical register of ST(i).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int Physical(Cpu* cpu, int i) => (cpu->X87Top + i) & 7;

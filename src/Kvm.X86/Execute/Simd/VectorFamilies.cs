@@ -21,6 +21,8 @@ internal static class VectorFamilies
             return helper;
         if ((helper = PermuteTable.Resolve(code)) != 0)
             return helper;
+        if ((helper = X87Table.Resolve(code)) != 0)
+            return helper;
         return ResolveVex(code);
     }
 
