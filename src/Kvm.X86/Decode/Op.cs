@@ -39,7 +39,10 @@ internal struct Op
     /// <summary>Slot of the index (Slots.Zero if none).</summary>
     public byte Index;
 
-    /// <summary>Shift of the index, 0–3.</summary>
+    /// <summary>
+    /// Shift of the index, 0–3 (a 64-bit shift looks at six bits). Bit 6: the op is two fused instructions; bit 7: it is
+    /// the first op of an instruction.
+    /// </summary>
     public byte Scale;
 
     /// <summary>Helper: VEX.vvvv register number (or the by-memory count register). Hot: a second source, or the instruction count of a block end.</summary>
@@ -62,6 +65,16 @@ internal struct Op
 
     /// <summary>Size of the structure in bytes.</summary>
     public const int Size = 32;
+
+    /// <summary>Bits of <see cref="Scale"/>.</summary>
+    public const byte FusedBit = 0x40, FirstBit = 0x80;
+
+    /// <summary>Value of <see cref="CodeValue"/> for ops that are no instruction: block ends and stubs.</summary>
+    public const ushort NoCode = 0xffff;
+
+    public readonly bool IsFirst => (Scale & FirstBit) != 0;
+
+    public readonly bool IsFused => (Scale & FusedBit) != 0;
 
     public readonly Code Code => (Code)CodeValue;
 

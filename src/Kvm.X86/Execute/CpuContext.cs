@@ -3,10 +3,25 @@
 using System.Runtime.InteropServices;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Memory;
+using Kvm.X86.Engine;
+using Kvm.X86.Interrupts;
 using Kvm.X86.Paging;
 using Kvm.X86.State;
 
 namespace Kvm.X86.Execute;
+
+/// <summary>Keeps decoded code and must hear of writes to its bytes.</summary>
+internal interface ICodeKeeper
+{
+    /// <summary>Bytes of physical memory changed.</summary>
+    void Written(ulong physical, uint length);
+
+    /// <summary>Whether decoded code of the page is kept.</summary>
+    bool HasCode(ulong physicalPage);
+}
+
+/// <summary>Fills a span with random bytes.</summary>
+internal delegate void RandomFill(Span<byte> destination);
 
 /// <summary>
 /// What one processor owns and reaches: its native state, translation buffers, guest memory and buses. Handlers get here by
@@ -29,6 +44,9 @@ internal sealed unsafe class CpuContext : IDisposable
         NativeMemory.Clear((void*)Cpu->Extended, ArchitecturalState.ExtendedSize);
         _tlbs = (nint)NativeMemory.AlignedAlloc(Tlb.Bytes * Tlb.Sets, 4096);
         new Span<byte>((void*)_tlbs, Tlb.Bytes * Tlb.Sets).Fill(0xff);
+        Cpu->RedirectTlb = _tlbs + (Tlb.Bytes * Tlb.RedirectSet);
+        Cpu->Scratch = (nint)NativeMemory.AlignedAlloc(Slow.ScratchSize, 64);
+        NativeMemory.Clear((void*)Cpu->Scratch, Slow.ScratchSize);
         Cpu->Tlb = _tlbs;
         Cpu->PhysicalBits = 46;
         Cpu->LinearBits = 48;
@@ -70,7 +88,7 @@ internal sealed unsafe class CpuContext : IDisposable
             }
         }
 
-        return bits;
+        return Code != null && Code.HasCode(physicalPage) ? bits | Tlb.SlowNotify : bits;
     }
 
     /// <summary>Chooses the translation buffer after CPL, CR0, CR4 or AC changed.</summary>
@@ -86,11 +104,229 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>The rights of an access the current instruction makes explicitly.</summary>
     public Privilege CurrentPrivilege => Cpu->Cpl == 3 ? Privilege.User : SupervisorPrivilege;
 
+    /// <summary>The rights of an implicit access to a system structure: a supervisor's, and AC does not lift SMAP.</summary>
+    private Privilege ImplicitPrivilege => (Cpu->Cr4 & Bits.Cr4Smap) != 0 ? Privilege.SupervisorSmap : Privilege.Supervisor;
+
     private Privilege SupervisorPrivilege =>
         (Cpu->Cr4 & Bits.Cr4Smap) != 0 && (Cpu->Rflags & Bits.Ac) == 0 ? Privilege.SupervisorSmap : Privilege.Supervisor;
 
-    /// <summary>Forgets every translation.</summary>
-    public void FlushTlb() => new Span<byte>((void*)_tlbs, Tlb.Bytes * Tlb.EmptySet).Fill(0xff);
+    /// <summary>Forgets translations: all, or all that are not global.</summary>
+    public void FlushTlb(bool global)
+    {
+        for (int set = 0; set < Tlb.EmptySet; set++)
+            _filled[set].Flush(_tlbs + (set * Tlb.Bytes), global);
+        NewJumpGeneration();
+    }
+
+    /// <summary>Forgets the translations of one page in every buffer (INVLPG), global or not; of its large page if it was one.</summary>
+    public void FlushPage(ulong linear)
+    {
+        for (int set = 0; set < Tlb.EmptySet; set++)
+            _filled[set].FlushPage(_tlbs + (set * Tlb.Bytes), linear);
+        NewJumpGeneration();
+    }
+
+    /// <summary>The buffer's list of filled entries.</summary>
+    public TlbFillList FillsOf(nint tlb) => _filled[(tlb - _tlbs) / Tlb.Bytes];
+
+    private readonly TlbFillList[] _filled = [new(), new(), new()];
+
+    /// <summary>Bits a guest may set in CR4.</summary>
+    public ulong Cr4Allowed { get; set; } = 0x3f_ffff & ~(1UL << 13) & ~(1UL << 14) & ~(1UL << 15) & ~(1UL << 19);
+
+    /// <summary>Bits a guest may set in XCR0.</summary>
+    public ulong Xcr0Allowed { get; set; } = 3;
+
+    /// <summary>The interrupt chips; none where single instructions are completed for another engine.</summary>
+    public IInterruptSource? Chips { get; set; }
+
+    /// <summary>CPUID's answers; none where single instructions are completed for another engine.</summary>
+    public CpuidTable? Cpuid { get; set; }
+
+    /// <summary>This processor's APIC id, for CPUID.</summary>
+    public uint ApicId { get; set; }
+
+    /// <summary>What the host's processor does for us.</summary>
+    public IHostCode? HostCode { get; set; }
+
+    /// <summary>Where the time-stamp counter is read without chips.</summary>
+    public Func<ulong>? TscSource { get; set; }
+
+    /// <summary>An event of a restored state, to be delivered first.</summary>
+    public PendingEvent Pending { get; set; }
+
+    /// <summary>CR8 where there are no chips.</summary>
+    public byte TaskPriority { get; set; }
+
+    /// <summary>Answers CPUID for this processor in its present state.</summary>
+    public CpuidResult QueryCpuid(uint leaf, uint subleaf)
+    {
+        if (Cpuid == null)
+            return default;
+        var result = Cpuid.Query(leaf, subleaf);
+        switch (leaf)
+        {
+            case 1:
+                uint osxsave = (Cpu->Cr4 & Bits.Cr4OsXsave) != 0 ? 1u << 27 : 0;
+                return result with { Ebx = (result.Ebx & 0xff_ffff) | (ApicId << 24), Ecx = (result.Ecx & ~(1u << 27)) | osxsave };
+            case 0xb:
+                return result with { Ecx = (result.Ecx & ~0xffu) | (byte)subleaf, Edx = ApicId };
+            case 0xd when subleaf <= 1:
+                return result with { Ebx = 576 + ((Cpu->Xcr0 & 4) != 0 ? 256u : 0) };
+            default:
+                return result;
+        }
+    }
+
+    /// <summary>Fills with random bytes: the host's, or a seeded sequence where runs are to repeat.</summary>
+    public void FillRandom(Span<byte> destination)
+    {
+        if (RandomSource != null)
+            RandomSource(destination);
+        else
+            System.Security.Cryptography.RandomNumberGenerator.Fill(destination);
+    }
+
+    /// <summary>Replaces the host's random numbers.</summary>
+    public RandomFill? RandomSource { get; set; }
+
+    /// <summary>Memory-type range registers.</summary>
+    public MtrrFile Mtrr { get; } = new();
+
+    /// <summary>The time-stamp counter.</summary>
+    public ulong ReadTsc() => Chips?.ReadTsc() ?? TscSource?.Invoke() ?? (ulong)System.Diagnostics.Stopwatch.GetTimestamp();
+
+    private ulong _jumpGeneration;
+
+    /// <summary>Makes every jump-cache entry stale.</summary>
+    public void NewJumpGeneration()
+    {
+        if (++_jumpGeneration == 1023)
+        {
+            _jumpGeneration = 0;
+            if (Cpu->JumpCache != 0)
+                new Span<byte>((void*)Cpu->JumpCache, Branch.JumpCacheEntries * sizeof(JumpCacheEntry)).Fill(0xff);
+        }
+
+        UpdateJumpKey();
+    }
+
+    /// <summary>Recomputes the key: ten bits of generation, one of privilege, four of mode.</summary>
+    public void UpdateJumpKey() =>
+        Cpu->JumpKey = ((_jumpGeneration << 5) | (Cpu->Cpl == 3 ? 16u : 0) | Cpu->Mode) << 48;
+
+    /// <summary>Guest code wrote physical memory off the fast path: decoded code there is stale.</summary>
+    public void Written(ulong physical, uint length) => Code?.Written(physical, length);
+
+    /// <summary>Who keeps decoded code; none where single instructions are completed for another engine.</summary>
+    public ICodeKeeper? Code { get; set; }
+
+    /// <summary>An access touched a page with a data breakpoint (SDM vol. 3, 17.2.4): if it hits, #DB follows the instruction.</summary>
+    public void Watch(ulong linear, uint length, bool write)
+    {
+        for (int i = 0; i < 4; i++)
+        {
+            int enable = (int)(Cpu->Dr7 >> (2 * i)) & 3, kind = (int)(Cpu->Dr7 >> (16 + (4 * i))) & 3;
+            if (enable == 0 || !(kind == 3 || (kind == 1 && write)))
+                continue;
+            uint size = ((Cpu->Dr7 >> (18 + (4 * i))) & 3) switch { 0 => 1u, 1 => 2, 2 => 8, _ => 4 };
+            ulong start = Cpu->Dr[i] & ~(ulong)(size - 1);
+            if (linear - start < size || start - linear < length)
+            {
+                Cpu->PendingDebug |= 1UL << i;
+                Cpu->LeaveBlock = 1;
+            }
+        }
+    }
+
+    /// <summary>The state, for safe code.</summary>
+    public ref Cpu State => ref *Cpu;
+
+    /// <summary>Reads a system structure (descriptor, TSS): supervisor rights whatever the CPL. False with a fault recorded.</summary>
+    public bool TryReadSystem(ulong linear, Span<byte> destination) => TryReadAs(linear, destination, ImplicitPrivilege);
+
+    /// <summary>Reads with the rights given; all pages are checked first.</summary>
+    public bool TryReadAs(ulong linear, Span<byte> destination, Privilege privilege)
+    {
+        if (!ProbeAs(linear, destination.Length, AccessKind.Read, privilege))
+            return false;
+        for (int done = 0; done < destination.Length;)
+        {
+            ulong at = linear + (ulong)done;
+            int part = (int)Math.Min((uint)(destination.Length - done), 4096 - (at & 0xfff));
+            var entry = Mem.Translate(this, null, at, AccessKind.Read, privilege);
+            if (entry == null)
+                return false;
+            Mem.CopyFrom(this, entry, at, destination.Slice(done, part));
+            done += part;
+        }
+
+        return true;
+    }
+
+    /// <summary>Writes with the rights given; all pages are checked first.</summary>
+    public bool TryWriteAs(ulong linear, ReadOnlySpan<byte> source, Privilege privilege)
+    {
+        if (!ProbeAs(linear, source.Length, AccessKind.Write, privilege))
+            return false;
+        for (int done = 0; done < source.Length;)
+        {
+            ulong at = linear + (ulong)done;
+            int part = (int)Math.Min((uint)(source.Length - done), 4096 - (at & 0xfff));
+            var entry = Mem.Translate(this, null, at, AccessKind.Write, privilege);
+            if (entry == null)
+                return false;
+            Mem.CopyTo(this, entry, at, source.Slice(done, part));
+            done += part;
+        }
+
+        return true;
+    }
+
+    private bool ProbeAs(ulong linear, int length, AccessKind access, Privilege privilege) =>
+        Mem.Translate(this, null, linear, access, privilege) != null
+        && ((linear & 0xfff) + (uint)length <= 4096 || Mem.Translate(this, null, (linear & ~0xfffUL) + 4096, access, privilege) != null);
+
+    /// <summary>Sets bits of a byte of a system structure atomically (accessed and busy bits of descriptors).</summary>
+    public bool TrySetSystemBits(ulong linear, byte bits)
+    {
+        var entry = Mem.Translate(this, null, linear, AccessKind.Write, ImplicitPrivilege);
+        if (entry == null)
+            return false;
+        if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) == 0)
+        {
+            nint host = entry->Addend + (nint)linear;
+            ref uint word = ref *(uint*)(host & ~3);
+            Interlocked.Or(ref word, (uint)bits << (int)((host & 3) * 8));
+        }
+
+        return true;
+    }
+
+    /// <summary>Clears bits as <see cref="TrySetSystemBits"/> sets them.</summary>
+    public bool TryClearSystemBits(ulong linear, byte bits)
+    {
+        var entry = Mem.Translate(this, null, linear, AccessKind.Write, ImplicitPrivilege);
+        if (entry == null)
+            return false;
+        if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) == 0)
+        {
+            nint host = entry->Addend + (nint)linear;
+            ref uint word = ref *(uint*)(host & ~3);
+            Interlocked.And(ref word, ~((uint)bits << (int)((host & 3) * 8)));
+        }
+
+        return true;
+    }
+
+    /// <summary>Locked accesses across pages exclude each other by this; always true.</summary>
+    public bool EnterSplitLock()
+    {
+        Monitor.Enter(Memory);
+        return true;
+    }
+
+    public void ExitSplitLock() => Monitor.Exit(Memory);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -98,6 +334,7 @@ internal sealed unsafe class CpuContext : IDisposable
         if (!_self.IsAllocated)
             return;
         NativeMemory.AlignedFree((void*)Cpu->Extended);
+        NativeMemory.AlignedFree((void*)Cpu->Scratch);
         NativeMemory.AlignedFree((void*)_tlbs);
         NativeMemory.AlignedFree(Cpu);
         _self.Free();

@@ -15,6 +15,7 @@ internal static unsafe class Fault
         cpu.FaultVector = vector;
         cpu.FaultError = errorCode;
         cpu.FaultIsTrap = 0;
+        cpu.FaultSource = 0;
         return false;
     }
 
@@ -27,6 +28,12 @@ internal static unsafe class Fault
         cpu.FaultAddress = linear;
         return Raise(ref cpu, Vector.PageFault, errorCode);
     }
+
+    /// <summary>"Vector" of what this engine does not do: task switches. Ends the run with an explanation.</summary>
+    public const int UnsupportedVector = -2;
+
+    /// <summary>Records that the instruction is beyond this engine.</summary>
+    public static bool Unsupported(ref Cpu cpu) => Raise(ref cpu, UnsupportedVector);
 
     /// <summary>#UD.</summary>
     public static bool Undefined(Cpu* cpu) => Raise(ref *cpu, Vector.InvalidOpcode);

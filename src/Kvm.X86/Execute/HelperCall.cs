@@ -29,7 +29,8 @@ internal static unsafe class HelperCall
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static nint LeaveFaulted(Cpu* cpu, Op* op)
     {
-        cpu->Rip = cpu->Gpr[Slots.CodeBase] + op->Offset + (cpu->FaultIsTrap != 0 ? (ulong)op->Length : 0);
+        cpu->Left -= Blocks.InstructionsBefore(op);
+        cpu->Rip = RipOf(cpu, op, cpu->FaultIsTrap != 0 ? op->Length : 0);
         return Faulted;
     }
 
@@ -37,8 +38,55 @@ internal static unsafe class HelperCall
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static nint LeaveAfter(Cpu* cpu, Op* op)
     {
+        cpu->Left -= Blocks.InstructionsBefore(op) + 1;
         cpu->LeaveBlock = 0;
-        cpu->Rip = cpu->Gpr[Slots.CodeBase] + op->Offset + (ulong)op->Length;
+        cpu->Rip = RipOf(cpu, op, op->Length);
         return Continue;
+    }
+
+    /// <summary>
+    /// Calls the helper of an instruction that ends its block: RIP is already behind the instruction, and the helper may change it.
+    /// V is the number of instructions up to and with this one.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint RunEnd(Cpu* cpu, Op* op)
+    {
+        cpu->Rip = RipOf(cpu, op, op->Length);
+        if (!((delegate*<Cpu*, Op*, bool>)op->Imm)(cpu, op))
+            return LeaveFaulted(cpu, op);
+        cpu->Left -= op->V;
+        cpu->LeaveBlock = 0;
+        return Continue;
+    }
+
+    /// <summary>
+    /// Calls the helper of a string instruction: it may stop between iterations (Cpu.Unfinished), and the block is then left at
+    /// the same instruction.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint RunRepeat(Cpu* cpu, Op* op)
+    {
+        if (!((delegate*<Cpu*, Op*, bool>)op->Imm)(cpu, op))
+            return LeaveFaulted(cpu, op);
+        if ((cpu->LeaveBlock | cpu->Unfinished) != 0)
+            return LeaveRepeat(cpu, op);
+        return ((delegate*<Cpu*, Op*, nint>)op[1].Fn)(cpu, op + 1);
+    }
+
+    private static nint LeaveRepeat(Cpu* cpu, Op* op)
+    {
+        bool unfinished = cpu->Unfinished != 0;
+        cpu->Unfinished = 0;
+        cpu->LeaveBlock = 0;
+        cpu->Left -= Blocks.InstructionsBefore(op) + (unfinished ? 0 : 1);
+        cpu->Rip = RipOf(cpu, op, unfinished ? 0 : op->Length);
+        return Continue;
+    }
+
+    /// <summary>RIP of an op's instruction plus some bytes, wrapped as the code size has it.</summary>
+    public static ulong RipOf(Cpu* cpu, Op* op, int plus)
+    {
+        ulong rip = ((ulong*)cpu)[Slots.CodeBase] + op->Offset + (ulong)plus;
+        return (cpu->Mode & ModeBits.CodeSize) == 2 ? rip : (uint)rip;
     }
 }

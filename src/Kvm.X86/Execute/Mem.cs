@@ -112,7 +112,7 @@ internal static unsafe class Mem
     {
         var context = CpuContext.From(cpu);
         int first = (int)Math.Min((uint)length, 4096 - (linear & 0xfff));
-        if (!Alignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, false)))
+        if (!CheckAlignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, false)))
             return false;
         for (int done = 0; done < length;)
         {
@@ -125,6 +125,8 @@ internal static unsafe class Mem
                 ReadIo(context, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer + done, part);
             else
                 Copy(buffer + done, (byte*)(entry->Addend + (nint)at), part);
+            if ((entry->ReadTag & Tlb.SlowWatch) != 0)
+                context.Watch(at, (uint)part, false);
             done += part;
         }
 
@@ -136,7 +138,7 @@ internal static unsafe class Mem
     {
         var context = CpuContext.From(cpu);
         int first = (int)Math.Min((uint)length, 4096 - (linear & 0xfff));
-        if (!Alignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, true)))
+        if (!CheckAlignment(cpu, linear, length) || (first < length && !TryProbe(cpu, op, linear, length, true)))
             return false;
         for (int done = 0; done < length;)
         {
@@ -149,7 +151,14 @@ internal static unsafe class Mem
             if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) != 0)
                 WriteIo(context, physical, buffer + done, part);
             else
+            {
                 Copy((byte*)(entry->Addend + (nint)at), buffer + done, part);
+                if ((entry->WriteTag & Tlb.SlowNotify) != 0)
+                    context.Written(physical, (uint)part);
+            }
+
+            if ((entry->WriteTag & Tlb.SlowWatch) != 0)
+                context.Watch(at, (uint)part, true);
             done += part;
         }
 
@@ -204,11 +213,40 @@ internal static unsafe class Mem
     private static ulong Wrap(Cpu* cpu, ulong linear) => (cpu->Efer & Bits.EferLma) != 0 ? linear : (uint)linear;
 
     /// <summary>#AC: CPL 3, CR0.AM and RFLAGS.AC, for accesses whose size is their natural alignment.</summary>
-    private static bool Alignment(Cpu* cpu, ulong linear, int length)
+    internal static bool CheckAlignment(Cpu* cpu, ulong linear, int length)
     {
         if (cpu->Cpl != 3 || (cpu->Rflags & Bits.Ac) == 0 || (cpu->Cr0 & Bits.Cr0Am) == 0 || length > 8 || (linear & (ulong)(length - 1)) == 0)
             return true;
         return Fault.Raise(cpu, Vector.AlignmentCheck);
+    }
+
+    /// <summary>Copies out of one page by its entry.</summary>
+    internal static void CopyFrom(CpuContext context, TlbEntry* entry, ulong at, Span<byte> destination)
+    {
+        fixed (byte* buffer = destination)
+        {
+            if ((entry->Info & Tlb.InfoIo) != 0)
+                ReadIo(context, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer, destination.Length);
+            else
+                Copy(buffer, (byte*)(entry->Addend + (nint)at), destination.Length);
+        }
+    }
+
+    /// <summary>Copies into one page by its entry.</summary>
+    internal static void CopyTo(CpuContext context, TlbEntry* entry, ulong at, ReadOnlySpan<byte> source)
+    {
+        ulong physical = (entry->Info & ~0xfffUL) | (at & 0xfff);
+        fixed (byte* buffer = source)
+        {
+            if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) != 0)
+                WriteIo(context, physical, buffer, source.Length);
+            else
+            {
+                Copy((byte*)(entry->Addend + (nint)at), buffer, source.Length);
+                if ((entry->WriteTag & Tlb.SlowNotify) != 0)
+                    context.Written(physical, (uint)source.Length);
+            }
+        }
     }
 
     private static void Copy(byte* to, byte* from, int length)

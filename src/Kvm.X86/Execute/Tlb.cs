@@ -34,11 +34,14 @@ internal static unsafe class Tlb
     public const ulong IndexMask = (Entries - 1) << EntryShift;
     public const int Bytes = Entries << EntryShift;
 
-    /// <summary>Number of buffers: user, supervisor, supervisor under SMAP, and one that stays empty (alignment checking on).</summary>
-    public const int Sets = 4;
+    /// <summary>Number of buffers: user, supervisor, supervisor under SMAP, one that stays empty, one to redirect an access.</summary>
+    public const int Sets = 5;
 
-    /// <summary>Index of the buffer that is never filled.</summary>
+    /// <summary>Index of the buffer that is never filled (in use while alignment is checked).</summary>
     public const int EmptySet = 3;
+
+    /// <summary>Index of the buffer slow paths use for one access at a time.</summary>
+    public const int RedirectSet = 4;
 
     /// <summary>Tag bits: not RAM; code or dirty-tracked page; breakpoint in the page; no right (or not dirty).</summary>
     public const ulong SlowIo = 1, SlowNotify = 2, SlowWatch = 4, NoAccess = 8;
@@ -47,11 +50,16 @@ internal static unsafe class Tlb
     public const ulong Invalid = ulong.MaxValue;
 
     /// <summary>Info bits.</summary>
-    public const ulong InfoExecute = 1, InfoIo = 2, InfoGlobal = 4, InfoReadOnly = 8;
+    public const ulong InfoExecute = 1, InfoIo = 2, InfoGlobal = 4, InfoReadOnly = 8, InfoLarge = 16;
 
     /// <summary>Offset in bytes of the entry for a linear address.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static TlbEntry* At(nint tlb, ulong linear) => (TlbEntry*)(tlb + (nint)((linear >> IndexShift) & IndexMask));
+
+    /// <summary>Whether a tag allows an access of this size at this address.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool Hits<TSize>(ulong tag, ulong linear) where TSize : ISize =>
+        ((TSize.Bytes == 1 ? linear : linear + (ulong)(TSize.Bytes - 1)) & ~0xfffUL) == tag;
 
     /// <summary>Empties one buffer.</summary>
     public static void Clear(nint tlb) => new Span<byte>((void*)tlb, Bytes).Fill(0xff);
@@ -60,6 +68,8 @@ internal static unsafe class Tlb
     public static TlbEntry* Fill(CpuContext context, nint tlb, ulong linear, in PageMapping mapping)
     {
         var entry = At(tlb, linear);
+        if (entry->ReadTag == Invalid)
+            context.FillsOf(tlb).Add((ushort)((linear >> 12) & (Entries - 1)));
         ulong page = linear & ~0xfffUL;
         ulong slow = context.SlowBits(page, mapping.Physical);
         bool ram = context.Memory.TryPointer(mapping.Physical, 4096, false, out nint host);
@@ -70,7 +80,62 @@ internal static unsafe class Tlb
         entry->ReadTag = page | (slow & ~SlowNotify) | (mapping.Readable ? 0 : NoAccess);
         entry->WriteTag = page | slow | (rom ? SlowIo : 0) | (mapping.Writable && mapping.Dirty ? 0 : NoAccess);
         entry->Info = mapping.Physical | (mapping.Executable ? InfoExecute : 0) | (ram ? 0 : InfoIo) | (rom ? InfoReadOnly : 0)
-            | (mapping.Global ? InfoGlobal : 0);
+            | (mapping.Global ? InfoGlobal : 0) | (mapping.Large ? InfoLarge : 0);
         return entry;
+    }
+}
+
+/// <summary>Which entries of a buffer are filled: flushing costs what was filled, not the buffer's size.</summary>
+internal sealed unsafe class TlbFillList
+{
+    private readonly ushort[] _indexes = new ushort[Tlb.Entries];
+    private int _count;
+
+    /// <summary>Notes an entry that was empty.</summary>
+    public void Add(ushort index) => _indexes[_count++] = index;
+
+    /// <summary>Empties entries; global ones stay unless asked for.</summary>
+    public void Flush(nint tlb, bool global)
+    {
+        int kept = 0;
+        for (int n = 0; n < _count; n++)
+        {
+            var entry = (TlbEntry*)tlb + _indexes[n];
+            if (!global && (entry->Info & Tlb.InfoGlobal) != 0)
+                _indexes[kept++] = _indexes[n];
+            else
+                entry->ReadTag = entry->WriteTag = Tlb.Invalid;
+        }
+
+        _count = kept;
+    }
+
+    /// <summary>Empties the entries of one page, or of the large page around it.</summary>
+    public void FlushPage(nint tlb, ulong linear)
+    {
+        int kept = 0;
+        for (int n = 0; n < _count; n++)
+        {
+            var entry = (TlbEntry*)tlb + _indexes[n];
+            // A large page's size is not kept: all large entries of the same gigabyte go.
+            ulong distance = entry->ReadTag ^ linear;
+            if (distance >> ((entry->Info & Tlb.InfoLarge) != 0 ? 30 : 12) == 0)
+                entry->ReadTag = entry->WriteTag = Tlb.Invalid;
+            else
+                _indexes[kept++] = _indexes[n];
+        }
+
+        _count = kept;
+    }
+
+    /// <summary>Takes write rights to a physical page off the fast path: it holds code now.</summary>
+    public void Protect(nint tlb, ulong physicalPage)
+    {
+        for (int n = 0; n < _count; n++)
+        {
+            var entry = (TlbEntry*)tlb + _indexes[n];
+            if ((entry->Info & ~0xfffUL) == physicalPage)
+                entry->WriteTag |= Tlb.SlowNotify;
+        }
     }
 }

@@ -37,6 +37,9 @@ internal struct PageMapping
     public bool Executable;
     public bool Global;
 
+    /// <summary>The page is part of a larger one.</summary>
+    public bool Large;
+
     /// <summary>The dirty bit is set (true without paging).</summary>
     public bool Dirty;
 }
@@ -92,6 +95,7 @@ internal static class PageWalker
         public ulong Physical, Leaf, Rights, NotExecutable;
         public uint Error;
         public int Levels;
+        public bool IsLarge;
         public LevelArray Address, Entry;
     }
 
@@ -144,6 +148,7 @@ internal static class PageWalker
             {
                 ulong inside = (1UL << shift) - 1;
                 walk.Leaf = entry;
+                walk.IsLarge = level > 1;
                 walk.Physical = ((entry & frame & ~inside) | (linear & inside)) & ~0xfffUL;
                 return true;
             }
@@ -168,6 +173,7 @@ internal static class PageWalker
             // PSE-36: bits 13–20 are address bits 32–39; bit 21 is reserved (SDM vol. 3, 4.3).
             if ((entry & (1 << 21)) != 0)
                 return Reserved(ref walk);
+            walk.IsLarge = true;
             walk.Physical = (entry & 0xffc0_0000) | ((entry & 0x1f_e000) << 19) | (linear & 0x3f_f000);
             return true;
         }
@@ -202,6 +208,7 @@ internal static class PageWalker
             Physical = walk.Physical,
             Readable = user ? userPage : !(userPage && privilege == Privilege.SupervisorSmap),
             Executable = walk.NotExecutable == 0 && (user ? userPage : !(userPage && (cpu.Cr4 & Bits.Cr4Smep) != 0)),
+            Large = walk.IsLarge,
             Global = (walk.Leaf & GlobalBit) != 0 && (cpu.Cr4 & Bits.Cr4Pge) != 0,
         };
         mapping.Writable = mapping.Readable && (writable || (!user && (cpu.Cr0 & Bits.Cr0Wp) == 0));

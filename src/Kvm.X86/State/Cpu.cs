@@ -101,14 +101,20 @@ internal struct Cpu
     /// <summary>Non-zero: leave the block after this instruction (its code changed, its mode changed, …).</summary>
     public int LeaveBlock;
 
+    /// <summary>Non-zero: a repeated string instruction stopped between iterations.</summary>
+    public int Unfinished;
+
     /// <summary>CPL, 0–3.</summary>
     public int Cpl;
 
     /// <summary>First entry of the jump cache.</summary>
     public nint JumpCache;
 
-    /// <summary>What a jump-cache entry must carry to be valid: generation, mode and privilege.</summary>
-    public uint JumpKey;
+    /// <summary>What a jump-cache entry must carry in its upper 16 bits to be valid: generation, mode and privilege.</summary>
+    public ulong JumpKey;
+
+    /// <summary>The op a stub wants linked to the block at RIP.</summary>
+    public nint LinkOp;
 
     /// <summary>Code size, stack size and flatness: see <see cref="State.ModeBits"/>.</summary>
     public uint Mode;
@@ -127,6 +133,12 @@ internal struct Cpu
 
     /// <summary>Non-zero if the fault is a trap: RIP is to be after the instruction.</summary>
     public int FaultIsTrap;
+
+    /// <summary>Where the fault comes from (an EventSource), and the length of the instruction for software interrupts.</summary>
+    public int FaultSource, FaultLength;
+
+    /// <summary>DR6 bits of a #DB trap to deliver after this instruction.</summary>
+    public ulong PendingDebug;
 
     /// <summary>Instructions retired up to the last return to the run loop.</summary>
     public ulong Retired;
@@ -188,6 +200,12 @@ internal struct Cpu
     /// <summary>XSTATE_BV of the area for components this engine only passes through (AVX-512, PKRU).</summary>
     public ulong PassThroughState;
 
+    /// <summary>Scratch memory of the slow paths, 64-byte aligned: see Execute/Slow.</summary>
+    public nint Scratch;
+
+    /// <summary>A translation buffer that is empty but while a slow path redirects one access through it.</summary>
+    public nint RedirectTlb;
+
     /// <summary>GCHandle of the <c>CpuContext</c>: memory, buses, chips. Slow paths only.</summary>
     public nint Context;
 }
@@ -226,8 +244,8 @@ internal static class ModeBits
     /// <summary>The stack pointer has 32 bits (outside 64-bit mode).</summary>
     public const uint BigStack = 4;
 
-    /// <summary>ES, SS, DS have base 0 and limit 4 GiB − 1 and may be written: no segmentation to do.</summary>
-    public const uint Flat = 8;
+    /// <summary>CS has limit 4 GiB − 1 (or is 64-bit): no instruction fetch can pass the limit.</summary>
+    public const uint FlatCode = 8;
 }
 
 /// <summary>Instructions whose meaning depends on the processor chosen.</summary>
