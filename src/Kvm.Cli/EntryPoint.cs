@@ -4,6 +4,7 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
 
 namespace Kvm.Cli;
 
@@ -24,6 +25,7 @@ internal static class EntryPoint
         var verbose = false;
         try
         {
+            TerminalDescriptors.FillClosed();
             var tree = new CommandTree();
             var result = tree.Root.Parse(args, s_parsing);
             verbose = tree.Verbose.IsGiven(result);

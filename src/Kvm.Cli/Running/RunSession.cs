@@ -13,6 +13,7 @@ internal sealed class RunSession : IDisposable
 {
     private const int SigHup = 1;
     private const int SigPipe = 13;
+    private const int OverdueMilliseconds = 500;
 
     /// <summary>How long an ended machine's console may hold up a run that was ended from outside.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(50);
@@ -24,6 +25,7 @@ internal sealed class RunSession : IDisposable
     private VirtualMachine? _machine;
     private TerminalMode? _terminal;
     private int _signals;
+    private long _signalTime;
 
     public RunSession(RunSettings settings, GlobalOptions global)
     {
@@ -82,7 +84,7 @@ internal sealed class RunSession : IDisposable
         input?.Start();
         var result = machine.Ended.GetAwaiter().GetResult();
         var ownEnd = result.Outcome is not (VmOutcome.StoppedByUser or VmOutcome.Signalled or VmOutcome.Timeout);
-        _output?.Drain(ownEnd ? null : s_patience);
+        _output?.Drain(ownEnd && Volatile.Read(ref _signals) == 0 ? null : s_patience);
         return result;
     }
 
@@ -112,7 +114,7 @@ internal sealed class RunSession : IDisposable
         var input = new TerminalInput(TerminalDescriptors.Input, _attached, machine.SendConsoleInput)
         {
             Command = OnCommand,
-            HungUp = () => OnSignal(SigHup),
+            HungUp = () => EndBy(SigHup),
         };
         machine.ConsoleInputReady += input.GuestIsReady;
         return input;
@@ -128,15 +130,25 @@ internal sealed class RunSession : IDisposable
 
     private void OnSignal(int signal)
     {
-        // The first signal ends the run in order; one more does not wait for anything.
-        if (Interlocked.CompareExchange(ref _signals, signal, 0) == 0)
-        {
-            _machine?.Stop(VmOutcome.Signalled, signal);
+        // The first signal ends the run in order. A terminal that dies tells it twice, and people press twice: only one that comes
+        // when the end is overdue does not wait for anything.
+        if (EndBy(signal) || Environment.TickCount64 - Volatile.Read(ref _signalTime) < OverdueMilliseconds)
             return;
-        }
-
         RestoreTerminal();
         Environment.Exit(128 + signal);
+    }
+
+    /// <summary>Ends the run for a signal's reason, if none was there before.</summary>
+    private bool EndBy(int signal)
+    {
+        Interlocked.CompareExchange(ref _signalTime, Environment.TickCount64, 0);
+        var first = Interlocked.CompareExchange(ref _signals, signal, 0) == 0;
+        if (first)
+            Volatile.Read(ref _machine)?.Stop(VmOutcome.Signalled, signal);
+        // The guest has ended already, and only its last words wait for a reader.
+        if (Volatile.Read(ref _machine)?.Ended.IsCompleted == true)
+            _output?.Abandon();
+        return first;
     }
 
     private void OnStopping() => _output?.Release();

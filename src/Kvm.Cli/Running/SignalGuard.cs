@@ -27,7 +27,12 @@ internal sealed class SignalGuard : IDisposable
             }));
         }
 
-        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGCONT, _ => continued()));
+        _registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGCONT, context =>
+        {
+            // The runtime would put the terminal back to what it was at the start.
+            context.Cancel = true;
+            continued();
+        }));
     }
 
     public void Dispose()

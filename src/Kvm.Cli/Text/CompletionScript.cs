@@ -121,7 +121,7 @@ internal static class CompletionScript
             foreach (var argument in verb.Arguments.Cast<IDescribed>())
                 text.Append($"{condition} {FishValue(argument)}\n");
             foreach (var option in verb.Options)
-                text.Append($"{condition} {FishNames(option)}{(option is ValueOption value ? $" -r {FishValue(value)}" : "")} -d {Quoted(option.Description)}\n");
+                text.Append($"{condition} {FishNames(option)}{(option is ValueOption value ? $" {FishOptionValue(value)}" : "")} -d {Quoted(option.Description)}\n");
         }
 
         return text.ToString();
@@ -130,6 +130,9 @@ internal static class CompletionScript
     private static string FishNames(Option option) => string.Join(' ', Names(option).Select(n => n.StartsWith("--", StringComparison.Ordinal)
         ? $"-l {n[2..]}"
         : $"-s {Quoted(n[1..])}"));
+
+    // -x: needs a value, and files are none of them.
+    private static string FishOptionValue(ValueOption symbol) => symbol.Kind == ValueKind.File ? "-r -F" : symbol.Kind == ValueKind.OneOf ? $"-x {FishValue(symbol)}" : "-x";
 
     private static string FishValue(IDescribed symbol) => symbol.Kind switch
     {

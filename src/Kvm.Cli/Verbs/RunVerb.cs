@@ -4,7 +4,6 @@ using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
-using Kvm.Vmm.Host;
 
 namespace Kvm.Cli.Verbs;
 
@@ -86,7 +85,6 @@ internal sealed class RunVerb : Verb
             return ExitCode.Success;
         }
 
-        TerminalDescriptors.FillClosed();
         using var session = new RunSession(settings, global);
         return session.Run();
     }

@@ -13,10 +13,15 @@ internal sealed record EngineOffer(HostProfile Profile, Func<VmConfig, GuestMemo
 /// <summary>Decides which engine runs a machine.</summary>
 internal static class EngineSelector
 {
+    /// <summary>The engines this build has, by the names of the command line.</summary>
+    public static IReadOnlyList<string> Engines { get; } = ["kvm"];
+
     /// <summary>The engine <paramref name="config"/> asks for.</summary>
     /// <exception cref="VmmException">The host cannot.</exception>
     public static EngineOffer Choose(VmConfig config, VmHost host)
     {
+        if (config.Engine == EngineChoice.Soft && !Engines.Contains("soft"))
+            throw new VmmException(HostErrors.NoSuchEngine, "this version has no software engine");
         var system = OpenKvm();
         try
         {
@@ -33,11 +38,11 @@ internal static class EngineSelector
     /// <summary>Opens /dev/kvm, or says why not.</summary>
     internal static KvmSystem OpenKvm(string path = "/dev/kvm")
     {
-        int error = -KvmSystem.TryOpen(path, out var system);
+        int error = KvmSystem.TryOpen(path, out var system);
         if (system is not null)
             return system;
         var kind = error is Errno.EACCES or Errno.EPERM ? HostErrors.NotPermitted : HostErrors.NoKvm;
-        throw new VmmException(kind, $"{path}: {Errno.TextOf(error)}");
+        throw new VmmException(kind, $"{path}: {Errno.TextOf(error)}: {DoctorDevice.Diagnose(error, new DoctorHost()).Cause}");
     }
 
     private static HostProfile Profile(KvmSystem system)

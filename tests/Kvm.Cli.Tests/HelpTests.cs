@@ -1,0 +1,95 @@
+namespace Kvm.Cli.Tests;
+
+/// <summary>Help and completion, which are written from the tree that parses. KVMSHARP_UPDATE=1 writes the snapshots anew.</summary>
+public class HelpTests
+{
+    private static string Snapshot(string name) => Path.Combine(Published.Root(), "tests", "Kvm.Cli.Tests", "Snapshots", name + ".txt");
+
+    [SkippableTheory]
+    [InlineData("help", "--help")]
+    [InlineData("run", "run --help")]
+    [InlineData("doctor", "doctor --help")]
+    [InlineData("completion", "completion --help")]
+    public void Help_is_as_reviewed(string name, string line)
+    {
+        Published.Require();
+        var ended = Published.Run(line.Split(' '));
+        ended.ExitCode.Should().Be(0);
+        ended.Error.Should().BeEmpty();
+        if (Environment.GetEnvironmentVariable("KVMSHARP_UPDATE") == "1")
+            File.WriteAllText(Snapshot(name), ended.Output);
+        ended.Output.Should().Be(File.ReadAllText(Snapshot(name)), "after a change of an option type: KVMSHARP_UPDATE=1 scripts/test Kvm.Cli.Tests");
+        ended.Output.Split('\n').Should().OnlyContain(l => l.Length <= 110);
+    }
+
+    [SkippableFact]
+    public void Help_wins_over_mistakes_in_the_rest_of_the_line()
+    {
+        Published.Require();
+        Published.Run("run", "--memory", "0", "--help").Output.Should().Contain("kvmsharp run KERNEL [options]");
+        Published.Run("run", "-h").ExitCode.Should().Be(0);
+        Published.Run("-?").Output.Should().Contain("Verbs:");
+    }
+
+    [SkippableTheory]
+    [InlineData("kvmsharp|r", "run")]
+    [InlineData("kvmsharp|run|--en", "--engine")]
+    [InlineData("kvmsharp|run|--engine|", "auto kvm soft")]
+    [InlineData("kvmsharp|run|vmlinuz|--engine|k", "kvm")]
+    [InlineData("kvmsharp|completion|", "bash zsh fish")]
+    [InlineData("kvmsharp|run|--memory|", "")]
+    [InlineData("kvmsharp|--v", "--verbose --version")]
+    [InlineData("kvmsharp|do", "doctor")]
+    public void Bash_completes_what_parses(string words, string expected)
+    {
+        Published.Require();
+        var list = string.Join(' ', words.Split('|').Select(w => $"'{w}'"));
+        var ended = Published.Shell($"""
+            source <("$KVMSHARP" completion bash)
+            COMP_WORDS=({list}); COMP_CWORD=$((${"{"}#COMP_WORDS[@]{"}"} - 1)); _kvmsharp; echo "${"{"}COMPREPLY[*]{"}"}"
+            """);
+        ended.Output.Trim().Should().Be(expected, ended.Error);
+    }
+
+    [SkippableFact]
+    public void Bash_completes_files_with_spaces()
+    {
+        Published.Require();
+        var folder = Directory.CreateTempSubdirectory("kvmsharp complete ").FullName;
+        File.WriteAllText(Path.Combine(folder, "a kernel"), "");
+        var ended = Published.Shell($"""
+            compopt() {"{"} :; {"}"}
+            source <("$KVMSHARP" completion bash)
+            COMP_WORDS=(kvmsharp run --initrd '{folder}/a'); COMP_CWORD=3; _kvmsharp; echo "${"{"}COMPREPLY[0]{"}"}"
+            """);
+        Directory.Delete(folder, recursive: true);
+        ended.Output.Trim().Should().Be($"{folder}/a kernel", ended.Error);
+    }
+
+    [SkippableTheory]
+    [InlineData("bash", "bash -n")]
+    [InlineData("zsh", "zsh -n")]
+    [InlineData("fish", "fish -n")]
+    public void A_completion_script_parses(string shell, string check)
+    {
+        Published.Require();
+        Skip.IfNot(Published.Shell($"command -v {shell}").ExitCode == 0, $"{shell} is not installed");
+        var ended = Published.Shell($"\"$KVMSHARP\" completion {shell} | {check} /dev/stdin");
+        ended.ExitCode.Should().Be(0, ended.Error);
+    }
+
+    [SkippableTheory]
+    [InlineData("zsh")]
+    [InlineData("fish")]
+    public void Every_option_of_run_is_in_the_completion_script(string shell)
+    {
+        Published.Require();
+        var script = Published.Run("completion", shell).Output;
+        var options = System.Text.RegularExpressions.Regex.Matches(Published.Run("run", "--help").Output, @"^  (?:-\S+, )*--([a-z-]+)", System.Text.RegularExpressions.RegexOptions.Multiline)
+            .Select(m => m.Groups[1].Value).ToList();
+        options.Should().HaveCountGreaterThan(20);
+        foreach (var option in options)
+            script.Should().Contain(shell == "fish" ? $"-l {option} " : $"'--{option}[");
+        Published.Run("completion", shell, "--json").Json.GetProperty("script").GetString().Should().Be(script);
+    }
+}
