@@ -76,6 +76,23 @@ public sealed unsafe partial class GuestMemory
         return true;
     }
 
+    /// <summary>The bytes of one element of a request, to be used in place or handed to vectored I/O.</summary>
+    /// <param name="address">Guest-physical address.</param>
+    /// <param name="length">Bytes, which must lie in one region and be fewer than 2³¹.</param>
+    /// <param name="writable">True if they will be written: ROM is then refused.</param>
+    /// <param name="buffer">The bytes, or none.</param>
+    public bool TryBuffer(ulong address, uint length, bool writable, out HostBuffer buffer)
+    {
+        if (length <= int.MaxValue && TryFind(address, length, out var r) && !(writable && r.ReadOnly))
+        {
+            buffer = new HostBuffer((nint)((byte*)r.Host + (address - r.Start)), (int)length);
+            return true;
+        }
+
+        buffer = default;
+        return false;
+    }
+
     /// <summary>
     /// The host address of guest bytes, for those who hand it to the kernel (io_uring, preadv) or cache it per page
     /// (the software engine's TLB). Valid as long as the memory's owner keeps it mapped.
