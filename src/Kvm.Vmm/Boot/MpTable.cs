@@ -21,7 +21,7 @@ public static class MpTable
     private const byte LocalApicVersion = 0x14;
     private const byte IoApicVersion = 0x11;
     private const int IsaInterrupts = 16;
-    private const int PciDevices = 32;
+    private const int MostPciDevices = 32;
 
     // Interrupt entries (4.3.4): type, and polarity and trigger.
     private const byte Vectored = 0;
@@ -33,14 +33,16 @@ public static class MpTable
     /// <summary>Writes the table.</summary>
     /// <param name="memory">Guest memory, with RAM below 1 MiB.</param>
     /// <param name="cpus">Number of processors, 1 to <see cref="MaxCpus"/>; processor n has APIC identifier n, 0 is the boot processor.</param>
-    /// <param name="pci">True if there is a PCI bus 0, whose interrupts are then listed.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The number of processors is not in range.</exception>
+    /// <param name="pciDevices">Device numbers of PCI bus 0 whose interrupts are listed, 0 to 32; 0 if there is no PCI bus.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is not in range.</exception>
     /// <exception cref="LoadException">Guest memory does not hold the area (KVM0116).</exception>
-    public static AddressRange Write(GuestMemory memory, int cpus, bool pci)
+    public static AddressRange Write(GuestMemory memory, int cpus, int pciDevices)
     {
         ArgumentNullException.ThrowIfNull(memory);
         ArgumentOutOfRangeException.ThrowIfLessThan(cpus, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(cpus, MaxCpus);
+        ArgumentOutOfRangeException.ThrowIfNegative(pciDevices);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(pciDevices, MostPciDevices);
         if (!memory.TrySlice(MachineLayout.MpTable, MachineLayout.MpTableSize, out var area))
             throw LoadException.NotOfFile(LoadErrors.MemoryTooSmall, "MP table", $"0x{MachineLayout.MpTable:x} is not RAM");
 
@@ -48,10 +50,10 @@ public static class MpTable
         for (int cpu = 0; cpu < cpus; cpu++)
             Processor(ref table, (byte)cpu);
         Bus(ref table, IsaBus, "ISA   ");
-        if (pci)
+        if (pciDevices > 0)
             Bus(ref table, PciBus, "PCI   ");
         table.Entry([2, MachineLayout.IoApicId, IoApicVersion, 1, .. U32((uint)MachineLayout.IoApic)]);
-        Interrupts(ref table, pci);
+        Interrupts(ref table, pciDevices);
         // Local interrupts of every processor: the 8259's on LINT0, NMI on LINT1.
         table.Entry([4, ExternalController, .. U16(Conforms), IsaBus, 0, 0xff, 0]);
         table.Entry([4, Nmi, .. U16(Conforms), IsaBus, 0, 0xff, 1]);
@@ -77,7 +79,7 @@ public static class MpTable
 
     private static void Bus(ref Builder table, byte id, string name) => table.Entry([1, id, .. Encoding.ASCII.GetBytes(name)]);
 
-    private static void Interrupts(ref Builder table, bool pci)
+    private static void Interrupts(ref Builder table, int pciDevices)
     {
         for (uint irq = 0; irq < IsaInterrupts; irq++)
         {
@@ -87,7 +89,7 @@ public static class MpTable
             table.Entry([3, Vectored, .. U16(Conforms), IsaBus, (byte)irq, MachineLayout.IoApicId, (byte)pin]);
         }
 
-        for (int device = 0; pci && device < PciDevices; device++)
+        for (int device = 0; device < pciDevices; device++)
         {
             for (int pin = 0; pin < 4; pin++)
             {

@@ -6,10 +6,11 @@ namespace Kvm.Vmm.Tests.Boot;
 public class MpTableTests
 {
     [Theory]
-    [InlineData(1, false)]
-    [InlineData(2, true)]
-    [InlineData(MpTable.MaxCpus, true)]
-    public void Pointer_and_table_sum_to_zero_and_every_entry_is_counted(int cpus, bool pci)
+    [InlineData(1, 0)]
+    [InlineData(1, 1)]
+    [InlineData(2, 32)]
+    [InlineData(MpTable.MaxCpus, 32)]
+    public void Pointer_and_table_sum_to_zero_and_every_entry_is_counted(int cpus, int pci)
     {
         using var m = new TestMemory(2 << 20);
         var range = MpTable.Write(m.Memory, cpus, pci);
@@ -29,11 +30,11 @@ public class MpTableTests
         entries.Should().HaveCount(BitConverter.ToUInt16(table, 34));
         entries.Count(e => e[0] == 0).Should().Be(cpus);
         entries.Where(e => e[0] == 0).Count(e => (e[3] & 2) != 0).Should().Be(1, "there is one boot processor");
-        entries.Count(e => e[0] == 1).Should().Be(pci ? 2 : 1);
+        entries.Count(e => e[0] == 1).Should().Be(pci > 0 ? 2 : 1);
         entries.Count(e => e[0] == 2).Should().Be(1);
         entries.Where(e => e[0] == 3 && e[4] == 0 && e[5] == 0).Single()[7].Should().Be((byte)MachineLayout.TimerGsi, "the timer is on pin 2");
         entries.Where(e => e[0] == 3 && e[4] == 0).Select(e => e[5]).Should().NotContain(2).And.HaveCount(15);
-        entries.Count(e => e[0] == 3 && e[4] == 1).Should().Be(pci ? 128 : 0);
+        entries.Count(e => e[0] == 3 && e[4] == 1).Should().Be(pci * 4);
         entries.Count(e => e[0] == 4).Should().Be(2);
     }
 
@@ -43,14 +44,14 @@ public class MpTableTests
     public void A_number_of_processors_out_of_range_is_refused(int cpus)
     {
         using var m = new TestMemory(2 << 20);
-        FluentActions.Invoking(() => MpTable.Write(m.Memory, cpus, false)).Should().Throw<ArgumentOutOfRangeException>();
+        FluentActions.Invoking(() => MpTable.Write(m.Memory, cpus, 0)).Should().Throw<ArgumentOutOfRangeException>();
     }
 
     [Fact]
     public void Memory_without_the_firmware_area_is_refused()
     {
         using var m = new TestMemory(0xf0000);
-        FluentActions.Invoking(() => MpTable.Write(m.Memory, 1, false)).Should().Throw<LoadException>();
+        FluentActions.Invoking(() => MpTable.Write(m.Memory, 1, 0)).Should().Throw<LoadException>();
     }
 
     private static List<byte[]> Entries(byte[] table)

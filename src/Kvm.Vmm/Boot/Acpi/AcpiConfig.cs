@@ -30,6 +30,12 @@ public sealed record AcpiConfig
     /// <summary>A PCI host bridge is there: bus 0 with <see cref="MachineLayout"/>'s windows.</summary>
     public bool Pci { get; init; }
 
+    /// <summary>
+    /// Device numbers of bus 0 whose interrupt pins are routed, from 0 up, at most 32. No more than there are: guests evaluate the
+    /// table at start and again for every device, which takes most of a second where a host interprets their kernel.
+    /// </summary>
+    public int PciDevices { get; init; } = 32;
+
     /// <summary>Configuration space is also at <see cref="MachineLayout.PciEcam"/> (MCFG); only with <see cref="Pci"/>.</summary>
     public bool PciEcam { get; init; }
 

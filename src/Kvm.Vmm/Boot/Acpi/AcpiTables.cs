@@ -17,7 +17,7 @@ public static class AcpiTables
     /// <param name="layout">The machine's layout.</param>
     /// <param name="config">What to describe.</param>
     /// <returns>Where they are; <see cref="AcpiPlacement.Rsdp"/> goes to <see cref="BootRequest.RsdpAddress"/>.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The number of processors is not 1 to <see cref="AcpiConfig.MaxCpus"/>.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The number of processors is not 1 to <see cref="AcpiConfig.MaxCpus"/>, or that of PCI devices not 0 to 32.</exception>
     /// <exception cref="LoadException">Guest memory does not hold the area (KVM0116).</exception>
     public static AcpiPlacement Write(GuestMemory memory, MachineLayout layout, AcpiConfig config)
     {
@@ -26,6 +26,8 @@ public static class AcpiTables
         ArgumentNullException.ThrowIfNull(config);
         ArgumentOutOfRangeException.ThrowIfLessThan(config.Cpus, 1, nameof(config));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(config.Cpus, AcpiConfig.MaxCpus, nameof(config));
+        ArgumentOutOfRangeException.ThrowIfNegative(config.PciDevices, nameof(config));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(config.PciDevices, 32, nameof(config));
         if (!memory.TrySlice(MachineLayout.AcpiTables, MachineLayout.AcpiTablesSize, out var area))
             throw LoadException.NotOfFile(LoadErrors.MemoryTooSmall, "ACPI tables", $"0x{MachineLayout.AcpiTables:x} is not RAM");
 

@@ -5,8 +5,6 @@ namespace Kvm.Vmm.Boot.Acpi;
 /// <summary>The DSDT: the machine's devices in AML. No methods run but those that answer a constant.</summary>
 internal static class Dsdt
 {
-    private const int PciDevices = 32;
-
     /// <summary>Writes the definition block's content, without the table header.</summary>
     internal static void Write(AmlWriter w, AcpiConfig config, MachineLayout layout)
     {
@@ -25,7 +23,7 @@ internal static class Dsdt
             for (int i = 0; i < config.VirtioMmio.Count; i++)
                 VirtioMmio(w, i, config.VirtioMmio[i]);
             if (config.Pci)
-                PciHost(w, layout);
+                PciHost(w, layout, config.PciDevices);
             Motherboard(w, config);
         }
 
@@ -92,7 +90,7 @@ internal static class Dsdt
         }
     }
 
-    private static void PciHost(AmlWriter w, MachineLayout layout)
+    private static void PciHost(AmlWriter w, MachineLayout layout, int devices)
     {
         using (w.Device("PCI0"))
         {
@@ -112,16 +110,16 @@ internal static class Dsdt
             }
 
             w.NameHeader("_PRT");
-            PciRouting(w);
+            PciRouting(w, devices);
         }
     }
 
     /// <summary>ACPI 6.5, 6.2.13: for each device and pin of bus 0 the GSI, with no link device between.</summary>
-    private static void PciRouting(AmlWriter w)
+    private static void PciRouting(AmlWriter w, int devices)
     {
-        using (w.Package(PciDevices * 4))
+        using (w.Package(devices * 4))
         {
-            for (int device = 0; device < PciDevices; device++)
+            for (int device = 0; device < devices; device++)
             {
                 for (int pin = 0; pin < 4; pin++)
                 {

@@ -8,7 +8,7 @@ namespace Kvm.Vmm.Tests.Boot.Acpi;
 
 public class AcpiTablesTests
 {
-    private static readonly AcpiConfig s_everything = new()
+    private static readonly AcpiConfig Everything = new()
     {
         Cpus = 3,
         Pci = true,
@@ -20,9 +20,11 @@ public class AcpiTablesTests
     {
         { "least", new AcpiConfig { Serial = false, Rtc = false, I8042 = false, Pvpanic = false } },
         { "default", new AcpiConfig() },
-        { "everything", s_everything },
-        { "many processors", s_everything with { Cpus = 254 } },
-        { "more than xAPIC can name", s_everything with { Cpus = AcpiConfig.MaxCpus } },
+        { "everything", Everything },
+        { "many processors", Everything with { Cpus = 254 } },
+        { "a few PCI devices", Everything with { PciDevices = 2, PciEcam = false } },
+        { "PCI without a device", new AcpiConfig { Pci = true, PciDevices = 0 } },
+        { "more than xAPIC can name", Everything with { Cpus = AcpiConfig.MaxCpus } },
     };
 
     [Theory, MemberData(nameof(Configs))]
@@ -64,12 +66,12 @@ public class AcpiTablesTests
             foreach (var (signature, table) in tables)
             {
                 File.WriteAllBytes(Path.Combine(folder, $"{signature}.aml"), table);
-                var (code, output) = Run(folder, "iasl", "-d", $"{signature}.aml");
+                var (code, output) = Run(folder, "", "iasl", "-d", $"{signature}.aml");
                 code.Should().Be(0, $"{name}: {output}");
                 output.Should().NotContainAny(["Error", "**** ", "Invalid", "Incorrect checksum", "Could not"]);
             }
 
-            var (compiled, log) = Run(folder, "iasl", "-oa", "DSDT.dsl");
+            var (compiled, log) = Run(folder, "", "iasl", "-oa", "DSDT.dsl");
             compiled.Should().Be(0, $"{name}: {log}");
             log.Should().Contain("0 Errors, 0 Warnings");
         }
@@ -140,7 +142,7 @@ public class AcpiTablesTests
     public void The_MCFG_covers_the_ECAM()
     {
         using var m = new TestMemory(16 << 20);
-        byte[] mcfg = Walk(m, AcpiTables.Write(m.Memory, m.Layout, s_everything))["MCFG"];
+        byte[] mcfg = Walk(m, AcpiTables.Write(m.Memory, m.Layout, Everything))["MCFG"];
         BitConverter.ToUInt64(mcfg, 44).Should().Be(MachineLayout.PciEcam.Start);
         mcfg[52..56].Should().Equal(0, 0, 0, 255);
         mcfg.Length.Should().Be(60);
@@ -150,7 +152,7 @@ public class AcpiTablesTests
     public void The_DSDT_has_soft_off_and_the_devices_asked_for_only()
     {
         using var m = new TestMemory(16 << 20);
-        string all = Encoding.Latin1.GetString(Walk(m, AcpiTables.Write(m.Memory, m.Layout, s_everything))["DSDT"]);
+        string all = Encoding.Latin1.GetString(Walk(m, AcpiTables.Write(m.Memory, m.Layout, Everything))["DSDT"]);
         all.Should().Contain("_S5_").And.Contain("COM1").And.Contain("RTC0").And.Contain("KBD0").And.Contain("QEMU0001")
             .And.Contain("PCI0").And.Contain("_PRT").And.Contain("LNRO0005").And.Contain("VR01").And.Contain("C002").And.NotContain("C003");
         string least = Encoding.Latin1.GetString(Walk(m, AcpiTables.Write(m.Memory, m.Layout, new AcpiConfig { Serial = false, Rtc = false, I8042 = false, Pvpanic = false }))["DSDT"]);
@@ -165,6 +167,41 @@ public class AcpiTablesTests
     {
         using var m = new TestMemory(16 << 20);
         FluentActions.Invoking(() => AcpiTables.Write(m.Memory, m.Layout, new AcpiConfig { Cpus = cpus })).Should().Throw<ArgumentOutOfRangeException>();
+    }
+
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(33)]
+    public void A_number_of_PCI_devices_out_of_range_is_refused(int devices)
+    {
+        using var m = new TestMemory(16 << 20);
+        FluentActions.Invoking(() => AcpiTables.Write(m.Memory, m.Layout, new AcpiConfig { PciDevices = devices })).Should().Throw<ArgumentOutOfRangeException>();
+    }
+
+    [SkippableFact]
+    public void The_reference_interpreter_loads_the_namespace_and_finds_routes_and_resources()
+    {
+        Skip.IfNot(OnPath("acpiexec"), "acpiexec (package acpica-tools) is not installed");
+        using var m = new TestMemory(16 << 20);
+        string folder = Directory.CreateTempSubdirectory("kvmsharp-acpi").FullName;
+        try
+        {
+            File.WriteAllBytes(Path.Combine(folder, "DSDT.aml"), Walk(m, AcpiTables.Write(m.Memory, m.Layout, Everything))["DSDT"]);
+            const string commands = "execute \\_S5\nresources \\_SB.PCI0\nresources \\_SB.COM1\nresources \\_SB.VR01\nquit\n";
+            var (code, output) = Run(folder, commands, "acpiexec", "DSDT.aml");
+            code.Should().Be(0, output);
+            // It also tries to set what it read, for which there is no method: those lines do not count.
+            string lines = string.Join('\n', output.Split('\n').Where(l => !l.StartsWith("AcpiSetCurrentResources", StringComparison.Ordinal)));
+            lines.Should().NotContainAny(["ACPI Error", "ACPI Warning", "AE_"]);
+            lines.Should().Contain("Evaluation of \\_S5 returned object");
+            lines.Should().MatchRegex(@"Address : 000000000001FFFF\s+Pin : 00000000\s+Source : \[NULL NAMESTRING\]\s+Source Index : 00000011");
+            lines.Should().MatchRegex(@"Address Minimum : C0000000\s").And.MatchRegex(@"Address Minimum : 03F8\s");
+            lines.Should().MatchRegex(@"Triggering : Level\s+Polarity : ActiveHigh\s+Sharing : Exclusive[^|]{0,200}Dword00 : 00000015");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Fact]
@@ -202,10 +239,12 @@ public class AcpiTablesTests
 
     private static bool OnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(p => File.Exists(Path.Combine(p, program)));
 
-    private static (int Code, string Output) Run(string folder, string program, params string[] arguments)
+    private static (int Code, string Output) Run(string folder, string input, string program, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments) { WorkingDirectory = folder, RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         using var process = Process.Start(start)!;
+        process.StandardInput.Write(input);
+        process.StandardInput.Close();
         var error = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
