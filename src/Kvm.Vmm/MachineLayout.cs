@@ -154,6 +154,9 @@ public sealed class MachineLayout
     /// <summary>From KVM's private pages to 4 GiB: reserved in the memory map.</summary>
     public static readonly AddressRange KvmReserved = new(KvmIdentityMap, HoleEnd - KvmIdentityMap);
 
+    /// <summary>Read-only memory that holds the reset vector, 4 GiB − 16.</summary>
+    public static readonly AddressRange ResetRom = new(HoleEnd - 4096, 4096);
+
     // ---- Ports --------------------------------------------------------------------------------------------------
 
     /// <summary>i8042 data; the command and status port is 4 above.</summary>

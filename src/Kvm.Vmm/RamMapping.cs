@@ -8,7 +8,7 @@ internal sealed class RamMapping : IDisposable
 {
     private readonly List<HostMapping> _mappings = [];
 
-    /// <summary>Maps memory for every range of RAM in <paramref name="layout"/>; pages are given by the host when first touched.</summary>
+    /// <summary>Maps the reset ROM and memory for every range of RAM in <paramref name="layout"/>; pages are given by the host when first touched.</summary>
     /// <exception cref="VmmException">The host does not give that much address space.</exception>
     public RamMapping(MachineLayout layout, VmConfig config)
     {
@@ -25,6 +25,10 @@ internal sealed class RamMapping : IDisposable
                 regions.Add(new GuestRegion(range.Start, range.Size, mapping.Address));
             }
 
+            var rom = HostMapping.Anonymous((nuint)MachineLayout.ResetRom.Size);
+            _mappings.Add(rom);
+            Boot.ResetRom.Write(rom.Span);
+            regions.Add(new GuestRegion(MachineLayout.ResetRom.Start, MachineLayout.ResetRom.Size, rom.Address, ReadOnly: true));
             Memory = new GuestMemory(regions);
         }
         catch (KvmException e)

@@ -164,6 +164,35 @@ public class OutcomeTests
     }
 
     [SkippableFact]
+    public void Write_to_read_only_memory_changes_nothing_and_the_guest_goes_on()
+    {
+        TinyMachine.RequireKvm();
+        var (result, _) = TinyMachine.Run(TinyKernel.Assemble(a =>
+        {
+            a.mov(__dword_ptr[0xffff_f000], 0x1234_5678);
+            a.mov(eax, __dword_ptr[0xffff_f000]);
+            a.and(eax, 0x3f);
+            a.@out(0xf4, eax);
+            a.cli();
+            a.hlt();
+        }));
+        result.DebugExitValue.Should().Be(0xf4 & 0x3f, "the ROM is full of HLT");
+        result.Devices["bus"]["unclaimedMmio"].Should().Be(1);
+    }
+
+    [SkippableFact]
+    public void Jump_to_the_reset_vector_is_a_reboot()
+    {
+        TinyMachine.RequireKvm();
+        var (result, _) = TinyMachine.Run(TinyKernel.Assemble(a =>
+        {
+            a.mov(eax, 0xffff_fff0);
+            a.jmp(eax);
+        }));
+        result.Outcome.Should().Be(VmOutcome.Reboot);
+    }
+
+    [SkippableFact]
     public void Unclaimed_memory_reads_ones_and_is_counted()
     {
         TinyMachine.RequireKvm();
