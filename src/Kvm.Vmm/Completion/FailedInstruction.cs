@@ -11,13 +11,15 @@ internal static class FailedInstruction
     /// <summary>Mnemonic, operands, bytes and registers. Called on the vCPU's thread after the exit.</summary>
     /// <param name="vcpu">The vCPU whose last exit was an emulation failure.</param>
     /// <param name="why">Why nobody completes it.</param>
-    public static string Describe(KvmVcpu vcpu, string why)
+    /// <param name="kernelPath">The guest's kernel image, whose System.map names the place.</param>
+    public static string Describe(KvmVcpu vcpu, string why, string kernelPath)
     {
         var bytes = vcpu.RunPage.FailedInstruction.ToArray();
         vcpu.GetRegs(out var regs);
         vcpu.GetSregs(out var sregs);
         int bitness = sregs.Cs.L != 0 ? 64 : sregs.Cs.Db != 0 ? 32 : 16;
-        return RegisterDump.Describe($"KVM could not emulate {Text(bytes, bitness, regs.Rip)}: {why}", vcpu);
+        string place = SystemMap.Describe(kernelPath, regs.Rip) is { } symbol ? $" in {symbol}" : "";
+        return RegisterDump.Describe($"KVM could not emulate {Text(bytes, bitness, regs.Rip)}{place}: {why}", vcpu);
     }
 
     /// <summary><c>popcnt rax,rcx (f3 48 0f b8 c1)</c>; only the bytes where they are no instruction.</summary>

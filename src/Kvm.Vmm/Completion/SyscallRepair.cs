@@ -13,7 +13,7 @@ namespace Kvm.Vmm.Completion;
 /// (SDM vol. 2, SYSCALL). Any other is a real page fault and goes on.
 /// </summary>
 /// <remarks>Used by the vCPU's thread only. Allocates nothing.</remarks>
-internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory)
+internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer)
 {
     private const uint MsrStar = 0xc000_0081;
     private const uint MsrLstar = 0xc000_0082;
@@ -30,6 +30,7 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory)
 
     private ulong _lstar;
     private ulong _handler;
+    private KvmGuestDebug _breakpoint;
 
     /// <summary>System calls repaired.</summary>
     public long Repaired { get; private set; }
@@ -96,14 +97,20 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory)
 
     /// <summary>
     /// RF does not hold the breakpoint off on this KVM, so the handler's first instruction is single-stepped with the
-    /// breakpoint away.
+    /// breakpoint away. It may be one that KVM gives up on (CLAC).
     /// </summary>
     private bool StepOverFirstInstruction()
     {
         vcpu.SetGuestDebug(new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_SINGLESTEP });
         int error = vcpu.Run();
-        Arm();
-        return error == 0 && vcpu.RunPage.ExitReason == KvmExit.Debug;
+        bool passed = error == 0 && vcpu.RunPage.ExitReason switch
+        {
+            KvmExit.Debug => true,
+            KvmExit.InternalError => completer is not null && completer.TryComplete(),
+            _ => false,
+        };
+        vcpu.SetGuestDebug(_breakpoint);
+        return passed || error == -Errno.EINTR;
     }
 
     /// <summary>Sets the breakpoint on the handler that gate 14 of the guest's IDT names now.</summary>
@@ -118,10 +125,10 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory)
             | (ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32;
         if (_handler == 0)
             return;
-        var debug = new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_HW_BP };
-        debug.Arch.Debugreg[0] = _handler;
-        debug.Arch.Debugreg[7] = BreakOnExecution0;
-        vcpu.SetGuestDebug(debug);
+        _breakpoint = new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_HW_BP };
+        _breakpoint.Arch.Debugreg[0] = _handler;
+        _breakpoint.Arch.Debugreg[7] = BreakOnExecution0;
+        vcpu.SetGuestDebug(_breakpoint);
     }
 
     private bool TryReadStack(in KvmSregs sregs, ulong rsp, Span<byte> frame) =>

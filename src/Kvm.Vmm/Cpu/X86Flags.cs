@@ -11,4 +11,7 @@ internal static class X86Flags
 
     /// <summary>RF: the next instruction takes no instruction breakpoint.</summary>
     public const ulong Resume = 1UL << 16;
+
+    /// <summary>TF: #DB after each instruction.</summary>
+    public const ulong Trap = 1UL << 8;
 }

@@ -65,8 +65,9 @@ internal sealed class KvmEngine : IEngine
             var facts = new CpuidPolicy.Facts(_config.Cpus, _tscKhz, _tscDeadline, _profile.GivesUpOnInstructions, _config.Nested);
             vcpu.SetCpuid2(CpuidPolicy.ForVcpu(_supportedCpuid, index, facts));
             MsrSetup.Apply(vcpu);
-            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, repair);
+            var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
+            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer) : null;
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, _config.KernelPath);
         }
         catch
         {

@@ -13,18 +13,22 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly KvmRunPage _page;
     private readonly IoBus _ports;
     private readonly IoBus _mmio;
+    private readonly InstructionCompleter? _completer;
     private readonly SyscallRepair? _repair;
+    private readonly string _kernelPath;
     private readonly ExitCounts _exits = new();
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, SyscallRepair? repair)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
         _ports = ports;
         _mmio = mmio;
+        _completer = completer;
         _repair = repair;
+        _kernelPath = kernelPath;
     }
 
     public string? Failure { get; private set; }
@@ -72,6 +76,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
             switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
             {
                 case ExitAction.Resume:
+                case ExitAction.EmulationFailure when _completer is not null && _completer.TryComplete():
                 case ExitAction.Debug when _repair is not null && _repair.TryHandleDebug():
                 case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
                     continue;
@@ -79,7 +84,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
                     Failure = RegisterDump.Describe("the guest triple-faulted", _vcpu);
                     return VcpuStop.TripleFault;
                 case ExitAction.EmulationFailure:
-                    return Fail(FailedInstruction.Describe(_vcpu, "no completion"));
+                    return Fail(FailedInstruction.Describe(_vcpu, _completer is null ? "completion is off (--no-complete)" : "completion does not know it either", _kernelPath));
                 default:
                     return Fail(RegisterDump.Describe(ExitDispatcher.Explain(_page), _vcpu));
             }
@@ -111,11 +116,16 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     public void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions)
     {
         _exits.AddTo(exits, static reason => ExitNames.Of((KvmExit)reason));
+        _completer?.AddCounts(completions);
         if (_repair is { Repaired: > 0 } repair)
             completions["syscall"] = completions.TryGetValue("syscall", out long before) ? before + repair.Repaired : repair.Repaired;
     }
 
-    public void Dispose() => _vcpu.Dispose();
+    public void Dispose()
+    {
+        _completer?.Dispose();
+        _vcpu.Dispose();
+    }
 
     private VcpuStop Fail(string why)
     {
