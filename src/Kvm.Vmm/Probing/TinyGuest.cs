@@ -1,4 +1,6 @@
+using Kvm.Devices.Memory;
 using Kvm.Interop;
+using Kvm.Vmm.Completion;
 
 namespace Kvm.Vmm.Probing;
 
@@ -51,6 +53,12 @@ internal sealed class TinyGuest : IDisposable
     /// <summary>The vCPU, to set what a piece of code needs (MSRs) and to see what it left.</summary>
     public KvmVcpu Vcpu => _vcpu;
 
+    /// <summary>The guest's two megabytes.</summary>
+    public Span<byte> Memory => _memory.Span;
+
+    /// <summary>The same as the rest of the machine sees guest memory.</summary>
+    public GuestMemory GuestMemory => new([new GuestRegion(0, MemorySize, _memory.Address)]);
+
     /// <summary>Where code is put; the address a piece of code starts at.</summary>
     public static ulong CodeAddress => Code;
 
@@ -71,7 +79,9 @@ internal sealed class TinyGuest : IDisposable
     }
 
     /// <summary>Runs until the code writes to the port (its EAX is then in <paramref name="value"/>) or fails.</summary>
-    public TinyOutcome Run(out uint value)
+    /// <param name="value">What the code found.</param>
+    /// <param name="completer">Completes instructions that KVM gives up on; null: they end the run.</param>
+    public TinyOutcome Run(out uint value, InstructionCompleter? completer = null)
     {
         value = 0;
         int interrupted = 0;
@@ -90,6 +100,8 @@ internal sealed class TinyGuest : IDisposable
                     foreach (byte b in page.IoData.ToArray().Reverse())
                         value = value << 8 | b;
                     return TinyOutcome.Done;
+                case KvmExit.InternalError when completer is not null && completer.TryComplete():
+                    continue;
                 case KvmExit.InternalError:
                     return TinyOutcome.GaveUp;
                 case KvmExit.Shutdown:
