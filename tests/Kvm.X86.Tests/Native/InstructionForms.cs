@@ -55,6 +55,15 @@ internal static class InstructionForms
             {
                 SetKind(ref instruction, i, OpKind.MemorySegRDI);
             }
+            else if (kind >= OpCodeOperandKind.mem_vsib32x && kind <= OpCodeOperandKind.mem_vsib64z)
+            {
+                SetKind(ref instruction, i, OpKind.Memory);
+                instruction.MemoryBase = Pointer;
+                instruction.MemoryIndex = kind is OpCodeOperandKind.mem_vsib32x or OpCodeOperandKind.mem_vsib64x ? Register.XMM2 : Register.YMM2;
+                instruction.MemoryIndexScale = alias ? 4 : 1;
+                alias = false;
+                placedMemory = true;
+            }
             else if (kind == OpCodeOperandKind.mem || (memory && IsEither(kind)))
             {
                 SetKind(ref instruction, i, OpKind.Memory);

@@ -33,6 +33,10 @@ internal static class VectorFamilies
             return helper;
         if ((helper = VexFloatTable.Resolve(code)) != 0)
             return helper;
-        return VexPermuteTable.Resolve(code);
+        if ((helper = VexPermuteTable.Resolve(code)) != 0)
+            return helper;
+        if ((helper = LaneTable.Resolve(code)) != 0)
+            return helper;
+        return FusedTable.Resolve(code);
     }
 }
