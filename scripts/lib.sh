@@ -132,6 +132,9 @@ hash_of() {
         sha256sum | cut -c1-16
 }
 
+# number FILE MEMBER: the first number of that name in a JSON document written a member a line; nothing where there is none.
+number() { awk -v m="\"$2\":" '$1 == m && $2 ~ /^[-0-9]/ { sub(/,$/, "", $2); print $2; exit }' "$1"; }
+
 # one_at_a_time NAME: two runs in one checkout wait for each other instead of writing over each other.
 one_at_a_time() {
     mkdir -p "$root/artifacts"
