@@ -31,14 +31,15 @@ internal sealed class KvmEngine : IEngine
         Msi = new KvmMsiSink(_vm);
         try
         {
+            // Before the chips: making them leaves work for an SRCU grace period of the VM that the filter would then wait for, 13 ms.
+            if (profile.SyscallBroken)
+                SyscallRepair.InterceptLstar(_vm);
             // Old Intel processors run real mode in a TSS and an identity map that they need a place for (api.rst 4.7, 4.31).
             _vm.SetTssAddr(MachineLayout.KvmTss);
             _vm.SetIdentityMapAddr(MachineLayout.KvmIdentityMap);
             MapMemory();
             _vm.CreateIrqChip();
             _vm.CreatePit2(speakerDummy: true);
-            if (profile.SyscallBroken)
-                SyscallRepair.InterceptLstar(_vm);
             _supportedCpuid = CpuidPolicy.Supported(system, config.HyperV);
             CpuidPolicy.RequireNested(config.Nested, _supportedCpuid);
             _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
