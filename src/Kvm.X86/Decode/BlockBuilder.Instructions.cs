@@ -163,6 +163,7 @@ internal sealed partial class BlockBuilder
         if (immediate)
             op.Disp = (int)op.Imm;
         op.Scale |= Op.FusedBit;
+        _fusable[n] = 0;
         _quiet[n] = 0;
         _effects[n] = Effects.WritesFlags | Effects.ReadsFlags | Effects.Exits;
         // The jump shares the comparison's op: it begins no instruction of its own.

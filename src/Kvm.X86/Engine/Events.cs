@@ -37,6 +37,8 @@ internal static class Events
                 return true;
             }
 
+            if (source == EventSource.Software)
+                cpu.Rip -= (uint)cpu.FaultLength; // the gate refused it: a fault of the INT instruction itself
             int second = cpu.FaultVector;
             if (second == Fault.UnsupportedVector)
                 return true;

@@ -77,10 +77,17 @@ internal static class ModelSpecific
             case Xss: cpu.Xss = value; return value == 0;
             case UpdateSignature or McgStatus or FeatureControl or SysCfg or HwCr: return true;
             default:
-                return context.Mtrr.TryWrite(index, value)
-                    || (context.Chips != null && context.Chips.TryWriteMsr(index, value))
-                    || IsProcessorVendorRegister(index);
+                return context.Mtrr.TryWrite(index, value) || TryWriteChips(context, index, value) || IsProcessorVendorRegister(index);
         }
+    }
+
+    private static bool TryWriteChips(CpuContext context, uint index, ulong value)
+    {
+        if (context.Chips == null || !context.Chips.TryWriteMsr(index, value))
+            return false;
+        if (index == ApicBase)
+            context.FlushTlb(true); // its page may have moved
+        return true;
     }
 
     /// <summary>

@@ -155,6 +155,66 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>An event of a restored state, to be delivered first.</summary>
     public PendingEvent Pending { get; set; }
 
+    /// <summary>The page of the local APIC's registers, which lies over everything else.</summary>
+    public ulong ApicPage => Chips?.ApicPage ?? ulong.MaxValue;
+
+    /// <summary>Makes the jump cache, which only a running engine needs.</summary>
+    public void MakeJumpCache()
+    {
+        nuint bytes = (nuint)(Branch.JumpCacheEntries * sizeof(JumpCacheEntry));
+        Cpu->JumpCache = (nint)NativeMemory.AlignedAlloc(bytes, 64);
+        new Span<byte>((void*)Cpu->JumpCache, (int)bytes).Fill(0xff);
+    }
+
+    /// <summary>Puts x87, SSE and AVX into their initial configuration.</summary>
+    public void InitializeExtended()
+    {
+        new Span<byte>((void*)Cpu->Extended, ArchitecturalState.ExtendedSize).Clear();
+        Fpu.LegacyArea.InitializeX87(Cpu);
+        Cpu->Mxcsr = 0x1f80;
+        Cpu->PassThroughState = 0;
+    }
+
+    /// <summary>Takes from CPUID what decoding and control registers depend on.</summary>
+    public void TakeFeatures(CpuidTable cpuid)
+    {
+        var basic = cpuid.Query(1, 0);
+        var structured = cpuid.Query(7, 0);
+        var extended = cpuid.Query(0x8000_0001, 0);
+        Cpu->Features = ((structured.Ebx & (1u << 3)) != 0 ? CpuFeatures.Bmi1 : 0) | ((extended.Ecx & (1u << 5)) != 0 ? CpuFeatures.Lzcnt : 0)
+            | ((basic.Ecx & (1u << 22)) != 0 ? CpuFeatures.Movbe : 0);
+        Cpu->PhysicalBits = Math.Clamp((int)(cpuid.Query(0x8000_0008, 0).Eax & 0xff), 36, 52);
+        var components = cpuid.Query(0xd, 0);
+        Xcr0Allowed = components.Eax | ((ulong)components.Edx << 32) | 1;
+        Cr4Allowed = Bits.Cr4Tsd | Bits.Cr4De | Bits.Cr4Pse | Bits.Cr4Pae | Bits.Cr4Mce | Bits.Cr4Pge | Bits.Cr4Pce | Bits.Cr4OsFxsr | Bits.Cr4OsXmmExcpt
+            | ((structured.Ecx & (1u << 2)) != 0 ? Bits.Cr4Umip : 0)
+            | ((structured.Ecx & (1u << 16)) != 0 ? Bits.Cr4La57 : 0)
+            | ((structured.Ebx & (1u << 0)) != 0 ? Bits.Cr4FsGsBase : 0)
+            | ((basic.Ecx & (1u << 17)) != 0 ? Bits.Cr4Pcide : 0)
+            | ((basic.Ecx & (1u << 26)) != 0 ? Bits.Cr4OsXsave : 0)
+            | ((structured.Ebx & (1u << 7)) != 0 ? Bits.Cr4Smep : 0)
+            | ((structured.Ebx & (1u << 20)) != 0 ? Bits.Cr4Smap : 0);
+    }
+
+    /// <summary>
+    /// Takes writes to a physical page off the fast path because it holds code now. True if this processor could write it on
+    /// the fast path until now.
+    /// </summary>
+    public bool ProtectPage(ulong physicalPage)
+    {
+        bool could = false;
+        for (int set = 0; set < Tlb.EmptySet; set++)
+            could |= _filled[set].Protect(_tlbs + (set * Tlb.Bytes), physicalPage);
+        return could;
+    }
+
+    /// <summary>After a write to a page of code: back to the fast path if no code is left.</summary>
+    public void Unprotect(TlbEntry* entry)
+    {
+        if (Code != null && !Code.HasCode(entry->Info & ~0xfffUL))
+            entry->WriteTag &= ~Tlb.SlowNotify;
+    }
+
     /// <summary>CR8 where there are no chips.</summary>
     public byte TaskPriority { get; set; }
 
@@ -335,6 +395,7 @@ internal sealed unsafe class CpuContext : IDisposable
             return;
         NativeMemory.AlignedFree((void*)Cpu->Extended);
         NativeMemory.AlignedFree((void*)Cpu->Scratch);
+        NativeMemory.AlignedFree((void*)Cpu->JumpCache);
         NativeMemory.AlignedFree((void*)_tlbs);
         NativeMemory.AlignedFree(Cpu);
         _self.Free();

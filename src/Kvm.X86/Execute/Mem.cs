@@ -154,7 +154,10 @@ internal static unsafe class Mem
             {
                 Copy((byte*)(entry->Addend + (nint)at), buffer + done, part);
                 if ((entry->WriteTag & Tlb.SlowNotify) != 0)
+                {
                     context.Written(physical, (uint)part);
+                    context.Unprotect(entry);
+                }
             }
 
             if ((entry->WriteTag & Tlb.SlowWatch) != 0)
@@ -264,13 +267,27 @@ internal static unsafe class Mem
 
     private static void ReadIo(CpuContext context, ulong physical, byte* buffer, int length)
     {
+        bool apic = (physical & ~0xfffUL) == context.ApicPage;
         for (int done = 0; done < length; done += 8)
-            context.Mmio.Read(physical + (ulong)done, new Span<byte>(buffer + done, Math.Min(8, length - done)));
+        {
+            var part = new Span<byte>(buffer + done, Math.Min(8, length - done));
+            if (apic)
+                context.Chips!.ReadApicPage((uint)(physical + (ulong)done) & 0xfff, part);
+            else
+                context.Mmio.Read(physical + (ulong)done, part);
+        }
     }
 
     private static void WriteIo(CpuContext context, ulong physical, byte* buffer, int length)
     {
+        bool apic = (physical & ~0xfffUL) == context.ApicPage;
         for (int done = 0; done < length; done += 8)
-            context.Mmio.Write(physical + (ulong)done, new ReadOnlySpan<byte>(buffer + done, Math.Min(8, length - done)));
+        {
+            var part = new ReadOnlySpan<byte>(buffer + done, Math.Min(8, length - done));
+            if (apic)
+                context.Chips!.WriteApicPage((uint)(physical + (ulong)done) & 0xfff, part);
+            else
+                context.Mmio.Write(physical + (ulong)done, part);
+        }
     }
 }

@@ -75,7 +75,11 @@ internal static unsafe class Slow
         if (result == HelperCall.Faulted)
             return result;
         if (write)
+        {
             context.Written(physical, (uint)size);
+            context.Unprotect(entry);
+        }
+
         if ((tag & Tlb.SlowWatch) != 0)
             context.Watch(at, (uint)size, write);
         return result;

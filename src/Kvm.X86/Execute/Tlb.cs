@@ -72,7 +72,8 @@ internal static unsafe class Tlb
             context.FillsOf(tlb).Add((ushort)((linear >> 12) & (Entries - 1)));
         ulong page = linear & ~0xfffUL;
         ulong slow = context.SlowBits(page, mapping.Physical);
-        bool ram = context.Memory.TryPointer(mapping.Physical, 4096, false, out nint host);
+        nint host = 0;
+        bool ram = mapping.Physical != context.ApicPage && context.Memory.TryPointer(mapping.Physical, 4096, false, out host);
         bool rom = ram && !context.Memory.TryPointer(mapping.Physical, 4096, true, out _);
         if (!ram)
             slow |= SlowIo;
@@ -128,14 +129,19 @@ internal sealed unsafe class TlbFillList
         _count = kept;
     }
 
-    /// <summary>Takes write rights to a physical page off the fast path: it holds code now.</summary>
-    public void Protect(nint tlb, ulong physicalPage)
+    /// <summary>Takes write rights to a physical page off the fast path: it holds code now. True if an entry had them.</summary>
+    public bool Protect(nint tlb, ulong physicalPage)
     {
+        bool had = false;
         for (int n = 0; n < _count; n++)
         {
             var entry = (TlbEntry*)tlb + _indexes[n];
-            if ((entry->Info & ~0xfffUL) == physicalPage)
-                entry->WriteTag |= Tlb.SlowNotify;
+            if ((entry->Info & ~0xfffUL) != physicalPage)
+                continue;
+            had |= (entry->WriteTag & 0xfff) == 0;
+            entry->WriteTag |= Tlb.SlowNotify;
         }
+
+        return had;
     }
 }

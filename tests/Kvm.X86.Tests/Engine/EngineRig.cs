@@ -82,6 +82,9 @@ internal sealed unsafe class EngineRig : IDisposable
 
     public ulong Read64(ulong address) => *(ulong*)(_host + address);
 
+    /// <summary>Writes a byte as a device would: past the processors.</summary>
+    public void Poke(ulong address, byte value) => _host[address] = value;
+
     private void WriteTables()
     {
         const ulong All = 7;

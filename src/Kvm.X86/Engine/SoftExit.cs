@@ -1,0 +1,14 @@
+namespace Kvm.X86.Engine;
+
+/// <summary>Why <see cref="SoftProcessor.Run"/> returned.</summary>
+public enum SoftExit
+{
+    /// <summary><see cref="SoftProcessor.Kick"/> was called.</summary>
+    Kicked,
+
+    /// <summary>Triple fault: the processor is in shutdown until it is reset.</summary>
+    Shutdown,
+
+    /// <summary>The guest did what this engine does not do; <see cref="SoftProcessor.Failure"/> says what. The state is the one before it.</summary>
+    Unsupported,
+}

@@ -1,0 +1,218 @@
+using Kvm.X86.Execute;
+using Kvm.X86.Interrupts;
+using Kvm.X86.State;
+
+namespace Kvm.X86.Engine;
+
+/// <summary>
+/// One x86-64 processor in software. <see cref="Run"/> belongs to one thread; state is read and written by that thread, or by
+/// another while it is not running. <see cref="Kick"/> and <see cref="IInterruptTarget.Notify"/> are for any thread.
+/// </summary>
+public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
+{
+    private readonly SoftMachine _machine;
+    private readonly CpuContext _context;
+    private readonly CodeCache _cache;
+    private readonly StepRunner _runner;
+    private readonly IInterruptSource? _chips;
+    private readonly CodeNotices _notices = new();
+    private readonly CodeNotice[] _taken = new CodeNotice[CodeNotices.MostNotices];
+    private readonly AutoResetEvent _wake = new(false);
+    private int _kicked;
+    private ulong _halts;
+
+    internal SoftProcessor(SoftMachine machine, int index, IInterruptSource? chips)
+    {
+        _machine = machine;
+        Index = index;
+        _chips = chips;
+        _context = new CpuContext(machine.Memory, machine.Pio, machine.Mmio)
+        {
+            Chips = chips,
+            Cpuid = machine.Cpuid,
+            ApicId = (uint)index,
+            HostCode = machine.HostCode,
+        };
+        _context.TakeFeatures(machine.Cpuid);
+        _context.MakeJumpCache();
+        _cache = new CodeCache(_context, machine.Code, index)
+        {
+            Decoded = page => _machine.Tell(ulong.MaxValue, new CodeNotice(CodeNoticeKind.Decoded, page, 0), Index),
+            WrittenByUs = (owners, page, granules) => _machine.Tell(owners, new CodeNotice(CodeNoticeKind.Written, page, granules), Index),
+        };
+        _context.Code = _cache;
+        _runner = new StepRunner(_context);
+        Reset(chips?.IsBootstrapProcessor ?? true);
+    }
+
+    /// <summary>Its number, which is its APIC id.</summary>
+    public int Index { get; }
+
+    /// <summary>After <see cref="SoftExit.Unsupported"/>: what the guest did, for people.</summary>
+    public string? Failure { get; private set; }
+
+    /// <summary>Instructions retired so far; an iteration of a repeated string instruction is one. Exact between runs, a little late from other threads.</summary>
+    public ulong Instructions => RunLoopAccess.Retired(_context);
+
+    /// <summary>Times the processor halted.</summary>
+    public ulong Halts => _halts;
+
+    /// <summary>Blocks decoded, instructions decoded, pages of code dropped because they were written, and times the cache overflowed.</summary>
+    public (long Blocks, long Instructions, long PagesDropped, long Resets) CodeStatistics =>
+        (_cache.BlocksDecoded, _cache.InstructionsDecoded, _cache.PagesDropped, _cache.Resets);
+
+    /// <summary>Halted with interrupts off, or waiting to be started: nothing but NMI, INIT or a reset will move it.</summary>
+    public bool IsStuck
+    {
+        get
+        {
+            ref var cpu = ref _context.State;
+            return cpu.Activity == (int)ActivityState.WaitForSipi || cpu.Activity == (int)ActivityState.Shutdown
+                || (cpu.Activity == (int)ActivityState.Halted && (cpu.Rflags & Bits.If) == 0);
+        }
+    }
+
+    /// <summary>Copies the state out.</summary>
+    public void GetState(ArchitecturalState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        StateTransfer.Save(_context, state);
+    }
+
+    /// <summary>Replaces the state. The interrupt chips' own state is not part of it.</summary>
+    public void SetState(ArchitecturalState state)
+    {
+        ArgumentNullException.ThrowIfNull(state);
+        StateTransfer.Load(_context, state);
+        RequestAttention();
+    }
+
+    /// <summary>Power-up state (SDM vol. 3, 10.1.1): the bootstrap processor begins at 0xfffffff0, others wait for a start-up IPI.</summary>
+    public void Reset(bool bootstrap)
+    {
+        ResetState.Apply(ref _context.State, bootstrap);
+        ref var cpu = ref _context.State;
+        _context.InitializeExtended();
+        Modes.Update(ref cpu, _context);
+        _context.FlushTlb(true);
+        RequestAttention();
+    }
+
+    /// <summary>Makes <see cref="Run"/> return <see cref="SoftExit.Kicked"/> soon, or at once when it is next called. Any thread.</summary>
+    public void Kick()
+    {
+        Volatile.Write(ref _kicked, 1);
+        Notify();
+    }
+
+    /// <inheritdoc/>
+    public void Notify()
+    {
+        RequestAttention();
+        _wake.Set();
+    }
+
+    internal void Post(CodeNotice notice)
+    {
+        _notices.Post(notice);
+        RequestAttention();
+    }
+
+    private void RequestAttention() => Volatile.Write(ref _context.State.Attention, -1);
+
+    /// <summary>Runs the guest until something has to be decided outside. Halts wait inside, on an event.</summary>
+    public SoftExit Run()
+    {
+        while (true)
+        {
+            if (!Attend(out var exit))
+                return exit;
+            ref var cpu = ref _context.State;
+            bool single = NeedsStep(ref cpu);
+            LoopResult result = single ? StepOne(ref cpu) : RunLoopAccess.Run(_context, _cache);
+            if (result == LoopResult.Fault && !DeliverFault(ref cpu, out exit))
+                return exit;
+            if (cpu.PendingDebug != 0 && cpu.InterruptShadow != 2 && !DeliverDebugTrap(ref cpu, out exit))
+                return exit;
+        }
+    }
+
+    /// <summary>Instruction by instruction: trap flag, an interrupt shadow to be counted off, or instruction breakpoints.</summary>
+    private static bool NeedsStep(ref Cpu cpu) =>
+        (cpu.Rflags & Bits.Tf) != 0 || cpu.InterruptShadow != 0 || DebugRegisters.HasInstructionBreakpoints(ref cpu);
+
+    private LoopResult StepOne(ref Cpu cpu)
+    {
+        bool trap = (cpu.Rflags & Bits.Tf) != 0;
+        int shadow = cpu.InterruptShadow;
+        if (shadow != 2 && DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
+            return LoopResult.Fault;
+        cpu.Rflags &= ~Bits.Rf;
+        var result = RunLoopAccess.Step(_runner, _context);
+        if (result == LoopResult.Fault)
+            return result;
+        if (cpu.InterruptShadow == shadow)
+            cpu.InterruptShadow = 0;
+        if (trap)
+            cpu.PendingDebug |= DebugRegisters.SingleStep;
+        RequestAttention();
+        return result;
+    }
+
+    private static ulong CodeAddress(ref Cpu cpu) =>
+        Segmentation.Is64(ref cpu) ? cpu.Rip : (uint)(cpu.Segments[Seg.Cs].Base + cpu.Rip);
+
+    private bool DeliverFault(ref Cpu cpu, out SoftExit exit)
+    {
+        exit = SoftExit.Unsupported;
+        if (cpu.FaultVector == Fault.UnsupportedVector)
+            return Unsupported(ref cpu);
+        int vector = cpu.FaultVector;
+        var source = (EventSource)cpu.FaultSource;
+        bool hasError = source != EventSource.Software && Vector.HasErrorCode(vector) && !Segmentation.IsReal(ref cpu);
+        if (vector == Vector.Debug)
+            DebugRegisters.Record(ref cpu, cpu.FaultAddress);
+        ulong behind = cpu.Rip;
+        bool alive = Events.Deliver(ref cpu, _context, vector, source, hasError, cpu.FaultError);
+        return AfterDelivery(ref cpu, alive, behind, out exit);
+    }
+
+    private bool DeliverDebugTrap(ref Cpu cpu, out SoftExit exit)
+    {
+        ulong bits = cpu.PendingDebug, rip = cpu.Rip;
+        cpu.PendingDebug = 0;
+        DebugRegisters.Record(ref cpu, bits);
+        bool alive = Events.Deliver(ref cpu, _context, Vector.Debug, EventSource.Exception, false, 0);
+        return AfterDelivery(ref cpu, alive, rip, out exit);
+    }
+
+    private bool AfterDelivery(ref Cpu cpu, bool alive, ulong rip, out SoftExit exit)
+    {
+        exit = SoftExit.Shutdown;
+        if (!alive)
+        {
+            Failure = $"triple fault; the last instruction was at {rip:x}";
+            return false;
+        }
+
+        exit = SoftExit.Unsupported;
+        return cpu.FaultVector != Fault.UnsupportedVector || Unsupported(ref cpu);
+    }
+
+    private bool Unsupported(ref Cpu cpu)
+    {
+        cpu.FaultVector = -1;
+        Failure = $"task switch at {cpu.Rip:x} (CS {cpu.Segments[Seg.Cs].Selector:x}): this engine does not switch tasks in hardware";
+        return false;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _context.Code = null;
+        _cache.Dispose();
+        _runner.Dispose();
+        _context.Dispose();
+        _wake.Dispose();
+    }
+}
