@@ -165,6 +165,9 @@ public sealed class MachineLayout
     /// <summary>i8042 command and status.</summary>
     public const ushort I8042Command = 0x64;
 
+    /// <summary>System control port B: gate and output of the PIT's channel 2. KVM's in-kernel PIT has it itself.</summary>
+    public const ushort SystemControlB = 0x61;
+
     /// <summary>POST codes; also written as a delay of about a microsecond.</summary>
     public const ushort PostCode = 0x80;
 

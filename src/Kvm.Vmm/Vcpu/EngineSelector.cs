@@ -16,17 +16,49 @@ internal static class EngineSelector
     /// <summary>The engines this build has, by the names of the command line.</summary>
     public static IReadOnlyList<string> Engines { get; } = ["kvm"];
 
-    /// <summary>The engine <paramref name="config"/> asks for.</summary>
+    /// <summary>The engine <paramref name="config"/> asks for; for <see cref="EngineChoice.Auto"/>, KVM where it runs kernels natively, else the software engine.</summary>
     /// <exception cref="VmmException">The host cannot.</exception>
-    public static EngineOffer Choose(VmConfig config, VmHost host)
+    public static EngineOffer Choose(VmConfig config, VmHost host) => config.Engine switch
     {
-        if (config.Engine == EngineChoice.Soft && !Engines.Contains("soft"))
-            throw new VmmException(HostErrors.NoSuchEngine, "this version has no software engine");
-        var system = OpenKvm();
+        EngineChoice.Soft => Soft(host, host.Profile ?? NoKvm),
+        EngineChoice.Kvm => OfferKvm(OpenKvm(), host),
+        _ => Auto(config, host),
+    };
+
+    private static HostProfile NoKvm => HostProfile.Plain with { Backend = "none" };
+
+    private static EngineOffer Auto(VmConfig config, VmHost host)
+    {
+        KvmSystem system;
+        try
+        {
+            system = OpenKvm();
+        }
+        catch (VmmException e)
+        {
+            host.Notice?.Invoke($"the software engine runs this guest: {e.Message}");
+            return Soft(host, NoKvm);
+        }
+
+        var offer = OfferKvm(system, host);
+        bool needsKvm = config.Nested || config.HyperV;
+        if (!offer.Profile.KernelInterpreted || needsKvm)
+            return offer;
+        system.Dispose();
+        host.Notice?.Invoke(string.Create(System.Globalization.CultureInfo.InvariantCulture,
+            $"the software engine runs this guest: this host's KVM interprets kernels ({offer.Profile.NanosecondsPerKernelInstruction:0} ns an instruction); --engine kvm takes it all the same"));
+        return Soft(host, offer.Profile);
+    }
+
+    private static EngineOffer Soft(VmHost host, HostProfile profile) =>
+        new(profile, (config, memory, ports, mmio) => new SoftEngine(config, memory, ports, mmio, host.Time));
+
+    private static EngineOffer OfferKvm(KvmSystem system, VmHost host)
+    {
         try
         {
             var profile = host.Profile ?? Profile(system);
-            return new EngineOffer(profile, (c, memory, ports, mmio) => new KvmEngine(system, c, profile, memory, ports, mmio));
+            return new EngineOffer(profile, (config, memory, ports, mmio) => new KvmEngine(system, config, profile, memory, ports, mmio));
         }
         catch
         {

@@ -1,5 +1,7 @@
 using System.Globalization;
 using Kvm.Interop;
+using Kvm.Vmm.Completion;
+using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -11,19 +13,28 @@ internal static class RegisterDump
     {
         try
         {
-            vcpu.GetRegs(out var r);
-            vcpu.GetSregs(out var s);
-            return string.Create(CultureInfo.InvariantCulture, $"""
-                {what}
-                rip {r.Rip:x16} rflags {r.Rflags:x8} cs {s.Cs.Selector:x4} ss {s.Ss.Selector:x4} cr0 {s.Cr0:x8} cr2 {s.Cr2:x16} cr3 {s.Cr3:x} cr4 {s.Cr4:x} efer {s.Efer:x}
-                rax {r.Rax:x16} rbx {r.Rbx:x16} rcx {r.Rcx:x16} rdx {r.Rdx:x16} rsi {r.Rsi:x16} rdi {r.Rdi:x16}
-                rsp {r.Rsp:x16} rbp {r.Rbp:x16} r8 {r.R8:x16} r9 {r.R9:x16} r10 {r.R10:x16} r11 {r.R11:x16}
-                r12 {r.R12:x16} r13 {r.R13:x16} r14 {r.R14:x16} r15 {r.R15:x16}
-                """);
+            vcpu.GetRegs(out var regs);
+            vcpu.GetSregs(out var sregs);
+            var state = new ArchitecturalState();
+            KvmArchitecturalState.Load(state, regs, sregs);
+            return Describe(what, state);
         }
         catch (KvmException e)
         {
             return $"{what} (registers could not be read: {e.Message})";
         }
+    }
+
+    /// <summary>The same for a state already taken out of its processor.</summary>
+    public static string Describe(string what, ArchitecturalState state)
+    {
+        var g = state.Gpr;
+        return string.Create(CultureInfo.InvariantCulture, $"""
+            {what}
+            rip {state.Rip:x16} rflags {state.Rflags:x8} cs {state.Segments[1].Selector:x4} ss {state.Segments[2].Selector:x4} cr0 {state.Cr0:x8} cr2 {state.Cr2:x16} cr3 {state.Cr3:x} cr4 {state.Cr4:x} efer {state.Efer:x}
+            rax {g[0]:x16} rbx {g[3]:x16} rcx {g[1]:x16} rdx {g[2]:x16} rsi {g[6]:x16} rdi {g[7]:x16}
+            rsp {g[4]:x16} rbp {g[5]:x16} r8 {g[8]:x16} r9 {g[9]:x16} r10 {g[10]:x16} r11 {g[11]:x16}
+            r12 {g[12]:x16} r13 {g[13]:x16} r14 {g[14]:x16} r15 {g[15]:x16}
+            """);
     }
 }

@@ -1,0 +1,68 @@
+using Kvm.Devices.Bus;
+using Kvm.Devices.Interrupts;
+using Kvm.Devices.Memory;
+using Kvm.Devices.Platform;
+using Kvm.Vmm.Host;
+using Kvm.X86.Engine;
+using Kvm.X86.Interrupts;
+
+namespace Kvm.Vmm.Vcpu;
+
+/// <summary>The machine's processors and interrupt chips in software: for hosts without KVM, or whose KVM only interprets kernels.</summary>
+internal sealed class SoftEngine : IEngine
+{
+    private readonly HostGuestClock _clock = new();
+    private readonly ChipSet _chips;
+    private readonly SoftMachine _machine;
+    private readonly TimerThread _timers;
+    private int _started;
+
+    /// <summary>Builds the chips, puts them on the buses, and composes the processor.</summary>
+    public SoftEngine(VmConfig config, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
+    {
+        _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = time });
+        _chips.Register(ports, mmio);
+        ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
+        _machine = new SoftMachine(memory, ports, mmio, Processor(config.Cpus), HostCode.Instance);
+        _timers = new TimerThread(_chips.Timers);
+    }
+
+    public string Name => "soft";
+
+    public IMsiSink Msi => _chips.Msi;
+
+    public IInterruptLine Line(uint gsi) => _chips.Connect((int)gsi);
+
+    public IVcpuEngine CreateVcpu(int index)
+    {
+        var chips = _chips.Processors[index];
+        var processor = _machine.AddProcessor(chips);
+        chips.Target = processor;
+        return new SoftVcpuEngine(processor, StartTime);
+    }
+
+    public void Dispose() => _timers.Dispose();
+
+    /// <summary>Lets the machine's time run, when the first processor does.</summary>
+    private void StartTime()
+    {
+        if (Interlocked.Exchange(ref _started, 1) != 0)
+            return;
+        _clock.Start();
+        _timers.Start();
+    }
+
+    /// <summary>The default processor with the leaves that KVM guests know, so that kernels use kvmclock and do not measure the TSC.</summary>
+    private CpuidTable Processor(int cpus)
+    {
+        var table = CpuidTable.CreateDefault(cpus);
+        ReadOnlySpan<uint> leaves = [0x15, 0x16, KvmLeaves.Signature, KvmLeaves.Features, KvmLeaves.Timing];
+        foreach (uint leaf in leaves)
+        {
+            if (KvmLeaves.TryRead(_clock, leaf, out uint eax, out uint ebx, out uint ecx, out uint edx))
+                table.Set(leaf, 0, new CpuidResult(eax, ebx, ecx, edx));
+        }
+
+        return table;
+    }
+}
