@@ -11,6 +11,17 @@ internal static class GuestFiles
         return path;
     }
 
+    /// <summary>Path of a file of the repository.</summary>
+    public static string RequireSource(string name) => Path.Combine(Root, name);
+
+    /// <summary>Path of a program of the host; skips the calling test where it is not installed.</summary>
+    public static string RequireProgram(string name)
+    {
+        string? path = Environment.GetEnvironmentVariable("PATH")?.Split(':').Select(f => Path.Combine(f, name)).FirstOrDefault(File.Exists);
+        Skip.If(path is null, $"needs {name} on the host");
+        return path!;
+    }
+
     /// <summary>True when tests that take minutes were asked for (scripts/test --full).</summary>
     public static bool Full => Environment.GetEnvironmentVariable("KVMSHARP_FULL") == "1";
 
