@@ -19,8 +19,8 @@ internal static unsafe class MiscHelpers
         {
             case Code.Cmpxchg8b_m64: return At(&CompareExchange8);
             case Code.Cmpxchg16b_m128: return At(&CompareExchange16);
-            case Code.Pause or Code.Lfence or Code.Sfence: return At(&Nothing);
-            case Code.Mfence: return At(&Fence);
+            case Code.Pause or (>= Code.Lfence and <= Code.Lfence_EF) or (>= Code.Sfence and <= Code.Sfence_FF): return At(&Nothing);
+            case >= Code.Mfence and <= Code.Mfence_F7: return At(&Fence);
             case Code.Clflush_m8 or Code.Clflushopt_m8 or Code.Clwb_m8 or Code.Cldemote_m8: return At(&TouchLine);
             case Code.Monitorw or Code.Monitord or Code.Monitorq: return At(&Monitor);
             case Code.Rdrand_r16 or Code.Rdseed_r16: return At(&Random<S16>);

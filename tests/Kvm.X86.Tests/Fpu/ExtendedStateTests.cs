@@ -250,8 +250,7 @@ public unsafe class ExtendedStateTests
     private static bool Run(HelperMachine machine, Code code, int at = Operand)
     {
         Instruction instruction = InstructionForms.Of(code, new Random(1)).First();
-        InstructionForms.Encode(ref instruction);
-        return machine.Run(instruction, HelperMachine.MemoryBase + (ulong)at);
+        return machine.Run(InstructionForms.Encode(ref instruction), HelperMachine.MemoryBase + (ulong)at);
     }
 
     private static void Mask(StateGenerator generator, byte* block)

@@ -46,10 +46,11 @@ internal sealed unsafe class Differential : IDisposable
         {
             forms++;
             Instruction instruction = form;
-            _native.Prepare(InstructionForms.Encode(ref instruction));
+            byte[] bytes = InstructionForms.Encode(ref instruction);
+            _native.Prepare(bytes);
             for (int i = 0; i < cases; i++)
             {
-                string? difference = Once(instruction);
+                string? difference = Once(bytes);
                 if (difference != null)
                     return $"{instruction} (case {i}): {difference}";
             }
@@ -57,7 +58,7 @@ internal sealed unsafe class Differential : IDisposable
         return forms == 0 ? $"{code}: no form could be built" : null;
     }
 
-    private string? Once(in Instruction instruction)
+    private string? Once(byte[] instruction)
     {
         byte* block = _native.Block;
         ulong nativeAddress = (ulong)(block + NativeRunner.Memory + Operand);

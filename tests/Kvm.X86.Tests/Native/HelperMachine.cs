@@ -1,8 +1,7 @@
 using System.Runtime.InteropServices;
-using Iced.Intel;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Memory;
-using Kvm.X86.Decode;
+using Kvm.X86.Engine;
 using Kvm.X86.Execute;
 using Kvm.X86.Execute.Fpu;
 using Kvm.X86.State;
@@ -19,12 +18,14 @@ internal sealed unsafe class HelperMachine : IDisposable
 
     private readonly nint _host = (nint)NativeMemory.AlignedAlloc(MemorySize, 4096);
     private readonly CpuContext _context;
+    private readonly StepRunner _runner;
 
     public HelperMachine()
     {
         new Span<byte>((void*)_host, MemorySize).Clear();
         GuestMemory memory = new([new GuestRegion(MemoryBase, MemorySize, _host)]);
         _context = new CpuContext(memory, new IoBus(), new IoBus());
+        _runner = new StepRunner(_context);
         Reset();
     }
 
@@ -47,11 +48,35 @@ internal sealed unsafe class HelperMachine : IDisposable
         Cpu->Xss = 0;
         Cpu->Cpl = 0;
         Cpu->Segments[Seg.Cs].Attributes = 0x29b;
+        Cpu->Segments[Seg.Ss].Attributes = 0xc93;
         Cpu->FaultVector = -1;
         Cpu->Mxcsr = 0x1F80;
         Cpu->PassThroughState = 0;
         LegacyArea.InitializeX87(Cpu);
         new Span<byte>((void*)Cpu->Extended, ArchitecturalState.ExtendedSize).Clear();
+        Modes.Update(ref *Cpu, _context);
+    }
+
+    /// <summary>Turns paging on: the memory is mapped to itself but for one page, given by its number from <see cref="MemoryBase"/>.</summary>
+    public void EnablePaging(int absent)
+    {
+        const int tables = 0xA000;
+        const ulong present = 3;
+        new Span<byte>(Host + tables, 0x4000).Clear();
+        ulong physical = MemoryBase + tables;
+        *(ulong*)(Host + tables) = (physical + 0x1000) | present;
+        *(ulong*)(Host + tables + 0x1000) = (physical + 0x2000) | present;
+        *(ulong*)(Host + tables + 0x2000) = (physical + 0x3000) | present;
+        for (int i = 0; i < MemorySize / 4096; i++)
+        {
+            ulong page = MemoryBase + ((ulong)i * 4096);
+            ((ulong*)(Host + tables + 0x3000))[page >> 12] = i == absent ? 0 : page | present;
+        }
+        Cpu->Cr3 = physical;
+        Cpu->Cr4 |= Bits.Cr4Pae;
+        Cpu->Cr0 |= Bits.Cr0Pg;
+        _context.FlushTlb(true);
+        Modes.Update(ref *Cpu, _context);
     }
 
     /// <summary>Takes registers, flags and extended state from an input block.</summary>
@@ -69,71 +94,27 @@ internal sealed unsafe class HelperMachine : IDisposable
         Cpu->FaultVector = -1;
     }
 
-    /// <summary>Runs the helper of an instruction. The memory operand, if any, is at <paramref name="address"/>.</summary>
-    public bool Run(in Instruction instruction, ulong address)
+    /// <summary>Decodes and executes one instruction; RBX, the pointer of its memory operand if any, becomes <paramref name="address"/>.</summary>
+    public bool Run(ReadOnlySpan<byte> instruction, ulong address)
     {
-        nint helper = HelperTable.Resolve(instruction.Code);
-        if (helper == 0)
-            throw new InvalidOperationException($"no helper for {instruction.Code}");
-        Op op = Operation(instruction, address, Cpu);
-        return ((delegate*<Cpu*, Op*, bool>)helper)(Cpu, &op);
+        const int codeOffset = 0x8000;
+        instruction.CopyTo(new Span<byte>(Host + codeOffset, 16));
+        Cpu->Gpr[3] = address;
+        Cpu->Rip = MemoryBase + codeOffset;
+        Cpu->FaultVector = -1;
+        nint result = _runner.Step();
+        if (_runner.Builder.LastUnknown)
+            throw new InvalidOperationException($"no helper for {_runner.Builder.Last.Code}");
+        return result != HelperCall.Faulted;
     }
 
     /// <summary>The status flags, whichever way they are kept.</summary>
-    public uint Flags => Cpu->Rflags & Bits.StatusFlags;
+    public uint Flags => Execute.Flags.Status(Cpu);
 
     public void Dispose()
     {
+        _runner.Dispose();
         _context.Dispose();
         NativeMemory.AlignedFree((void*)_host);
-    }
-
-    /// <summary>The op as the decoder promises it in <see cref="Op"/>'s documentation.</summary>
-    private static Op Operation(in Instruction instruction, ulong address, Cpu* cpu)
-    {
-        Op op = default;
-        op.CodeValue = (ushort)instruction.Code;
-        op.Base = Slots.Temp;
-        op.Index = Slots.Zero;
-        op.LengthSegment = (byte)(instruction.Length | (Seg.Ds << 4));
-        cpu->Gpr[Slots.Temp] = address;
-        cpu->Gpr[Slots.Zero] = 0;
-        OpCodeInfo info = instruction.OpCode;
-        for (int i = 0; i < instruction.OpCount; i++)
-        {
-            Register register = instruction.GetOpRegister(i);
-            switch (info.GetOpKind(i))
-            {
-                case OpCodeOperandKind.imm8 or OpCodeOperandKind.imm4_m2z:
-                    op.Imm8 |= instruction.Immediate8;
-                    break;
-                case OpCodeOperandKind.mem or OpCodeOperandKind.seg_rDI or OpCodeOperandKind.mem_vsib32x or OpCodeOperandKind.mem_vsib32y
-                    or OpCodeOperandKind.mem_vsib64x or OpCodeOperandKind.mem_vsib64y:
-                    if (info.GetOpKind(i) != OpCodeOperandKind.seg_rDI)
-                        op.Rm = Op.Memory;
-                    if (info.GetOpKind(i) >= OpCodeOperandKind.mem_vsib32x && info.GetOpKind(i) <= OpCodeOperandKind.mem_vsib64y)
-                    {
-                        op.Index = (byte)instruction.MemoryIndex.GetNumber();
-                        op.Scale = (byte)System.Numerics.BitOperations.Log2((uint)instruction.MemoryIndexScale);
-                    }
-                    break;
-                case OpCodeOperandKind.xmm_reg or OpCodeOperandKind.ymm_reg or OpCodeOperandKind.mm_reg or OpCodeOperandKind.r32_reg or OpCodeOperandKind.r64_reg:
-                    op.Reg = (byte)register.GetNumber();
-                    break;
-                case OpCodeOperandKind.xmm_vvvv or OpCodeOperandKind.ymm_vvvv:
-                    op.V = (byte)register.GetNumber();
-                    break;
-                case OpCodeOperandKind.xmm_is4 or OpCodeOperandKind.ymm_is4 or OpCodeOperandKind.xmm_is5 or OpCodeOperandKind.ymm_is5:
-                    op.Imm8 |= (byte)(register.GetNumber() << 4);
-                    break;
-                case OpCodeOperandKind.st0:
-                    break;
-                default:
-                    op.Rm = instruction.GetOpKind(i) == OpKind.Memory ? Op.Memory
-                        : register.IsGPR8() ? (byte)(register.GetNumber() * 8) : (byte)register.GetNumber();
-                    break;
-            }
-        }
-        return op;
     }
 }

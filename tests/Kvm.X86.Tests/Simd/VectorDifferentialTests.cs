@@ -26,7 +26,7 @@ public unsafe class VectorDifferentialTests
             if (HelperTable.Resolve(code) == 0 || IsCoveredElsewhere(code))
                 continue;
             differential.Adjust = IsGather(code) ? Indexes(code) : null;
-            string? failure = differential.Check(code, cases: 150);
+            string? failure = differential.Check(code, cases: 80);
             if (failure != null)
                 failures.Add(failure);
         }

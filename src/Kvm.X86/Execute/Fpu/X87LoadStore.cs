@@ -244,6 +244,39 @@ internal static unsafe class X87LoadStore
         return true;
     }
 
+    public static bool MoveIfBelow(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Cf, true);
+
+    public static bool MoveIfEqual(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Zf, true);
+
+    public static bool MoveIfBelowOrEqual(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Cf | Bits.Zf, true);
+
+    public static bool MoveIfUnordered(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Pf, true);
+
+    public static bool MoveIfNotBelow(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Cf, false);
+
+    public static bool MoveIfNotEqual(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Zf, false);
+
+    public static bool MoveIfNotBelowOrEqual(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Cf | Bits.Zf, false);
+
+    public static bool MoveIfNotUnordered(Cpu* cpu, Op* op) => MoveIf(cpu, op, Bits.Pf, false);
+
+    /// <summary>FCMOVcc: an empty register is a fault whether or not the condition holds.</summary>
+    private static bool MoveIf(Cpu* cpu, Op* op, uint mask, bool set)
+    {
+        if (!X87.Ready(cpu))
+            return false;
+        bool holds = (Flags.Status(cpu) & mask) != 0 == set;
+        bool empty = X87.IsEmpty(cpu, 0) || X87.IsEmpty(cpu, op->Rm);
+        // C1 is touched by a stack fault only.
+        uint flags = empty ? X87.Underflow : cpu->X87Status & (uint)X87.C1;
+        if (empty && X87.MayWrite(cpu, flags))
+            X87.Set(cpu, 0, Float80.Indefinite);
+        else if (!empty && holds)
+            X87.Set(cpu, 0, X87.Get(cpu, op->Rm));
+        X87.Commit(cpu, op, flags);
+        return true;
+    }
+
     public static bool Free(Cpu* cpu, Op* op)
     {
         if (!X87.Ready(cpu))
