@@ -9,33 +9,65 @@ namespace Kvm.Vmm.Boot;
 internal static class CommandLine
 {
     /// <summary>
-    /// From the devices: the console; <c>reboot=t</c>-like choices are not needed because ACPI has a reset register. A panic
-    /// ends the run at once instead of leaving a guest that nobody can use; <c>--append panic=0</c> keeps it.
+    /// From the devices: the console. A panic ends the run at once instead of leaving a guest that nobody can use;
+    /// <c>--append panic=0</c> keeps it.
     /// </summary>
     private const string FromDevices = "console=ttyS0 panic=-1";
 
     /// <summary>We enter the unpacked kernel where it was linked to run: its own loader, which would move it, is not there.</summary>
     private const string FromEntry = "nokaslr";
 
+    private const string ClearCpuid = "clearcpuid=";
+
     /// <summary>
-    /// Only for speed, only where kernels are interpreted, only on request (--append-fast): see docs/boot.md for what each
-    /// costs the guest.
+    /// For a KVM that gives up on kernel-mode vector instructions and puts CPUID bits back that were masked: features whose only
+    /// use in a kernel is vector code (Linux's numbers, which every version takes: 137 SSSE3, 304 AVX-512F). Completion does
+    /// not know AVX-512; programs in the guest see from XCR0 that it is off.
     /// </summary>
-    private const string Fast = "no_timer_check tsc=reliable mitigations=off cryptomgr.notests random.trust_cpu=on rodata=off nohz=off "
-        + "quiet clearcpuid=smap,erms,fsrm";
+    private const string HiddenFeatures = "137,304";
+
+    /// <summary>
+    /// Only for speed, only where kernels are interpreted, only on request (--append-fast): docs/boot.md says what each costs
+    /// the guest.
+    /// </summary>
+    private const string Fast = "no_timer_check tsc=reliable mitigations=off cryptomgr.notests random.trust_cpu=on rodata=off nohz=off quiet";
+
+    private const string FastFeatures = "smap,erms,fsrm,aes,pclmulqdq,sha_ni";
 
     /// <summary>Builds the line for <paramref name="config"/> on a host with <paramref name="profile"/>.</summary>
+    /// <param name="config">What the user asked for.</param>
+    /// <param name="profile">What is known of the KVM that runs the guest; a plain one for the software engine.</param>
     public static string Build(VmConfig config, HostProfile profile)
     {
         if (config.CommandLine is { } whole)
             return whole;
-        IEnumerable<string> parts =
-        [
-            FromDevices,
-            FromEntry,
-            config.AppendFast && profile.KernelInterpreted ? Fast : "",
-            config.Append,
-        ];
-        return string.Join(' ', parts.Where(p => p.Length > 0));
+        bool fast = config.AppendFast && profile.KernelInterpreted;
+        string features = Join(',', profile.GivesUpOnInstructions ? HiddenFeatures : "", fast ? FastFeatures : "");
+        return Join(' ', FromDevices, FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
+    }
+
+    /// <summary>Of several <c>clearcpuid=</c> Linux takes the last alone, so ours goes into the user's where there is one.</summary>
+    private static string WithFeatures(string append, string features)
+    {
+        if (features.Length == 0)
+            return append;
+        string[] options = append.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        int last = Array.FindLastIndex(options, o => o.StartsWith(ClearCpuid, StringComparison.Ordinal));
+        if (last < 0)
+            return Join(' ', ClearCpuid + features, append);
+        options[last] += $",{features}";
+        return string.Join(' ', options);
+    }
+
+    private static string Join(char separator, params ReadOnlySpan<string> parts)
+    {
+        var kept = new List<string>();
+        foreach (string part in parts)
+        {
+            if (part.Length > 0)
+                kept.Add(part);
+        }
+
+        return string.Join(separator, kept);
     }
 }

@@ -20,12 +20,10 @@ internal static class EngineSelector
     /// <exception cref="VmmException">The host cannot.</exception>
     public static EngineOffer Choose(VmConfig config, VmHost host) => config.Engine switch
     {
-        EngineChoice.Soft => Soft(host, host.Profile ?? NoKvm),
+        EngineChoice.Soft => Soft(host, host.Profile?.Backend ?? "none"),
         EngineChoice.Kvm => OfferKvm(OpenKvm(), host),
         _ => Auto(config, host),
     };
-
-    private static HostProfile NoKvm => HostProfile.Plain with { Backend = "none" };
 
     private static EngineOffer Auto(VmConfig config, VmHost host)
     {
@@ -37,7 +35,7 @@ internal static class EngineSelector
         catch (VmmException e)
         {
             host.Notice?.Invoke($"the software engine runs this guest: {e.Message}");
-            return Soft(host, NoKvm);
+            return Soft(host, "none");
         }
 
         var offer = OfferKvm(system, host);
@@ -47,11 +45,12 @@ internal static class EngineSelector
         system.Dispose();
         host.Notice?.Invoke(string.Create(System.Globalization.CultureInfo.InvariantCulture,
             $"the software engine runs this guest: this host's KVM interprets kernels ({offer.Profile.NanosecondsPerKernelInstruction:0} ns an instruction); --engine kvm takes it all the same"));
-        return Soft(host, offer.Profile);
+        return Soft(host, offer.Profile.Backend);
     }
 
-    private static EngineOffer Soft(VmHost host, HostProfile profile) =>
-        new(profile, (config, memory, ports, mmio) => new SoftEngine(config, memory, ports, mmio, host.Time));
+    /// <summary>Nothing of the host's KVM matters to this engine but its name, for the report.</summary>
+    private static EngineOffer Soft(VmHost host, string backend) =>
+        new(HostProfile.Plain with { Backend = backend }, (config, memory, ports, mmio) => new SoftEngine(config, memory, ports, mmio, host.Time));
 
     private static EngineOffer OfferKvm(KvmSystem system, VmHost host)
     {

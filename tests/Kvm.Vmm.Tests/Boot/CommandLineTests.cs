@@ -1,0 +1,39 @@
+using Kvm.Vmm.Boot;
+using Kvm.Vmm.Probing;
+
+namespace Kvm.Vmm.Tests.Boot;
+
+public class CommandLineTests
+{
+    private static readonly HostProfile s_interpreting = new() { GivesUpOnInstructions = true, NanosecondsPerKernelInstruction = 600 };
+
+    [Fact]
+    public void Plain_host_gets_what_devices_and_the_way_in_need() =>
+        Build(HostProfile.Plain).Should().Be("console=ttyS0 panic=-1 nokaslr");
+
+    [Fact]
+    public void User_text_comes_last() => Build(HostProfile.Plain, "root=/dev/vda quiet").Should().EndWith("nokaslr root=/dev/vda quiet");
+
+    [Fact]
+    public void Whole_line_of_the_user_replaces_everything() =>
+        CommandLine.Build(new VmConfig { KernelPath = "k", CommandLine = "mine" }, s_interpreting).Should().Be("mine");
+
+    [Fact]
+    public void Host_that_gives_up_on_vector_instructions_hides_their_features() =>
+        Build(s_interpreting, "quiet").Should().Be("console=ttyS0 panic=-1 nokaslr clearcpuid=137,304 quiet");
+
+    [Fact]
+    public void Features_the_user_clears_are_cleared_with_ours_because_Linux_takes_the_last_list_alone() =>
+        Build(s_interpreting, "a clearcpuid=smap b").Should().EndWith("nokaslr a clearcpuid=smap,137,304 b");
+
+    [Fact]
+    public void Speed_is_only_for_hosts_that_interpret_and_only_on_request()
+    {
+        Build(s_interpreting).Should().NotContain("mitigations");
+        Build(s_interpreting, fast: true).Should().Contain("mitigations=off").And.Contain("clearcpuid=137,304,smap");
+        Build(HostProfile.Plain, fast: true).Should().Be(Build(HostProfile.Plain));
+    }
+
+    private static string Build(HostProfile profile, string append = "", bool fast = false) =>
+        CommandLine.Build(new VmConfig { KernelPath = "k", Append = append, AppendFast = fast }, profile);
+}
