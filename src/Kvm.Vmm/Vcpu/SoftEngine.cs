@@ -14,6 +14,7 @@ internal sealed class SoftEngine : IEngine
     private readonly HostGuestClock _clock = new();
     private readonly ChipSet _chips;
     private readonly SoftMachine _machine;
+    private readonly PreciseWait _wait = new();
     private readonly TimerThread _timers;
     private int _started;
 
@@ -24,7 +25,7 @@ internal sealed class SoftEngine : IEngine
         _chips.Register(ports, mmio);
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
         _machine = new SoftMachine(memory, ports, mmio, Processor(config.Cpus), HostCode.Instance);
-        _timers = new TimerThread(_chips.Timers);
+        _timers = new TimerThread(_chips.Timers, _wait);
     }
 
     public string Name => "soft";
@@ -41,7 +42,11 @@ internal sealed class SoftEngine : IEngine
         return new SoftVcpuEngine(processor, StartTime);
     }
 
-    public void Dispose() => _timers.Dispose();
+    public void Dispose()
+    {
+        _timers.Dispose();
+        _wait.Dispose();
+    }
 
     /// <summary>Lets the machine's time run, when the first processor does.</summary>
     private void StartTime()
