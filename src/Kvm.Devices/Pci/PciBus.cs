@@ -59,7 +59,7 @@ public sealed class PciBus
             if (slot is < 0 or >= FunctionCount || _functions[slot] is not { } function)
                 return false;
             for (int bar = 0; bar < PciConfigSpace.BarCount; bar++)
-                Unmap(slot, bar);
+                Unmap(slot, bar, function);
             _functions[slot] = null;
             function.Bus = null;
             return true;
@@ -96,6 +96,26 @@ public sealed class PciBus
         }
     }
 
+    /// <summary>
+    /// Gives every base address register an address and every function with a pin its interrupt number, and switches decoding on: what
+    /// firmware does on a PC. Before the guest runs.
+    /// </summary>
+    /// <param name="resources">What may be given away.</param>
+    /// <exception cref="InvalidOperationException">A window is too small for all functions.</exception>
+    public void AssignResources(PciResources resources)
+    {
+        ArgumentNullException.ThrowIfNull(resources);
+        lock (_lock)
+        {
+            resources.Assign(_functions);
+            for (int slot = 0; slot < FunctionCount; slot++)
+            {
+                if (_functions[slot] is { } function)
+                    Remap(slot, function);
+            }
+        }
+    }
+
     internal void Restore(PciFunction function, ReadOnlySpan<byte> record)
     {
         lock (_lock)
@@ -117,22 +137,28 @@ public sealed class PciBus
             PciBarRange? wanted = function.Config.TryGetBar(bar, out var range) ? range : null;
             if (wanted == _mapped[slot * PciConfigSpace.BarCount + bar])
                 continue;
-            Unmap(slot, bar);
+            Unmap(slot, bar, function);
             if (wanted is not { } place || function.BarDevice(bar) is not { } device)
                 continue;
-            if (BusOf(place.Kind).TryAdd(place.Address, place.Size, device))
-                _mapped[slot * PciConfigSpace.BarCount + bar] = place;
-            else
+            if (!BusOf(place.Kind).TryAdd(place.Address, place.Size, device))
+            {
                 _refused++;
+                continue;
+            }
+
+            _mapped[slot * PciConfigSpace.BarCount + bar] = place;
+            function.OnBarMapped(bar, place.Address);
         }
     }
 
-    private void Unmap(int slot, int bar)
+    private void Unmap(int slot, int bar, PciFunction function)
     {
         ref var mapped = ref _mapped[slot * PciConfigSpace.BarCount + bar];
-        if (mapped is { } place)
-            BusOf(place.Kind).Remove(place.Address);
+        if (mapped is not { } place)
+            return;
+        BusOf(place.Kind).Remove(place.Address);
         mapped = null;
+        function.OnBarMapped(bar, null);
     }
 
     private IoBus BusOf(PciBarKind kind) => kind == PciBarKind.Io ? _ports : _memory;

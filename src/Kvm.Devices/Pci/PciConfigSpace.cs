@@ -37,8 +37,9 @@ public sealed class PciConfigSpace
     public const int BarCount = 6;
 
     internal const int Command = 0x04, Status = 0x06, FirstBar = 0x10, CapabilityPointer = 0x34, FirstCapability = 0x40;
-    internal const ushort CommandIo = 1 << 0, CommandMemory = 1 << 1;
-    private const ushort CommandBits = CommandIo | CommandMemory | 1 << 2 | 1 << 6 | 1 << 8 | 1 << 10; // master, parity, SERR#, INTx off
+    internal const int InterruptLine = 0x3c, InterruptPin = 0x3d;
+    internal const ushort CommandIo = 1 << 0, CommandMemory = 1 << 1, CommandInterruptsOff = 1 << 10;
+    private const ushort CommandBits = CommandIo | CommandMemory | 1 << 2 | 1 << 6 | 1 << 8 | CommandInterruptsOff; // master, parity, SERR#
     private const ushort StatusErrors = 0xf900, StatusCapabilities = 1 << 4;
 
     private readonly byte[] _bytes;
@@ -70,7 +71,7 @@ public sealed class PciConfigSpace
         Allow(Command, [CommandBits & 0xff, CommandBits >> 8]);
         _clearable[Status + 1] = StatusErrors >> 8;
         Allow(0x0c, [0xff]); // cache line size: kept, without effect
-        Allow(0x3c, [0xff]); // interrupt line: kept for the guest
+        Allow(InterruptLine, [0xff]); // interrupt line: kept for the guest
     }
 
     /// <summary>Bytes in the space.</summary>
@@ -88,7 +89,7 @@ public sealed class PciConfigSpace
     {
         ArgumentOutOfRangeException.ThrowIfNegative(pin);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(pin, 4);
-        _bytes[0x3d] = (byte)pin;
+        _bytes[InterruptPin] = (byte)pin;
     }
 
     /// <summary>Declares a base address register.</summary>
@@ -200,6 +201,22 @@ public sealed class PciConfigSpace
             address |= (ulong)U32(offset + 4) << 32;
         range = new PciBarRange(kind, address, _sizes[index]);
         return true;
+    }
+
+    /// <summary>What a base address register decodes and how much; false if there is none.</summary>
+    internal bool TryGetBarSize(int index, out PciBarKind kind, out ulong size)
+    {
+        (kind, size) = (_kinds[index] ?? default, _sizes[index]);
+        return _kinds[index] is not null;
+    }
+
+    /// <summary>Points a base address register at a multiple of its size.</summary>
+    internal void SetBarAddress(int index, ulong address)
+    {
+        int offset = FirstBar + index * 4;
+        SetU32(offset, (uint)(address & 0xffff_ffff) | U32(offset) & (_kinds[index] == PciBarKind.Io ? 3u : 15u));
+        if (_kinds[index] == PciBarKind.Memory64)
+            SetU32(offset + 4, (uint)(address >> 32));
     }
 
     /// <summary>The bits a guest can have changed, for a snapshot; the rest is the device's own making.</summary>

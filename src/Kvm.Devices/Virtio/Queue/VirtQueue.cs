@@ -169,7 +169,8 @@ public sealed class VirtQueue
         if (!_running || Fault != QueueFault.None)
             return false;
         _ring.EnableNotifications();
-        return _ring.HasAvailable(out _);
+        // One that was asked to stop gives nothing, however much there is: whoever lets it go on looks again.
+        return !_stopRequested && _ring.HasAvailable(out _);
     }
 
     /// <summary>How far it has come; with nothing in flight the place to go on.</summary>

@@ -275,7 +275,9 @@ public sealed class VirtQueueTests : IDisposable
         driver.Add(Element.In(GuestArena.Base, 1));
         queue.RequestStop();
         queue.TryPop(out _).Should().BeFalse();
+        queue.EnableNotifications().Should().BeFalse("nothing would be given");
         queue.CancelStopRequest();
+        queue.EnableNotifications().Should().BeTrue();
         queue.TryPop(out _).Should().BeTrue();
     }
 

@@ -6,7 +6,8 @@ namespace Kvm.Devices.Tests.Virtio.Support;
 internal sealed class FakeSplitDriver : FakeDriver
 {
     private readonly Stack<ushort> _free;
-    private readonly Dictionary<ushort, List<ushort>> _chains = [];
+    // Descriptors of the chain that begins at each.
+    private readonly List<ushort>[] _chains;
     private ushort _kicked;
     private ushort _usedSeen;
 
@@ -16,6 +17,7 @@ internal sealed class FakeSplitDriver : FakeDriver
         Table = arena.Allocate(16 * size, 16);
         Available = arena.Allocate(6 + 2 * size, 2);
         Used = arena.Allocate(6 + 8 * size, 4);
+        _chains = Enumerable.Range(0, size).Select(_ => new List<ushort>(size)).ToArray();
         _free = new Stack<ushort>(Enumerable.Range(0, size).Reverse().Select(i => (ushort)i));
         AvailableIndex = _kicked = _usedSeen = start;
         arena.Set16(Available + 2, start);
@@ -69,11 +71,9 @@ internal sealed class FakeSplitDriver : FakeDriver
     public override bool TryAdd(ReadOnlySpan<Element> elements, out ushort id)
     {
         id = 0;
-        if (_free.Count < elements.Length)
+        if (elements.IsEmpty || _free.Count < elements.Length)
             return false;
-        var taken = new List<ushort>();
-        for (int i = 0; i < elements.Length; i++)
-            taken.Add(_free.Pop());
+        var taken = Take(elements.Length);
         for (int i = 0; i < elements.Length; i++)
         {
             bool last = i == elements.Length - 1;
@@ -82,22 +82,26 @@ internal sealed class FakeSplitDriver : FakeDriver
         }
 
         id = taken[0];
-        _chains.Add(id, taken);
         Offer(id);
         return true;
+    }
+
+    private List<ushort> Take(int count)
+    {
+        var taken = _chains[_free.Peek()];
+        for (int i = 0; i < count; i++)
+            taken.Add(_free.Pop());
+        return taken;
     }
 
     /// <summary>Direct descriptors, then one that refers to a table with the rest (2.7.5.3.2).</summary>
     public ushort AddMixed(int direct, params ReadOnlySpan<Element> elements)
     {
         ulong table = WriteTable(elements[direct..]);
-        var taken = new List<ushort>();
-        for (int i = 0; i <= direct; i++)
-            taken.Add(_free.Pop());
+        var taken = Take(direct + 1);
         for (int i = 0; i < direct; i++)
             WriteDescriptor(taken[i], elements[i].Address, elements[i].Length, NextFlag | (elements[i].Writable ? WriteFlag : 0), taken[i + 1]);
         WriteDescriptor(taken[direct], table, (uint)(elements.Length - direct) * 16, IndirectFlag, 0);
-        _chains.Add(taken[0], taken);
         Offer(taken[0]);
         return taken[0];
     }
@@ -137,8 +141,13 @@ internal sealed class FakeSplitDriver : FakeDriver
             return null;
         ulong entry = Used + 4 + (ulong)(_usedSeen++ % Size) * 8;
         var used = new UsedBuffer((ushort)Arena.U32(entry), Arena.U32(entry + 4));
-        if (_chains.Remove(used.Id, out var descriptors))
-            descriptors.ForEach(_free.Push);
+        if (used.Id < Size)
+        {
+            foreach (ushort descriptor in _chains[used.Id])
+                _free.Push(descriptor);
+            _chains[used.Id].Clear();
+        }
+
         return used;
     }
 

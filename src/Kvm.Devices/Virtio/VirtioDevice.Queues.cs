@@ -1,0 +1,260 @@
+using Kvm.Devices.Virtio.Queue;
+
+namespace Kvm.Devices.Virtio;
+
+/// <summary>Queues: their registers, when they run, and the way from a notification to used buffers.</summary>
+public abstract partial class VirtioDevice
+{
+    /// <summary>What a device did with a chain.</summary>
+    protected enum ChainResult
+    {
+        /// <summary>It is completed, or will be later: go on.</summary>
+        Taken,
+
+        /// <summary>It cannot be dealt with now: it was not touched, goes back, and the queue waits for a wake-up.</summary>
+        Later,
+    }
+
+    /// <summary>The queue's object, to be used under its gate.</summary>
+    protected VirtQueue QueueAt(int index) => _queues[index];
+
+    // ---- Registers ----------------------------------------------------------------------------------------------------
+
+    /// <summary>The most entries of a queue; 0 if there is no such queue.</summary>
+    internal int MaxQueueSize(int index) => (uint)index < (uint)_queues.Length ? _queues[index].MaxSize : 0;
+
+    /// <summary>What the driver has said of a queue; zeros if there is no such queue.</summary>
+    internal QueueRegisters QueueRegistersOf(int index)
+    {
+        if ((uint)index >= (uint)_queues.Length)
+            return default;
+        lock (_control)
+            return _registers[index];
+    }
+
+    /// <summary>
+    /// Sets the number of entries; lost while the queue is enabled. A number that cannot be leaves the queue unavailable (0), so that what
+    /// is shown is always legal (4.1.4.3.1), and enabling it breaks the device.
+    /// </summary>
+    internal void SetQueueSize(int index, uint size)
+    {
+        if ((uint)index >= (uint)_queues.Length)
+            return;
+        lock (_control)
+        {
+            bool possible = size <= _queues[index].MaxSize && (Has(VirtioFeature.RingPacked) || uint.IsPow2(size));
+            if (!_registers[index].Enabled)
+                _registers[index].Size = possible ? (ushort)size : (ushort)0;
+        }
+    }
+
+    /// <summary>Sets 32 bits of an address; lost while the queue is enabled.</summary>
+    internal void SetQueueAddress(int index, QueueArea area, bool high, uint value)
+    {
+        if ((uint)index >= (uint)_queues.Length)
+            return;
+        lock (_control)
+        {
+            ref var registers = ref _registers[index];
+            if (registers.Enabled)
+                return;
+            ref ulong address = ref registers.DescriptorArea;
+            if (area == QueueArea.Driver)
+                address = ref registers.DriverArea;
+            else if (area == QueueArea.Device)
+                address = ref registers.DeviceArea;
+            address = high ? address & 0xffff_ffff | (ulong)value << 32 : address & ~0xffff_ffffUL | value;
+        }
+    }
+
+    /// <summary>Lets the device execute requests of a queue, at once if the driver is ready.</summary>
+    internal void EnableQueue(int index)
+    {
+        if ((uint)index >= (uint)_queues.Length)
+            return;
+        bool started;
+        lock (_control)
+        {
+            if (_registers[index].Enabled)
+                return;
+            _registers[index].Enabled = true;
+            started = IsActive && StartIfEnabled(index);
+        }
+
+        if (started)
+            _scheduler?.Wake(this, index);
+    }
+
+    /// <summary>Stops a queue and keeps its registers; when it returns nothing of it is under way.</summary>
+    /// <returns>Where it would go on.</returns>
+    internal QueuePosition DisableQueue(int index)
+    {
+        if ((uint)index >= (uint)_queues.Length)
+            return default;
+        lock (_control)
+        {
+            _registers[index].Enabled = false;
+            return StopQueue(index);
+        }
+    }
+
+    /// <summary>Resets one queue (2.6.1) where that was negotiated; when it returns the reset is complete.</summary>
+    internal void ResetQueue(int index)
+    {
+        if ((uint)index >= (uint)_queues.Length || !Has(VirtioFeature.RingReset))
+            return;
+        lock (_control)
+        {
+            StopQueue(index);
+            _registers[index] = new QueueRegisters { Size = (ushort)_queues[index].MaxSize };
+        }
+    }
+
+    // ---- Running ------------------------------------------------------------------------------------------------------
+
+    /// <summary>The driver notifies: whoever runs the queue is woken. Notifications of queues that do not run are lost (2.1.2).</summary>
+    internal void Notify(int index)
+    {
+        Interlocked.Increment(ref _notifications);
+        if ((uint)index < (uint)_queues.Length && IsActive)
+            _scheduler?.Wake(this, index);
+    }
+
+    /// <summary>Wakes whoever runs a queue, for reasons of the host's: input came, a limit was lifted. Any thread, no lock held.</summary>
+    protected void WakeQueue(int index)
+    {
+        if (IsActive)
+            _scheduler?.Wake(this, index);
+    }
+
+    /// <summary>
+    /// Processes a queue for at most as many chains as it has entries. Any thread; several queues of a device may run at once, one queue
+    /// does not.
+    /// </summary>
+    /// <returns>True if there may be more, for which no notification will come: call again, after what else the thread has to do.</returns>
+    public bool ProcessQueue(int index)
+    {
+        var queue = _queues[index];
+        lock (queue.Gate)
+        {
+            if (!queue.IsRunning || _paused || NeedsReset)
+                return false;
+            bool more = OnQueue(index, queue);
+            if (queue.Fault == QueueFault.None)
+                return more;
+            Break(queue.Fault);
+            return false;
+        }
+    }
+
+    /// <summary>Handles the queue's chains; under its gate. The usual way is to drain it by <see cref="OnChain"/>.</summary>
+    /// <returns>True if there may be more for which no notification will come.</returns>
+    protected virtual bool OnQueue(int index, VirtQueue queue) => Drain(index, queue);
+
+    /// <summary>Handles one chain: completes it, keeps its token for later, or says <see cref="ChainResult.Later"/>.</summary>
+    protected virtual ChainResult OnChain(int index, VirtQueue queue, ref DescriptorChain chain)
+    {
+        queue.Complete(chain.Token, 0);
+        return ChainResult.Taken;
+    }
+
+    /// <summary>Takes chains until there are none, or one ring's worth; publishes what is used, and interrupts once.</summary>
+    protected bool Drain(int index, VirtQueue queue)
+    {
+        int budget = queue.Size;
+        queue.DisableNotifications();
+        do
+        {
+            while (budget > 0 && queue.TryPop(out var chain))
+            {
+                budget--;
+                if (OnChain(index, queue, ref chain) == ChainResult.Later)
+                {
+                    queue.PutBack(chain.Token);
+                    Publish(index, queue);
+                    return false;
+                }
+            }
+
+            Publish(index, queue);
+            if (budget == 0)
+                return true;
+        }
+        while (queue.EnableNotifications());
+        return false;
+    }
+
+    /// <summary>Shows the driver what is used, and interrupts it if it asks for that. Under the gate.</summary>
+    protected void Publish(int index, VirtQueue queue)
+    {
+        if (!queue.Publish())
+            return;
+        Interlocked.Increment(ref _interruptsSent);
+        _interrupts?.SignalQueue(index);
+    }
+
+    /// <summary>Stops processing, without the driver noticing, until <see cref="Resume"/>: for a snapshot. Nothing is in flight afterwards.</summary>
+    public void Pause()
+    {
+        _paused = true;
+        for (int i = 0; i < _queues.Length; i++)
+            _queues[i].RequestStop();
+        for (int i = 0; i < _queues.Length; i++)
+        {
+            lock (_queues[i].Gate)
+                DrainQueue(i);
+        }
+    }
+
+    /// <summary>Goes on after <see cref="Pause"/> or a restore.</summary>
+    public void Resume()
+    {
+        _paused = false;
+        for (int i = 0; i < _queues.Length; i++)
+            _queues[i].CancelStopRequest();
+        WakeAll();
+    }
+
+    private void WakeAll()
+    {
+        for (int i = 0; i < _queues.Length; i++)
+            WakeQueue(i);
+    }
+
+    /// <summary>Starts a queue the driver has enabled; one that cannot be there breaks the device.</summary>
+    private bool StartIfEnabled(int index)
+    {
+        if (!_registers[index].Enabled)
+            return false;
+        lock (_queues[index].Gate)
+        {
+            if (_queues[index].Start(SetupOf(_registers[index], _driverFeatures)))
+                return true;
+        }
+
+        Break(QueueFault.BadSetup);
+        return false;
+    }
+
+    private QueuePosition StopQueue(int index)
+    {
+        var queue = _queues[index];
+        queue.RequestStop();
+        lock (queue.Gate)
+        {
+            DrainQueue(index);
+            return queue.Stop();
+        }
+    }
+
+    private static QueueSetup SetupOf(in QueueRegisters registers, ulong features) => new()
+    {
+        Size = registers.Size,
+        DescriptorArea = registers.DescriptorArea,
+        DriverArea = registers.DriverArea,
+        DeviceArea = registers.DeviceArea,
+        Packed = (features & VirtioFeature.RingPacked) != 0,
+        Indirect = (features & VirtioFeature.IndirectDescriptors) != 0,
+        EventIndex = (features & VirtioFeature.EventIndex) != 0,
+    };
+}
