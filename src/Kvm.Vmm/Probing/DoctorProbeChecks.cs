@@ -45,7 +45,7 @@ internal static class DoctorProbeChecks
             ? new DoctorCheck("kernel-code", "Kernel code", DoctorStatus.Warning, $"interpreted: {time}")
             {
                 Cause = "this KVM has no hardware virtualization to run a guest's kernel with; user code is native",
-                Fix = "Boots take long on KVM; where the software engine is there, --engine auto takes it",
+                Fix = "Boots take long on KVM; --engine auto takes the software engine here",
             }
             : new DoctorCheck("kernel-code", "Kernel code", DoctorStatus.Ok, $"native: {time}");
     }

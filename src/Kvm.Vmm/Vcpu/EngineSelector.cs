@@ -14,7 +14,7 @@ internal sealed record EngineOffer(HostProfile Profile, Func<VmConfig, GuestMemo
 internal static class EngineSelector
 {
     /// <summary>The engines this build has, by the names of the command line.</summary>
-    public static IReadOnlyList<string> Engines { get; } = ["kvm"];
+    public static IReadOnlyList<string> Engines { get; } = ["kvm", "soft"];
 
     /// <summary>The engine <paramref name="config"/> asks for; for <see cref="EngineChoice.Auto"/>, KVM where it runs kernels natively, else the software engine.</summary>
     /// <exception cref="VmmException">The host cannot.</exception>
