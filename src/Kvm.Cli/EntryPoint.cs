@@ -26,9 +26,10 @@ internal static class EntryPoint
         try
         {
             TerminalDescriptors.FillClosed();
+            LastResort.Install();
             var tree = new CommandTree();
             var result = tree.Root.Parse(args, s_parsing);
-            verbose = tree.Verbose.IsGiven(result);
+            LastResort.Verbose = verbose = tree.Verbose.IsGiven(result);
             return Dispatch(tree, result, args);
         }
         catch (VmmException e)

@@ -100,6 +100,7 @@ public sealed class TerminalTests : IDisposable
     {
         Published.RequireKvm();
         ShouldEnd(Published.StartOn(_terminal, "run", "--engine", "kvm", Guests.TripleFault), 11);
+        _terminal.Shown.Should().NotContain("\x1b", "the program itself sends a terminal nothing but text");
         // Line ends are the terminal's again: each is a carriage return and a line feed.
         _terminal.Shown.Should().Contain("error KVM0301").And.NotMatchRegex("[^\r]\n");
     }

@@ -100,10 +100,11 @@ public class UsageTests
     }
 
     [SkippableFact]
-    public void A_closed_standard_output_is_no_crash()
+    public void A_closed_standard_output_is_no_crash_and_a_full_disk_is_an_error()
     {
         Published.Require();
         Published.Shell("\"$KVMSHARP\" --help >&-; echo $?").Output.Should().Be("0\n");
-        Published.Shell("\"$KVMSHARP\" --help >/dev/full; echo $?").Output.Should().Be("0\n");
+        Published.Shell("\"$KVMSHARP\" --help 2>&1 | true; echo ${PIPESTATUS[0]}").Output.Should().Be("0\n");
+        Published.Shell("\"$KVMSHARP\" --help >/dev/full").ShouldFail(1, "KVM0007", "standard output");
     }
 }

@@ -69,8 +69,7 @@ internal sealed class RunSession : IDisposable
     private RunResult RunMachine()
     {
         using var signals = new SignalGuard(OnSignal, OnContinued);
-        AppDomain.CurrentDomain.UnhandledException += (_, _) => RestoreTerminal();
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => RestoreTerminal();
+        LastResort.Restore = RestoreTerminal;
         var machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
         using var input = _settings.Console == ConsoleKind.Stdio ? Input(machine) : null;
         if (_attached)
@@ -176,19 +175,25 @@ internal sealed class RunSession : IDisposable
             ConsoleLostBytes = _output?.LostBytes ?? 0,
         };
         Say(report);
+        var exitCode = report.ExitCode;
         if (_global.Json)
-            StandardStreams.Output(ReportJson.ToText(report));
-        if (_settings.ReportPath is not { } path)
-            return report.ExitCode;
+            TryWrite(() => StandardStreams.Output(ReportJson.ToText(report)), ref exitCode);
+        if (_settings.ReportPath is { } path)
+            TryWrite(() => ReportFile.Write(path, ReportJson.ToText(report)), ref exitCode);
+        return exitCode;
+    }
+
+    /// <summary>A report that cannot be written spoils a good end; a bad end keeps its own exit code.</summary>
+    private void TryWrite(Action write, ref int exitCode)
+    {
         try
         {
-            ReportFile.Write(path, ReportJson.ToText(report));
-            return report.ExitCode;
+            write();
         }
         catch (VmmException e)
         {
             StandardStreams.Error(ErrorText.Of(e, _global.Verbose));
-            return report.ExitCode == ExitCode.Success ? e.ExitCode : report.ExitCode;
+            exitCode = exitCode == ExitCode.Success ? e.ExitCode : exitCode;
         }
     }
 

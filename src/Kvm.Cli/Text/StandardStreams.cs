@@ -1,29 +1,25 @@
-using System.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Host;
 
 namespace Kvm.Cli.Text;
 
-/// <summary>
-/// Standard output and error, as plain descriptors. <see cref="Console.Out"/> is not used: it sets up the terminal (terminfo,
-/// signal handlers, its own idea of the modes), which costs time at start and would fight with raw mode.
-/// </summary>
+/// <summary>Standard output and error for texts of the program's own.</summary>
 internal static class StandardStreams
 {
     /// <summary>Writes text to standard output.</summary>
-    public static void Output(string text) => Write(Console.OpenStandardOutput(), text);
+    /// <exception cref="VmmException">It cannot be written.</exception>
+    public static void Output(string text) => TerminalDescriptors.Write(TerminalDescriptors.Output, text);
 
-    /// <summary>Writes text to standard error.</summary>
-    public static void Error(string text) => Write(Console.OpenStandardError(), text);
-
-    private static void Write(Stream stream, string text)
+    /// <summary>Writes text to standard error. If that does not take it, nobody is left to be told.</summary>
+    public static void Error(string text)
     {
         try
         {
-            // Unbuffered: a message of a process that dies next is not lost.
-            stream.Write(Encoding.UTF8.GetBytes(text));
+            TerminalDescriptors.Write(TerminalDescriptors.Error, text);
         }
-        catch (IOException)
+        catch (VmmException)
         {
-            // A full disk or a closed descriptor: nobody is left to be told.
+            // See above.
         }
     }
 }

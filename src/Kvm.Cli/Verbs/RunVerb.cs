@@ -4,6 +4,7 @@ using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
 
 namespace Kvm.Cli.Verbs;
 
@@ -85,6 +86,8 @@ internal sealed class RunVerb : Verb
             return ExitCode.Success;
         }
 
+        // Asked early: what the process has done until now was computing, and its CPU time tells when it began.
+        _ = ProcessClock.SinceProcessStart();
         using var session = new RunSession(settings, global);
         return session.Run();
     }

@@ -13,7 +13,22 @@ internal static unsafe partial class Libc
 {
     public const int CLOCK_REALTIME = 0;
     public const int CLOCK_MONOTONIC = 1;
+    public const int CLOCK_BOOTTIME = 7;
 
     [LibraryImport(C)]
     public static partial int clock_gettime(int clock, Timespec* now);
+}
+
+/// <summary>Clocks of the host that the class library does not show.</summary>
+public static unsafe class HostClock
+{
+    /// <summary>Nanoseconds by which CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC: how long the host was suspended since it booted.</summary>
+    public static long SuspendedNanoseconds()
+    {
+        Timespec boot = default;
+        Timespec monotonic = default;
+        _ = Libc.clock_gettime(Libc.CLOCK_MONOTONIC, &monotonic);
+        _ = Libc.clock_gettime(Libc.CLOCK_BOOTTIME, &boot);
+        return ((boot.TvSec - monotonic.TvSec) * 1_000_000_000) + boot.TvNsec - monotonic.TvNsec;
+    }
 }

@@ -1,3 +1,4 @@
+using System.Text;
 using Kvm.Interop;
 using Microsoft.Win32.SafeHandles;
 
@@ -30,6 +31,20 @@ public static class TerminalDescriptors
             if (!Descriptor.IsOpen(fd))
                 s_fillers.Add(File.OpenHandle("/dev/null", FileMode.Open, fd == Input ? FileAccess.Read : FileAccess.Write));
         }
+    }
+
+    /// <summary>
+    /// Writes a text in UTF-8, whole or as far as somebody takes it. The class library's console is not used: before its first byte it
+    /// reads the terminal's description, sets the terminal up and takes its signals, which costs time and would fight with raw mode.
+    /// </summary>
+    /// <param name="fd">The descriptor.</param>
+    /// <param name="text">The text.</param>
+    /// <exception cref="VmmException">The disk is full, or the device failed. That nobody reads a pipe any more is no error.</exception>
+    public static void Write(int fd, string text)
+    {
+        var error = -DescriptorTarget.WriteAll(fd, Encoding.UTF8.GetBytes(text));
+        if (error is not (0 or Errno.EPIPE))
+            throw new VmmException(UsageErrors.CannotWrite, $"{(fd == Output ? "standard output" : $"descriptor {fd}")}: {Errno.TextOf(error)}");
     }
 
     /// <summary>Whether a descriptor is a terminal.</summary>

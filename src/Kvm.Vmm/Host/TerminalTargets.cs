@@ -13,7 +13,7 @@ public sealed class DescriptorTarget(int fd, bool escape) : IConsoleTarget
     public long DroppedBytes => 0;
 
     /// <inheritdoc/>
-    public bool Write(ReadOnlySpan<byte> text) => WriteAll(_escaper is null ? text : _escaper.Escape(text));
+    public bool Write(ReadOnlySpan<byte> text) => WriteAll(fd, _escaper is null ? text : _escaper.Escape(text)) == 0;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -21,7 +21,8 @@ public sealed class DescriptorTarget(int fd, bool escape) : IConsoleTarget
         // The descriptor is not ours.
     }
 
-    private bool WriteAll(ReadOnlySpan<byte> text)
+    /// <summary>Writes all of it: 0, or -errno once nobody takes it any more.</summary>
+    internal static int WriteAll(int fd, ReadOnlySpan<byte> text)
     {
         while (text.Length > 0)
         {
@@ -34,12 +35,12 @@ public sealed class DescriptorTarget(int fd, bool escape) : IConsoleTarget
                 continue;
             }
 
-            if (written <= 0)
-                return false;
+            if (written < 0)
+                return written;
             text = text[written..];
         }
 
-        return true;
+        return 0;
     }
 }
 
