@@ -9,7 +9,7 @@ namespace Kvm.Cli;
 /// </summary>
 internal static class LastResort
 {
-    private static Action? s_restore;
+    private static Action? _restore;
 
     /// <summary>True to print where an exception was thrown.</summary>
     public static bool Verbose { get; set; }
@@ -17,8 +17,8 @@ internal static class LastResort
     /// <summary>Puts back what the process changed outside itself; called at most a few times, from any thread.</summary>
     public static Action? Restore
     {
-        get => Volatile.Read(ref s_restore);
-        set => Volatile.Write(ref s_restore, value);
+        get => Volatile.Read(ref _restore);
+        set => Volatile.Write(ref _restore, value);
     }
 
     /// <summary>Begins to watch.</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Kvm.Devices.Memory;
 using Kvm.Interop;
 using Kvm.Vmm.Cpu;
+using Kvm.Vmm.Vcpu;
 
 namespace Kvm.Vmm.Completion;
 
@@ -13,7 +14,7 @@ namespace Kvm.Vmm.Completion;
 /// (SDM vol. 2, SYSCALL). Any other is a real page fault and goes on.
 /// </summary>
 /// <remarks>Used by the vCPU's thread only. Allocates nothing.</remarks>
-internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer)
+internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer, ExitCounts exits)
 {
     private const uint MsrStar = 0xc000_0081;
     private const uint MsrLstar = 0xc000_0082;
@@ -103,6 +104,8 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
     {
         vcpu.SetGuestDebug(new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_SINGLESTEP });
         int error = vcpu.Run();
+        if (error == 0)
+            exits.Add((uint)vcpu.RunPage.ExitReason);
         bool passed = error == 0 && vcpu.RunPage.ExitReason switch
         {
             KvmExit.Debug => true,

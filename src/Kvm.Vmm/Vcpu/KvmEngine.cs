@@ -67,8 +67,9 @@ internal sealed class KvmEngine : IEngine
             vcpu.SetCpuid2(CpuidPolicy.ForVcpu(_supportedCpuid, index, facts));
             MsrSetup.Apply(vcpu);
             var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
-            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, _config.KernelPath);
+            var exits = new ExitCounts();
+            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits) : null;
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, exits, _config.KernelPath);
         }
         catch
         {

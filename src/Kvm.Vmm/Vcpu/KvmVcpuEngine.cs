@@ -16,11 +16,11 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly InstructionCompleter? _completer;
     private readonly SyscallRepair? _repair;
     private readonly string _kernelPath;
-    private readonly ExitCounts _exits = new();
+    private readonly ExitCounts _exits;
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, string kernelPath)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, ExitCounts exits, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
@@ -28,6 +28,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         _mmio = mmio;
         _completer = completer;
         _repair = repair;
+        _exits = exits;
         _kernelPath = kernelPath;
     }
 

@@ -1,11 +1,11 @@
 // Invariants: see Alu.cs. The host address given to a 16-byte exchange is aligned and inside one writable page of guest memory.
 using System.Buffers.Binary;
 using System.Numerics;
-using Vector = Kvm.X86.State.Vector;
 using Iced.Intel;
 using Kvm.X86.Decode;
 using Kvm.X86.Paging;
 using Kvm.X86.State;
+using Vector = Kvm.X86.State.Vector;
 
 namespace Kvm.X86.Execute;
 

@@ -88,7 +88,10 @@ public sealed class RunPageTests
         using KvmRunPage page = KvmRunPage.CreateDetached();
         page.EmulationFailure = new KvmRunEmulationFailure
         {
-            Suberror = KvmConst.KVM_INTERNAL_ERROR_EMULATION, Ndata = ndata, Flags = flags, InsnSize = size,
+            Suberror = KvmConst.KVM_INTERNAL_ERROR_EMULATION,
+            Ndata = ndata,
+            Flags = flags,
+            InsnSize = size,
         };
 
         page.FailedInstruction.Length.Should().Be(expected);

@@ -9,8 +9,24 @@ public sealed class VcpuStateTests
         using TinyGuest guest = new(GuestCode.Hlt);
         KvmRegs regs = new()
         {
-            Rax = 1, Rbx = 2, Rcx = 3, Rdx = 4, Rsi = 5, Rdi = 6, Rsp = 7, Rbp = 8,
-            R8 = 9, R9 = 10, R10 = 11, R11 = 12, R12 = 13, R13 = 14, R14 = 15, R15 = ulong.MaxValue, Rip = 0x1000, Rflags = 0x202,
+            Rax = 1,
+            Rbx = 2,
+            Rcx = 3,
+            Rdx = 4,
+            Rsi = 5,
+            Rdi = 6,
+            Rsp = 7,
+            Rbp = 8,
+            R8 = 9,
+            R9 = 10,
+            R10 = 11,
+            R11 = 12,
+            R12 = 13,
+            R13 = 14,
+            R14 = 15,
+            R15 = ulong.MaxValue,
+            Rip = 0x1000,
+            Rflags = 0x202,
         };
 
         guest.Vcpu.SetRegs(in regs);
