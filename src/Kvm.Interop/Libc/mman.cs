@@ -31,6 +31,7 @@ internal static unsafe partial class Libc
     public const uint MFD_CLOEXEC = 1;
     public const uint MFD_ALLOW_SEALING = 2;
     public const uint MFD_HUGETLB = 4;
+    public const uint MFD_EXEC = 0x10;
 
     public static readonly void* MAP_FAILED = (void*)-1;
 
