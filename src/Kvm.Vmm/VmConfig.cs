@@ -71,6 +71,9 @@ public sealed record VmConfig
     /// <summary>Completes instructions that KVM gives up on (KVM_EXIT_INTERNAL_ERROR, emulation failure).</summary>
     public bool Complete { get; init; } = true;
 
+    /// <summary>Lets the software engine translate code that runs often to host code; without it everything is interpreted.</summary>
+    public bool Translate { get; init; } = true;
+
     /// <summary>Passes VMX or SVM to the guest, or refuses to start where the host has neither.</summary>
     public bool Nested { get; init; }
 

@@ -39,6 +39,7 @@ internal sealed class RunVerb : Verb
     private readonly SwitchOption _nested = new("--nested", Processor, "Lets the guest use VMX or SVM; refused where the host has neither.");
     private readonly SwitchOption _hyperV = new("--hyperv", Processor, "Shows the guest Hyper-V's CPUID leaves besides KVM's.");
     private readonly SwitchOption _noComplete = new("--no-complete", Processor, "Ends the guest at an instruction KVM gives up on, instead of completing it.");
+    private readonly SwitchOption _noTranslate = new("--no-translate", Processor, "Has the software engine interpret everything, instead of translating what runs often.");
 
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none. [default: stdio]")
@@ -55,7 +56,7 @@ internal sealed class RunVerb : Verb
         Add(_kernel);
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
-             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete,
+             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate,
              _console, _timeout, _readyMatch, _report, _dryRun])
         {
             Add(option);
@@ -128,6 +129,7 @@ internal sealed class RunVerb : Verb
         Nested = _nested.IsGiven(result) || machine.Nested,
         HyperV = _hyperV.IsGiven(result) || machine.HyperV,
         Complete = !_noComplete.IsGiven(result) && machine.Complete,
+        Translate = !_noTranslate.IsGiven(result) && machine.Translate,
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
     };

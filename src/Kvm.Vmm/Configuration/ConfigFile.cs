@@ -78,6 +78,7 @@ public static class ConfigFile
         json.WriteNumber(ConfigMembers.MemSizeMib, machine.MemoryBytes >> 20);
         json.WriteString(ConfigMembers.Engine, SettingNames.Of(machine.Engine));
         json.WriteBoolean(ConfigMembers.Complete, machine.Complete);
+        json.WriteBoolean(ConfigMembers.Translate, machine.Translate);
         json.WriteBoolean(ConfigMembers.Nested, machine.Nested);
         json.WriteBoolean(ConfigMembers.HyperV, machine.HyperV);
         json.WriteBoolean(ConfigMembers.SharedMemory, machine.SharedMemory);

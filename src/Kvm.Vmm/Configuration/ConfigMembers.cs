@@ -27,6 +27,7 @@ internal static class ConfigMembers
     public const string HugePages = "huge_pages";
     public const string Engine = "engine"; // ours
     public const string Complete = "complete"; // ours
+    public const string Translate = "translate"; // ours
     public const string Nested = "nested"; // ours
     public const string HyperV = "hyperv"; // ours
     public const string SharedMemory = "shared_memory"; // ours

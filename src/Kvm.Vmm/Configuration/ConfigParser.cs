@@ -109,6 +109,9 @@ internal ref struct ConfigParser
                 case ConfigMembers.Complete:
                     _machine = _machine with { Complete = Flag(member) };
                     break;
+                case ConfigMembers.Translate:
+                    _machine = _machine with { Translate = Flag(member) };
+                    break;
                 case ConfigMembers.Nested:
                     _machine = _machine with { Nested = Flag(member) };
                     break;

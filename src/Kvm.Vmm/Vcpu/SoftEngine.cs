@@ -24,7 +24,10 @@ internal sealed class SoftEngine : IEngine
         _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = time });
         _chips.Register(ports, mmio);
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
-        _machine = new SoftMachine(memory, ports, mmio, Processor(config.Cpus), HostCode.Instance);
+        _machine = new SoftMachine(memory, ports, mmio, Processor(config.Cpus), HostCode.Instance)
+        {
+            CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
+        };
         _timers = new TimerThread(_chips.Timers, _wait);
     }
 

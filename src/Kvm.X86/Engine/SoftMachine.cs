@@ -1,6 +1,7 @@
 using Kvm.Devices.Bus;
 using Kvm.Devices.Memory;
 using Kvm.X86.Interrupts;
+using Kvm.X86.Translate;
 
 namespace Kvm.X86.Engine;
 
@@ -46,6 +47,15 @@ public sealed class SoftMachine
 
     /// <summary>What the host's processor does for the guest's.</summary>
     public IHostCode? HostCode { get; }
+
+    /// <summary>
+    /// Makes memory for translated code, one for each processor; it is disposed with the processor. Null, or a result of null:
+    /// everything is interpreted. Set before the first processor is added.
+    /// </summary>
+    public Func<ICodeMemory?>? CodeMemory { get; init; }
+
+    /// <summary>Executions after which a block of code is translated, from 1.</summary>
+    public int TranslateAfter { get; init; } = Tier.DefaultThreshold;
 
     internal CodePages Code { get; }
 

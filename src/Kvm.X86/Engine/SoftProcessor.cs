@@ -1,6 +1,7 @@
 using Kvm.X86.Execute;
 using Kvm.X86.Interrupts;
 using Kvm.X86.State;
+using Kvm.X86.Translate;
 
 namespace Kvm.X86.Engine;
 
@@ -17,6 +18,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     private readonly IInterruptSource? _chips;
     private readonly CodeNotices _notices = new();
     private readonly CodeNotice[] _taken = new CodeNotice[CodeNotices.MostNotices];
+    private readonly ICodeMemory? _codeMemory;
     private readonly AutoResetEvent _wake = new(false);
     private int _kicked;
     private ulong _halts;
@@ -35,6 +37,9 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         };
         _context.TakeFeatures(machine.Cpuid);
         _context.MakeJumpCache();
+        _codeMemory = machine.CodeMemory?.Invoke();
+        if (_codeMemory != null)
+            _context.Tier = new Tier(_context, _codeMemory, machine.TranslateAfter);
         _cache = new CodeCache(_context, machine.Code, index)
         {
             Decoded = page => _machine.Tell(ulong.MaxValue, new CodeNotice(CodeNoticeKind.Decoded, page, 0), Index),
@@ -60,6 +65,9 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     /// <summary>Blocks decoded, instructions decoded, pages of code dropped because they were written, and times the cache overflowed.</summary>
     public (long Blocks, long Instructions, long PagesDropped, long Resets) CodeStatistics =>
         (_cache.BlocksDecoded, _cache.InstructionsDecoded, _cache.PagesDropped, _cache.Resets);
+
+    /// <summary>Blocks translated to host code so far; 0 where everything is interpreted.</summary>
+    public ulong Translations => _context.Tier?.Translations ?? 0;
 
     /// <summary>Halted with interrupts off, or waiting to be started: nothing but NMI, INIT or a reset will move it.</summary>
     public bool IsStuck
@@ -211,6 +219,8 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     {
         _context.Code = null;
         _cache.Dispose();
+        _context.Tier?.Dispose();
+        _codeMemory?.Dispose();
         _runner.Dispose();
         _context.Dispose();
         _wake.Dispose();

@@ -75,6 +75,8 @@ internal static unsafe class Bit<TBit, TSize> where TBit : IBit where TSize : IS
     {
         if (cpu->FlagKind is FlagKind.Explicit)
             cpu->Rflags = (cpu->Rflags & ~Bits.Cf) | (uint)carry;
+        else if (cpu->FlagKind is FlagKind.Host)
+            cpu->HostFlags = (ushort)((cpu->HostFlags & ~0x100) | (int)(carry << 8));
         else
             Flags.SetBits(cpu, cpu->FlagResult, carry);
     }

@@ -192,7 +192,7 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
     }
 
     private bool NeedsReset =>
-        ArenaBytes - _used < (BlockBuilder.MaxOps + 3) * Op.Size || _blocks > TableEntries / 2 || _pageCount > PageEntries / 2;
+        ArenaBytes - _used < (BlockBuilder.MaxOps + 4) * Op.Size || _blocks > TableEntries / 2 || _pageCount > PageEntries / 2;
 
     private Op* Keep(ulong physical, ulong second, int offset)
     {
@@ -202,8 +202,8 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         BlockHeader* other = null;
         if (crosses)
             other = Allocate(1);
-        var header = Allocate(1 + _builder.Ops.Length);
-        Op* first = Blocks.Place(_builder, (Op*)header);
+        var header = Allocate(1 + (_context.Tier != null ? 1 : 0) + _builder.Ops.Length);
+        Op* first = Blocks.Place(_builder, (Op*)header, _context.Tier);
         header->Key = key;
         header->ByteLength = (ushort)_builder.ByteLength;
         header->Instructions = (byte)_builder.Instructions;
@@ -322,6 +322,7 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         _used = 0;
         _blocks = _pageCount = 0;
         Resets++;
+        _context.Tier?.Forget();
         _context.NewJumpGeneration();
     }
 

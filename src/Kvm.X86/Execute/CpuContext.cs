@@ -278,6 +278,9 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>Guest code wrote physical memory off the fast path: decoded code there is stale.</summary>
     public void Written(ulong physical, uint length) => Code?.Written(physical, length);
 
+    /// <summary>The second tier; none where everything is interpreted.</summary>
+    public Translate.Tier? Tier { get; set; }
+
     /// <summary>Who keeps decoded code; none where single instructions are completed for another engine.</summary>
     public ICodeKeeper? Code { get; set; }
 

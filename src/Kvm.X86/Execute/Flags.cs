@@ -36,7 +36,7 @@ internal static unsafe class Flags
         cpu->FlagResult = result;
         cpu->FlagA = a;
         cpu->FlagB = b;
-        cpu->FlagKind = kind;
+        cpu->FlagKind = (byte)kind;
     }
 
     /// <summary>CF as 0 or 1.</summary>
@@ -47,6 +47,7 @@ internal static unsafe class Flags
         FlagKind.Sub => (ulong)cpu->FlagA < (ulong)cpu->FlagB ? 1 : 0,
         FlagKind.Add => (ulong)cpu->FlagResult < (ulong)cpu->FlagA ? 1 : 0,
         FlagKind.Logic => 0,
+        FlagKind.Host => (cpu->HostFlags >> 8) & 1,
         _ => cpu->FlagA & 1,
     };
 
@@ -55,6 +56,8 @@ internal static unsafe class Flags
     {
         if (cpu->FlagKind == FlagKind.Explicit)
             return cpu->Rflags & Bits.StatusFlags;
+        if (cpu->FlagKind == FlagKind.Host)
+            return ((uint)(cpu->HostFlags >> 8) & (Bits.StatusFlags & ~Bits.Of)) | ((cpu->HostFlags & 1u) << 11);
         long r = cpu->FlagResult, a = cpu->FlagA, b = cpu->FlagB;
         uint flags = (r == 0 ? Bits.Zf : 0) | (r < 0 ? Bits.Sf : 0) | ((BitOperations.PopCount((byte)r) & 1) == 0 ? Bits.Pf : 0);
         flags |= cpu->FlagKind switch
@@ -77,6 +80,16 @@ internal static unsafe class Flags
     {
         cpu->Rflags = (cpu->Rflags & ~Bits.StatusFlags) | (flags & Bits.StatusFlags);
         cpu->FlagKind = FlagKind.Explicit;
+    }
+
+    /// <summary>Brings the status flags to the form translated code reads.</summary>
+    public static void ToHost(Cpu* cpu)
+    {
+        if (cpu->FlagKind == FlagKind.Host)
+            return;
+        uint flags = Status(cpu);
+        cpu->HostFlags = (ushort)(((flags & 0xd5) << 8) | ((flags >> 11) & 1));
+        cpu->FlagKind = FlagKind.Host;
     }
 
     /// <summary>Sets CF alone; the other five keep their values.</summary>

@@ -116,6 +116,13 @@ internal static unsafe partial class HotTable
         _ => OfCc<CcLe>(use, cc, producer, false),
     };
 
+    /// <summary>The handler itself or, for a condition specialised by what set the flags, the one that takes them as they are.</summary>
+    public static nint WithoutProducer(nint handler)
+    {
+        var info = Translate.OpCatalog.Find(handler);
+        return info.Family == Translate.OpFamily.Condition ? Condition((ConditionUse)info.Kind, info.Form, FlagProducer.Unknown) : handler;
+    }
+
     private static nint OfCc<TCc>(ConditionUse use, int cc, FlagProducer producer, bool resultOnly) where TCc : ICondition =>
         (cc & 1) == 0 ? OfProducer<TCc>(use, producer, resultOnly) : OfProducer<Not<TCc>>(use, producer, resultOnly);
 

@@ -4,6 +4,7 @@ using System.Runtime.CompilerServices;
 using Kvm.X86.Decode;
 using Kvm.X86.Paging;
 using Kvm.X86.State;
+using Kvm.X86.Translate;
 
 namespace Kvm.X86.Execute;
 
@@ -123,11 +124,17 @@ internal static unsafe class Slow
 
     private static nint RunCopy(Cpu* cpu, Op* op)
     {
+        cpu->Attention = -1; // no chaining out of the copy
+        return RunCopy(cpu, op, op->Fn);
+    }
+
+    private static nint RunCopy(Cpu* cpu, Op* op, nint handler)
+    {
         Op* copy = (Op*)(cpu->Scratch + OpsOffset);
         copy[0] = default;
         copy[1] = *op;
+        copy[1].Fn = handler;
         copy[2] = new Op { Fn = (nint)(delegate*<Cpu*, Op*, nint>)&Stop, Scale = Op.FirstBit, CodeValue = Op.NoCode };
-        cpu->Attention = -1; // no chaining out of the copy
         nint result = Hot.Go(cpu, copy + 1);
         if (result == HelperCall.Faulted)
             cpu->Left -= Blocks.InstructionsBefore(op);
@@ -141,6 +148,51 @@ internal static unsafe class Slow
         {
             op++;
             nint result = RunCopy(cpu, op);
+            if (result != Stopped)
+                return result;
+        }
+
+        return HelperCall.LeaveAfter(cpu, op);
+    }
+
+    /// <summary>An access of translated code that no filled translation lets pass: the op alone. Stopped: go on behind it.</summary>
+    public static nint Alone(CpuContext context, Op* op, ulong at, int size, AccessForm form, TlbEntry* entry)
+    {
+        var cpu = context.Cpu;
+        bool write = form is AccessForm.Write or AccessForm.ReadWrite;
+        nint result;
+        if (form == AccessForm.LoadToModify)
+            result = ThroughScratch(context, op, at, size, false, true);
+        else
+        {
+            ulong lastPage = (at + (ulong)(size - 1)) & ~0xfffUL;
+            bool direct = ((at ^ lastPage) & ~0xfffUL) == 0 && (entry->Info & Tlb.InfoIo) == 0 && !(write && (entry->Info & Tlb.InfoReadOnly) != 0);
+            result = direct ? ThroughMemory(context, op, at, size, entry, write) : ThroughScratch(context, op, at, size, write, form == AccessForm.ReadWrite);
+        }
+
+        return result == Stopped && cpu->LeaveBlock != 0 ? FinishAlone(cpu, op) : result;
+    }
+
+    /// <summary>Runs one op that is no jump by its handler. Stopped: go on behind it.</summary>
+    public static nint RunAlone(Cpu* cpu, Op* op)
+    {
+        nint result = RunCopy(cpu, op, op->Fn);
+        if (result == HelperCall.Continue)
+            cpu->Left -= Blocks.InstructionsBefore(op); // the copy left, and had nothing before it to count
+        return result == Stopped && cpu->LeaveBlock != 0 ? FinishAlone(cpu, op) : result;
+    }
+
+    /// <summary>
+    /// Leaves a block in translated code after the instruction of this op, which may have further ops. They must take the flags as
+    /// they find them: what translated code saved has not the operands that specialised conditions look at.
+    /// </summary>
+    public static nint FinishAlone(Cpu* cpu, Op* op)
+    {
+        while (!op[1].IsFirst)
+        {
+            op++;
+            cpu->Attention = -1;
+            nint result = RunCopy(cpu, op, HotTable.WithoutProducer(op->Fn));
             if (result != Stopped)
                 return result;
         }

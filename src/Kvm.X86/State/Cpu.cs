@@ -83,8 +83,14 @@ internal struct Cpu
     /// <summary>Second operand, sign-extended.</summary>
     public long FlagB;
 
-    /// <summary>How to read the three above: one of <see cref="State.FlagKind"/>.</summary>
-    public int FlagKind;
+    /// <summary>While the kind is Host: AH as LAHF left it in bits 8–15, OF in bit 0. One store with the next two bytes.</summary>
+    public ushort HostFlags;
+
+    /// <summary>How to read the four above: one of <see cref="State.FlagKind"/>.</summary>
+    public byte FlagKind;
+
+    /// <summary>Zero.</summary>
+    public byte FlagPadding;
 
     /// <summary>RFLAGS without the six status flags, which are here only while the kind is Explicit.</summary>
     public uint Rflags;
@@ -139,6 +145,15 @@ internal struct Cpu
 
     /// <summary>DR6 bits of a #DB trap to deliver after this instruction.</summary>
     public ulong PendingDebug;
+
+    /// <summary>Entry of translated code: <c>delegate* unmanaged&lt;Cpu*, nint, nint&gt;</c>.</summary>
+    public nint HostEnter;
+
+    /// <summary>Distance from the view of code that is run to the one that is written.</summary>
+    public nint HostToWritable;
+
+    /// <summary>What translated code left with: the linear address of an access, or the op to go on at.</summary>
+    public ulong HostValue;
 
     /// <summary>Instructions retired up to the last return to the run loop.</summary>
     public ulong Retired;
@@ -233,6 +248,9 @@ internal static class FlagKind
 
     /// <summary>Decrement: CF is bit 0 of A; B is the greatest value of the size.</summary>
     public const int Dec = 6;
+
+    /// <summary>Saved by translated code: see <see cref="Cpu.HostFlags"/>.</summary>
+    public const int Host = 7;
 }
 
 /// <summary>What decoded code depends on besides its bytes; part of a block's key.</summary>

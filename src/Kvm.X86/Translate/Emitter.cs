@@ -44,6 +44,9 @@ internal sealed unsafe class Emitter
         _at += 8;
     }
 
+    /// <summary>Leaves bytes for the caller to fill.</summary>
+    public void Skip(int bytes) => _at += bytes;
+
     /// <summary>Writes NOPs up to a multiple of a power of two.</summary>
     public void Align(int alignment)
     {
@@ -109,6 +112,13 @@ internal sealed unsafe class Emitter
         Rex16(to, reg, 0, rm, from == 1 && rm >= Host.Rsp);
         OpcodeBytes(ExtendOpcode(signed, from));
         Byte(0xc0 | ((reg & 7) << 3) | (rm & 7));
+    }
+
+    /// <summary>Zero-extends bits 8–15 of RAX, RCX or RDX over the register.</summary>
+    public void ExtendHigh(int reg)
+    {
+        OpcodeBytes(Opcode.Movzx);
+        Byte(0xc0 | (reg << 3) | (reg + 4));
     }
 
     /// <summary>The same from memory.</summary>

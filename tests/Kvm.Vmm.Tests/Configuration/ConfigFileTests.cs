@@ -58,6 +58,7 @@ public class ConfigFileTests
                 Engine = EngineChoice.Soft,
                 Protocol = BootProtocol.Linux32,
                 Complete = false,
+                Translate = false,
                 Nested = true,
                 HyperV = true,
                 Timeout = TimeSpan.FromMilliseconds(1500),

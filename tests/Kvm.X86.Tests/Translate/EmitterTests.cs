@@ -186,7 +186,7 @@ public sealed unsafe class EmitterTests : IDisposable
             (() => _emitter.RegMem(8, Opcode.Cmpxchg16B, 1, new HostMemory(Host.Rdi, 0)), "cmpxchg16b [rdi]"),
             (() => _emitter.RegImm8(8, Opcode.BitImmediate, 5, Host.Rax, 40), "bts rax,28h"),
             (() => _emitter.VectorReg(0x0fef | Opcode.SizePrefix, 1, 9), "pxor xmm1,xmm9"),
-            (() => _emitter.VectorMem(0x0f6f | Opcode.RepPrefix, 10, new HostMemory(Host.R13, 0)), "movdqu xmm10,xmmword ptr [r13]"),
+            (() => _emitter.VectorMem(0x0f6f | Opcode.RepPrefix, 10, new HostMemory(Host.R13, 0)), "movdqu xmm10,[r13]"),
         ];
         IntelFormatter formatter = new();
         foreach (var (write, text) in cases)
