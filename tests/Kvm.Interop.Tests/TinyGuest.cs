@@ -45,7 +45,7 @@ internal sealed class TinyGuest : IDisposable
                 ThreadSignals.Kick(_thread);
             },
             null,
-            TimeSpan.FromSeconds(10),
+            TimeSpan.FromSeconds(60),
             Timeout.InfiniteTimeSpan);
     }
 
@@ -87,7 +87,7 @@ internal sealed class TinyGuest : IDisposable
         do
         {
             result = Vcpu.Run();
-            _late.Should().BeFalse("the guest should end its run within ten seconds");
+            _late.Should().BeFalse("the guest should end its run within a minute, on the busiest machine");
         }
         while (result == -Errno.EINTR);
 
