@@ -53,7 +53,7 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Nested, HyperV, SharedMemory, TransparentHugePages,
+        Engine, Complete, Translate, Nested, HyperV, SharedMemory, TransparentHugePages,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report];
