@@ -129,9 +129,9 @@ internal sealed class RunSession : IDisposable
 
     private void OnSignal(int signal)
     {
-        // The first signal ends the run in order. A terminal that dies tells it twice, and people press twice: only one that comes
-        // when the end is overdue does not wait for anything.
-        if (EndBy(signal) || Environment.TickCount64 - Volatile.Read(ref _signalTime) < OverdueMilliseconds)
+        // The first signal ends the run in order. A terminal that dies tells it twice, at whatever distance, and people press
+        // twice: only one that comes when the end is overdue does not wait for anything.
+        if (EndBy(signal) || signal == SigHup || Environment.TickCount64 - Volatile.Read(ref _signalTime) < OverdueMilliseconds)
             return;
         RestoreTerminal();
         Environment.Exit(128 + signal);
