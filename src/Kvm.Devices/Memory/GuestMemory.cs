@@ -50,6 +50,23 @@ public sealed partial class GuestMemory
     /// <summary>True if all of <paramref name="length"/> bytes at <paramref name="address"/> lie in one region.</summary>
     public bool Contains(ulong address, ulong length) => TryFind(address, length, out _);
 
+    /// <summary>The guest-physical address of a buffer that <see cref="TryBuffer"/> gave; false for memory that is not the guest's.</summary>
+    internal bool TryAddress(in HostBuffer buffer, out ulong address)
+    {
+        foreach (ref readonly var r in _regions.AsSpan())
+        {
+            ulong offset = unchecked((ulong)(buffer.Address - r.Host));
+            if (offset < r.Size && (ulong)buffer.Length <= r.Size - offset)
+            {
+                address = r.Start + offset;
+                return true;
+            }
+        }
+
+        address = 0;
+        return false;
+    }
+
     private bool TryFind(ulong address, ulong length, out GuestRegion region)
     {
         // Regions are few (two to four): a linear search beats a tree.

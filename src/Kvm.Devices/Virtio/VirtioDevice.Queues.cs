@@ -1,3 +1,4 @@
+using System.Numerics;
 using Kvm.Devices.Virtio.Queue;
 
 namespace Kvm.Devices.Virtio;
@@ -5,6 +6,12 @@ namespace Kvm.Devices.Virtio;
 /// <summary>Queues: their registers, when they run, and the way from a notification to used buffers.</summary>
 public abstract partial class VirtioDevice
 {
+    // The device whose queue this thread is processing.
+    [ThreadStatic]
+    private static VirtioDevice? _processing;
+
+    private ulong _deferredWakes;
+
     /// <summary>What a device did with a chain.</summary>
     protected enum ChainResult
     {
@@ -120,10 +127,17 @@ public abstract partial class VirtioDevice
             _scheduler?.Wake(this, index);
     }
 
-    /// <summary>Wakes whoever runs a queue, for reasons of the host's: input came, a limit was lifted. Any thread, no lock held.</summary>
+    /// <summary>
+    /// Wakes whoever runs a queue, for reasons of the host's: input came, a limit was lifted. Any thread; from within the device's own
+    /// queues it happens when the queue's gate is free again, so that no queue runs inside another.
+    /// </summary>
     protected void WakeQueue(int index)
     {
-        if (IsActive)
+        if (!IsActive)
+            return;
+        if (_processing == this)
+            Interlocked.Or(ref _deferredWakes, 1UL << index);
+        else
             _scheduler?.Wake(this, index);
     }
 
@@ -134,7 +148,18 @@ public abstract partial class VirtioDevice
     /// <returns>True if there may be more, for which no notification will come: call again, after what else the thread has to do.</returns>
     public bool ProcessQueue(int index)
     {
-        var queue = _queues[index];
+        var outer = _processing;
+        _processing = this;
+        bool more = ProcessUnderGate(index, _queues[index]);
+        _processing = outer;
+        ulong wakes = Interlocked.Exchange(ref _deferredWakes, 0);
+        for (; wakes != 0; wakes &= wakes - 1)
+            _scheduler?.Wake(this, BitOperations.TrailingZeroCount(wakes));
+        return more;
+    }
+
+    private bool ProcessUnderGate(int index, VirtQueue queue)
+    {
         lock (queue.Gate)
         {
             if (!queue.IsRunning || _paused || NeedsReset)

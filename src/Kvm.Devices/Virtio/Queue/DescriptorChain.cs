@@ -47,7 +47,7 @@ public ref struct DescriptorChain
 
     /// <summary>Copies bytes off the front of what is to be read; fewer if there are fewer.</summary>
     /// <returns>Bytes copied.</returns>
-    public int Read(Span<byte> to)
+    public int Read(scoped Span<byte> to)
     {
         int done = 0;
         while (done < to.Length && TryNext(ref _readable, to.Length - done, out var piece))
@@ -61,7 +61,7 @@ public ref struct DescriptorChain
 
     /// <summary>Copies bytes to the front of what is to be written; fewer if there is less room.</summary>
     /// <returns>Bytes copied.</returns>
-    public int Write(ReadOnlySpan<byte> from)
+    public int Write(scoped ReadOnlySpan<byte> from)
     {
         int done = 0;
         while (done < from.Length && TryNext(ref _writable, from.Length - done, out var piece))

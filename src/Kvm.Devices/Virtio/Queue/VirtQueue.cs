@@ -98,6 +98,9 @@ public sealed class VirtQueue
     /// <summary>Makes whoever processes the queue take nothing more, so that the gate becomes free soon. Any thread, without the gate.</summary>
     public void RequestStop() => _stopRequested = true;
 
+    /// <summary>True from <see cref="RequestStop"/> until it is taken back or the queue is started.</summary>
+    public bool IsStopRequested => _stopRequested;
+
     /// <summary>Takes a <see cref="RequestStop"/> back.</summary>
     public void CancelStopRequest() => _stopRequested = false;
 

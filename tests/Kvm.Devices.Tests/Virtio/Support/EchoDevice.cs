@@ -34,6 +34,9 @@ internal sealed class EchoDevice : VirtioDevice
         SignalConfig();
     }
 
+    /// <summary>True while somebody waits for the queue to be left.</summary>
+    public bool IsStopping => QueueAt(0).IsStopRequested;
+
     public void WakeUp() => WakeQueue(0);
 
     protected override bool CanAccept(ulong features) =>

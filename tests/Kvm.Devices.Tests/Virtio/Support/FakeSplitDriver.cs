@@ -68,6 +68,14 @@ internal sealed class FakeSplitDriver : FakeDriver
     /// <summary>Sets the available index, whatever it was.</summary>
     public void JumpTo(int index) => Arena.Set16(Available + 2, AvailableIndex = (ushort)index);
 
+    /// <summary>Clears the rings, as a driver does that sets its device up again.</summary>
+    public void StartOver()
+    {
+        Arena.Bytes(Available, 6 + 2 * Size).Clear();
+        Arena.Bytes(Used, 6 + 8 * Size).Clear();
+        AvailableIndex = _kicked = _usedSeen = 0;
+    }
+
     public override bool TryAdd(ReadOnlySpan<Element> elements, out ushort id)
     {
         id = 0;

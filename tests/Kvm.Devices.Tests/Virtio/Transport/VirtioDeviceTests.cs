@@ -376,10 +376,11 @@ public sealed class VirtioDeviceTests : IDisposable
         var worker = Task.Run(() => guest.Notify(0));
         bool began = entered.Wait(TimeSpan.FromSeconds(30));
         var reset = Task.Run(() => guest.Status = 0);
-        bool waited = await Task.WhenAny(reset, Task.Delay(50)) != reset;
+        bool asked = SpinWait.SpinUntil(() => device.IsStopping, TimeSpan.FromSeconds(30));
+        bool waited = !reset.IsCompleted;
         leave.Set();
         await Task.WhenAll(worker, reset).WaitAsync(TimeSpan.FromSeconds(30));
-        (began, waited).Should().Be((true, true));
+        (began, asked, waited).Should().Be((true, true, true));
         guest.Status.Should().Be(0);
         device.Echoed.Should().Be(1, "the second request is not begun");
         guest.TakeInterrupt().Should().Be(0);

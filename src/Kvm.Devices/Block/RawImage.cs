@@ -1,0 +1,195 @@
+using Kvm.Devices.Memory;
+
+namespace Kvm.Devices.Block;
+
+/// <summary>
+/// A disk that is its file, byte for byte: sparse where the file is. Transfers go straight between guest memory and the file; only what an
+/// O_DIRECT file does not take as it lies goes through a buffer.
+/// </summary>
+public sealed class RawImage : IDiskImage
+{
+    /// <summary>Zeros written at a time where the host has no quicker way.</summary>
+    private const int ZeroesSize = 256 << 10;
+
+    /// <summary>Interruptions in a row after which a transfer counts as failed: a host that interrupts for ever is broken.</summary>
+    private const int MostInterruptions = 1000;
+
+    private readonly IHostFile _file;
+    private readonly DirectTransfer? _direct;
+    private readonly AlignedBuffer _zeroes;
+    private volatile bool _canDiscard;
+    private volatile bool _canZero;
+
+    /// <summary>Takes a file over.</summary>
+    /// <param name="file">The file; disposed with the image. What is left over behind its last whole sector is never touched.</param>
+    public RawImage(IHostFile file)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        _file = file;
+        Length = file.Length / IDiskImage.SectorSize * IDiskImage.SectorSize;
+        BlockSize = Math.Max(file.Alignment, IDiskImage.SectorSize);
+        if (file.Alignment > 1)
+            _direct = new DirectTransfer(this, file.Alignment);
+        _zeroes = new AlignedBuffer(ZeroesSize);
+        _canDiscard = _canZero = !file.IsReadOnly;
+    }
+
+    /// <inheritdoc/>
+    public ulong Length { get; }
+
+    /// <inheritdoc/>
+    public bool IsReadOnly => _file.IsReadOnly;
+
+    /// <inheritdoc/>
+    public int BlockSize { get; }
+
+    /// <inheritdoc/>
+    public int PhysicalBlockSize => GuestMemory.PageSize;
+
+    /// <inheritdoc/>
+    public bool CanDiscard => _canDiscard;
+
+    /// <inheritdoc/>
+    public uint MaxZeroes => _canZero ? 1u << 30 : 8u << 20;
+
+    /// <inheritdoc/>
+    public DiskResult Read(ulong position, ReadOnlySpan<HostBuffer> buffers) =>
+        _direct is { } direct && !direct.Fits(position, buffers) ? direct.Read(position, buffers) : Transfer(position, buffers, write: false);
+
+    /// <inheritdoc/>
+    public DiskResult Write(ulong position, ReadOnlySpan<HostBuffer> buffers) =>
+        _direct is { } direct ? direct.Write(position, buffers) : Transfer(position, buffers, write: true);
+
+    /// <inheritdoc/>
+    public DiskResult Flush() => Result(Retry(static (file, _, _) => file.Flush(), 0, 0));
+
+    /// <inheritdoc/>
+    public DiskResult Discard(ulong position, ulong length)
+    {
+        if (!_canDiscard)
+            return DiskResult.Done; // a hint, and nothing was promised of what the range reads as
+        var error = Retry(static (file, at, count) => file.Discard(at, count), position, length);
+        if (error != HostFileError.Unsupported)
+            return Result(error);
+        _canDiscard = false;
+        return DiskResult.Done;
+    }
+
+    /// <inheritdoc/>
+    public DiskResult WriteZeroes(ulong position, ulong length, bool mayUnmap)
+    {
+        if (mayUnmap && _canDiscard)
+        {
+            // A hole reads as zeros.
+            var error = Retry(static (file, at, count) => file.Discard(at, count), position, length);
+            if (error != HostFileError.Unsupported)
+                return Result(error);
+            _canDiscard = false;
+        }
+
+        if (_canZero)
+        {
+            var error = Retry(static (file, at, count) => file.WriteZeroes(at, count), position, length);
+            if (error != HostFileError.Unsupported)
+                return Result(error);
+            _canZero = false;
+        }
+
+        return WriteZeroesByHand(position, length);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _file.Dispose();
+        _direct?.Dispose();
+        _zeroes.Dispose();
+    }
+
+    /// <summary>Transfers all bytes, going on after short transfers and interruptions. What an O_DIRECT file demands is the caller's to see to.</summary>
+    internal DiskResult Transfer(ulong position, ReadOnlySpan<HostBuffer> buffers, bool write)
+    {
+        int interruptions = 0, skip = 0;
+        while (true)
+        {
+            // Also steps over empty buffers.
+            if (!Skip(ref buffers, ref skip, 0) || buffers.IsEmpty)
+                return DiskResult.Done;
+            // In the middle of a buffer the rest of it goes alone: the caller's buffers are not ours to change.
+            HostFileResult result;
+            if (skip != 0)
+            {
+                var rest = buffers[0].Slice(skip);
+                result = Call(position, new ReadOnlySpan<HostBuffer>(in rest), write);
+            }
+            else
+            {
+                result = Call(position, buffers[..Math.Min(buffers.Length, _file.MaxBuffers)], write);
+            }
+
+            if (result.Error == HostFileError.Interrupted && ++interruptions < MostInterruptions)
+                continue;
+            if (result.Error != HostFileError.None)
+                return Result(result.Error);
+            if (result.Bytes <= 0)
+                return DiskResult.Failed; // the file ends before the disk does: somebody cut it
+            interruptions = 0;
+            position += (ulong)result.Bytes;
+            if (!Skip(ref buffers, ref skip, result.Bytes))
+                return DiskResult.Failed;
+        }
+    }
+
+    private HostFileResult Call(ulong position, ReadOnlySpan<HostBuffer> buffers, bool write) =>
+        write ? _file.WriteAt(position, buffers) : _file.ReadAt(position, buffers);
+
+    /// <summary>Moves past bytes that were transferred; false if those are more than there were.</summary>
+    private static bool Skip(ref ReadOnlySpan<HostBuffer> buffers, ref int skip, long bytes)
+    {
+        bytes += skip;
+        skip = 0;
+        while (!buffers.IsEmpty && bytes >= buffers[0].Length)
+        {
+            bytes -= buffers[0].Length;
+            buffers = buffers[1..];
+        }
+
+        skip = (int)bytes;
+        return !buffers.IsEmpty || bytes == 0;
+    }
+
+    private DiskResult WriteZeroesByHand(ulong position, ulong length)
+    {
+        for (ulong done = 0; done < length;)
+        {
+            int count = (int)Math.Min(ZeroesSize, length - done);
+            var piece = _zeroes.Buffer.Slice(0, count);
+            var result = Write(position + done, new ReadOnlySpan<HostBuffer>(in piece));
+            if (result != DiskResult.Done)
+                return result;
+            done += (ulong)count;
+        }
+
+        return DiskResult.Done;
+    }
+
+    private HostFileError Retry(Func<IHostFile, ulong, ulong, HostFileError> call, ulong position, ulong length)
+    {
+        for (int i = 0; i < MostInterruptions; i++)
+        {
+            var error = call(_file, position, length);
+            if (error != HostFileError.Interrupted)
+                return error;
+        }
+
+        return HostFileError.Failed;
+    }
+
+    private static DiskResult Result(HostFileError error) => error switch
+    {
+        HostFileError.None => DiskResult.Done,
+        HostFileError.NoSpace => DiskResult.NoSpace,
+        HostFileError.Unsupported => DiskResult.Unsupported,
+        _ => DiskResult.Failed,
+    };
+}
