@@ -29,6 +29,7 @@ public sealed class VirtualMachine : IDisposable
     private int? _signal;
     private int _running;
     private long _firstRunTicks;
+    private long _readyCpuTicks;
 
     internal VirtualMachine(VmConfig config, MachineParts parts)
     {
@@ -40,6 +41,7 @@ public sealed class VirtualMachine : IDisposable
         _hostBackend = parts.HostBackend;
         CommandLine = parts.CommandLine;
         _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index))];
+        _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);
     }
@@ -183,6 +185,7 @@ public sealed class VirtualMachine : IDisposable
             HostBackend = _hostBackend,
             FirstRun = _firstRunTicks == 0 ? null : TimeSpan.FromTicks(_firstRunTicks),
             Ready = _console.ReadyAt,
+            ReadyCpu = _console.ReadyAt is null ? null : TimeSpan.FromTicks(Volatile.Read(ref _readyCpuTicks)),
             Total = ProcessClock.SinceProcessStart(),
             Exits = exits,
             Completions = completions,

@@ -18,6 +18,13 @@ public sealed unsafe class KvmVm : KvmFile
         _vcpuMmapSize = vcpuMmapSize;
     }
 
+    /// <summary>Closes the descriptor; the kernel takes the VM apart in the background. Close vCPUs and devices first.</summary>
+    protected override void Dispose(bool disposing)
+    {
+        using var background = disposing && !Handle.IsClosed ? BackgroundClose.Hold(Handle) : null;
+        base.Dispose(disposing);
+    }
+
     /// <summary>KVM_CHECK_EXTENSION on the VM, which may differ from the system's answer (KVM_CAP_CHECK_EXTENSION_VM).</summary>
     public int CheckExtension(KvmCap cap) => Ioctl(KvmIoctl.KVM_CHECK_EXTENSION, (nuint)cap);
 

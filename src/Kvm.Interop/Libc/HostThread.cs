@@ -58,6 +58,14 @@ public static unsafe class HostThread
         return Libc.clock_gettime(clock, &now) == 0 ? (now.TvSec * 1_000_000_000) + now.TvNsec : -1;
     }
 
+    /// <summary>How often the calling thread has waited for something instead of running (voluntary context switches, getrusage(2)). Allocates nothing.</summary>
+    public static long CurrentSleeps()
+    {
+        // struct rusage: two timevals, then fourteen longs, of which ru_nvcsw is the thirteenth.
+        long* usage = stackalloc long[18];
+        return Libc.getrusage(Libc.RUSAGE_THREAD, usage) == 0 ? usage[16] : 0;
+    }
+
     /// <summary>PR_SET_TIMERSLACK of the calling thread: how much later than asked its sleeps may end, in nanoseconds. Returns 0 or -errno.</summary>
     public static int SetTimerSlack(ulong nanoseconds) =>
         Libc.prctl(Libc.PR_SET_TIMERSLACK, (nuint)nanoseconds, 0, 0, 0) == 0 ? 0 : -Errno.Last;

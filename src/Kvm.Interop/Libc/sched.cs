@@ -12,4 +12,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial int sched_getcpu();
+
+    public const int RUSAGE_THREAD = 1;
+
+    [LibraryImport(C)]
+    public static partial int getrusage(int who, long* usage);
 }

@@ -6,9 +6,14 @@ internal static unsafe partial class Libc
 {
     public const long SYS_gettid = 186;
     public const long SYS_tgkill = 234;
+    public const long SYS_io_uring_setup = 425;
+    public const long SYS_io_uring_register = 427;
     public const long SYS_pidfd_open = 434;
 
     // syscall is variadic; integer arguments travel in registers either way. glibc before 2.30 has no gettid, so the numbers are used.
     [LibraryImport(C)]
     public static partial long syscall(long number, nint a, nint b, nint c);
+
+    [LibraryImport(C)]
+    public static partial long syscall(long number, nint a, nint b, nint c, nint d);
 }

@@ -17,7 +17,8 @@ namespace Kvm.Vmm.Completion;
 internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer, ExitCounts exits)
 {
     private const uint MsrStar = 0xc000_0081;
-    private const uint MsrLstar = 0xc000_0082;
+    /// <summary>IA32_LSTAR, whose writes KVM must leave to us.</summary>
+    public const uint MsrLstar = 0xc000_0082;
     private const uint MsrFmask = 0xc000_0084;
 
     /// <summary>Vector of #PF.</summary>
@@ -38,13 +39,6 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
 
     /// <summary>Real page faults let through.</summary>
     public long PassedOn { get; private set; }
-
-    /// <summary>Has KVM hand the guest's writes of LSTAR to us, and nothing else (api.rst, KVM_X86_SET_MSR_FILTER).</summary>
-    public static void InterceptLstar(KvmVm vm)
-    {
-        vm.EnableCap(KvmCap.KVM_CAP_X86_USER_SPACE_MSR, KvmConst.KVM_MSR_EXIT_REASON_FILTER);
-        vm.SetMsrFilter(defaultAllow: true, new KvmMsrFilterRange(MsrLstar, 1, KvmConst.KVM_MSR_FILTER_WRITE));
-    }
 
     /// <summary>A filtered write: performs it, and arms the breakpoint, because a kernel's #PF handler is in place by then.</summary>
     /// <returns>False if the exit is none of ours.</returns>

@@ -19,6 +19,9 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
     /// <summary>When the awaited text was complete, since the process started; null while it was not.</summary>
     public TimeSpan? ReadyAt => Volatile.Read(ref _readyTicks) is var t and not 0 ? TimeSpan.FromTicks(t) : null;
 
+    /// <summary>Called when the awaited text is complete, on the thread that wrote it.</summary>
+    public Action? Ready { get; set; }
+
     /// <summary>True once the guest's kernel said that it panicked.</summary>
     public bool PanicSeen => _panic.Found;
 
@@ -26,7 +29,11 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
     public void Write(ReadOnlySpan<byte> text)
     {
         if (_ready is not null && _ready.Feed(text))
+        {
             Volatile.Write(ref _readyTicks, ProcessClock.SinceProcessStart().Ticks);
+            Ready?.Invoke();
+        }
+
         _panic.Feed(text);
         next?.Invoke(text);
     }

@@ -123,6 +123,7 @@ public static class ReportJson
         json.WriteStartObject("timings");
         WriteMilliseconds(json, "firstRunMs", result.FirstRun);
         WriteMilliseconds(json, "readyMs", result.Ready);
+        WriteMilliseconds(json, "readyCpuMs", result.ReadyCpu);
         WriteMilliseconds(json, "totalMs", result.Total);
         json.WriteEndObject();
     }

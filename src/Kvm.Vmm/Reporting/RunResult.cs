@@ -27,6 +27,9 @@ public sealed record RunResult
     /// <summary>Process start to the text of <see cref="VmConfig.ReadyMatch"/> on the console.</summary>
     public TimeSpan? Ready { get; init; }
 
+    /// <summary>CPU time the vCPU threads had used by then, together.</summary>
+    public TimeSpan? ReadyCpu { get; init; }
+
     /// <summary>Process start to the end of the run.</summary>
     public TimeSpan Total { get; init; }
 

@@ -31,9 +31,10 @@ internal sealed class KvmEngine : IEngine
         Msi = new KvmMsiSink(_vm);
         try
         {
+            _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
+            _tscKhz = TscKhz();
             // Before the chips: making them leaves work for an SRCU grace period of the VM that the filter would then wait for, 13 ms.
-            if (profile.SyscallBroken)
-                SyscallRepair.InterceptLstar(_vm);
+            InterceptMsrs();
             // Old Intel processors run real mode in a TSS and an identity map that they need a place for (api.rst 4.7, 4.31).
             _vm.SetTssAddr(MachineLayout.KvmTss);
             _vm.SetIdentityMapAddr(MachineLayout.KvmIdentityMap);
@@ -42,8 +43,6 @@ internal sealed class KvmEngine : IEngine
             _vm.CreatePit2(speakerDummy: true);
             _supportedCpuid = CpuidPolicy.Supported(system, config.HyperV);
             CpuidPolicy.RequireNested(config.Nested, _supportedCpuid);
-            _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
-            _tscKhz = TscKhz();
         }
         catch
         {
@@ -69,7 +68,8 @@ internal sealed class KvmEngine : IEngine
             var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
             var exits = new ExitCounts();
             var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, exits, _config.KernelPath);
+            var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, exits, _config.KernelPath);
         }
         catch
         {
@@ -82,6 +82,25 @@ internal sealed class KvmEngine : IEngine
     {
         _vm.Dispose();
         _system.Dispose();
+    }
+
+    private bool SpacesTicks => _profile.KernelInterpreted && _tscKhz != 0 && _tscDeadline;
+
+    /// <summary>
+    /// On a KVM with defects, has it leave the guest's writes of the MSRs concerned to us (api.rst, KVM_X86_SET_MSR_FILTER).
+    /// On any other nothing is asked for.
+    /// </summary>
+    private void InterceptMsrs()
+    {
+        List<KvmMsrFilterRange> writes = [];
+        if (_profile.SyscallBroken)
+            writes.Add(new(SyscallRepair.MsrLstar, 1, KvmConst.KVM_MSR_FILTER_WRITE));
+        if (SpacesTicks)
+            writes.Add(new(TickSpacing.Msr, 1, KvmConst.KVM_MSR_FILTER_WRITE));
+        if (writes.Count == 0)
+            return;
+        _vm.EnableCap(KvmCap.KVM_CAP_X86_USER_SPACE_MSR, KvmConst.KVM_MSR_EXIT_REASON_FILTER);
+        _vm.SetMsrFilter(defaultAllow: true, [.. writes]);
     }
 
     private void MapMemory()

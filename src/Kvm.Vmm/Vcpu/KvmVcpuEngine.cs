@@ -15,12 +15,13 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly IoBus _mmio;
     private readonly InstructionCompleter? _completer;
     private readonly SyscallRepair? _repair;
+    private readonly TickSpacing? _ticks;
     private readonly string _kernelPath;
     private readonly ExitCounts _exits;
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, ExitCounts exits, string kernelPath)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, ExitCounts exits, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
@@ -28,6 +29,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         _mmio = mmio;
         _completer = completer;
         _repair = repair;
+        _ticks = ticks;
         _exits = exits;
         _kernelPath = kernelPath;
     }
@@ -80,6 +82,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
                 case ExitAction.EmulationFailure when _completer is not null && _completer.TryComplete():
                 case ExitAction.Debug when _repair is not null && _repair.TryHandleDebug():
                 case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
+                case ExitAction.WriteMsr when _ticks is not null && _ticks.TryHandleWriteMsr():
                     continue;
                 case ExitAction.TripleFault:
                     Failure = RegisterDump.Describe("the guest triple-faulted", _vcpu);

@@ -48,6 +48,9 @@ internal sealed class VcpuThread : IDisposable
     /// <summary>What the thread did, complete once it has ended.</summary>
     public VcpuReport Report { get; private set; } = new(0, default, 0, 0);
 
+    /// <summary>CPU time of the thread so far, user and system.</summary>
+    public TimeSpan CpuTime => TimeSpan.FromTicks(Host.ThreadInfo.SchedulerTime(_threadId) / 100);
+
     public void Start() => _thread.Start();
 
     public void RequestStop() => Ask(Request.Stop);
@@ -104,8 +107,7 @@ internal sealed class VcpuThread : IDisposable
         _running = false;
         _stuckAnswered.Set();
         long allocated = _engine.AllocatedBytes;
-        Report = new VcpuReport(Index, TimeSpan.FromTicks(Host.ThreadInfo.SchedulerTime(_threadId) / 100), _engine.TotalExits,
-            allocated, _engine.Instructions);
+        Report = new VcpuReport(Index, CpuTime, _engine.TotalExits, allocated, _engine.Instructions);
         _machine.OnVcpuEnded(this, stop, failure);
     }
 

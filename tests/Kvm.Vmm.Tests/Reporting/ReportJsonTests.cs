@@ -24,6 +24,7 @@ public class ReportJsonTests
                 Explanation = "line \x1b[1m one\nline two",
                 FirstRun = TimeSpan.FromTicks(123_456),
                 Ready = TimeSpan.FromSeconds(1.5),
+                ReadyCpu = TimeSpan.FromMilliseconds(900),
                 Total = TimeSpan.FromSeconds(2),
                 Exits = new Dictionary<string, long> { ["io"] = 5 },
                 Completions = new Dictionary<string, long> { ["popcnt"] = 2 },
@@ -48,6 +49,7 @@ public class ReportJsonTests
               "timings": {
                 "firstRunMs": 12.346,
                 "readyMs": 1500,
+                "readyCpuMs": 900,
                 "totalMs": 2000
               },
               "exits": {
