@@ -40,7 +40,7 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
     /// <summary>Real page faults let through.</summary>
     public long PassedOn { get; private set; }
 
-    /// <summary>A filtered write: performs it, and arms the breakpoint, because a kernel's #PF handler is in place by then.</summary>
+    /// <summary>A filtered write of LSTAR: performs it, and arms the breakpoint.</summary>
     /// <returns>False if the exit is none of ours.</returns>
     public bool TryHandleWriteMsr()
     {
@@ -51,6 +51,16 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
         _lstar = msr.Data;
         Arm();
         return true;
+    }
+
+    /// <summary>
+    /// After any exit: arms the breakpoint for a guest that set LSTAR before it had a page-fault handler. Kernels have theirs in place
+    /// by then, and this does nothing.
+    /// </summary>
+    public void ArmIfLate()
+    {
+        if (_lstar != 0 && _handler == 0)
+            Arm();
     }
 
     /// <summary>A guest-debug exit: a page fault at its handler.</summary>
@@ -117,7 +127,8 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
         Span<byte> gate = stackalloc byte[16];
         if (!TryReadLinear(sregs.Idt.Base + (PageFault * 16), gate))
             return;
-        _handler = BinaryPrimitives.ReadUInt16LittleEndian(gate)
+        bool present = (gate[5] & 0x80) != 0;
+        _handler = !present ? 0 : BinaryPrimitives.ReadUInt16LittleEndian(gate)
             | (ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16
             | (ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32;
         if (_handler == 0)

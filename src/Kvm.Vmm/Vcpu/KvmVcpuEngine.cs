@@ -74,6 +74,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
             if (error != 0)
                 return Fail($"KVM_RUN failed: {Errno.TextOf(error)}");
             _exits.Add((uint)_page.ExitReason);
+            _repair?.ArmIfLate();
             if (_exits.Total == IVcpuEngine.WarmUpExits)
                 _allocatedAtWarmUp = GC.GetAllocatedBytesForCurrentThread();
             switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
