@@ -41,7 +41,12 @@ internal static class HostErrors
         "Leave `--engine` out to take what this host can.")
     { ExitCode = ExitCode.HostCannot };
 
+    public static readonly ErrorInfo NotDeterministic = new("KVM0208", "a deterministic run needs the software engine",
+        "Under KVM a guest's time is the host's and its instructions are not counted, so no two runs are the same.",
+        "Take `--engine soft`, or leave `--deterministic` out.")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
-        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine];
+        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic];
 }

@@ -23,6 +23,7 @@ public sealed class VirtualMachine : IDisposable
     private readonly string _hostBackend;
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
+    private ITimer? _panicTimer;
     private VmOutcome? _outcome;
     private string? _explanation;
     private uint? _debugExitValue;
@@ -118,6 +119,7 @@ public sealed class VirtualMachine : IDisposable
             vcpu.Dispose();
         }
 
+        _panicTimer?.Dispose();
         _devices.Dispose();
         _engine.Dispose();
         _ram.Dispose();
@@ -141,7 +143,13 @@ public sealed class VirtualMachine : IDisposable
     }
 
     /// <summary>Ends a guest that reported a panic, unless it resets by itself within <paramref name="grace"/>.</summary>
-    internal void EndAfterPanic(TimeSpan grace) => _monitor.EndAfterPanic(grace);
+    internal void EndAfterPanic(TimeSpan grace)
+    {
+        if (_engine.Determinism is null)
+            _monitor.EndAfterPanic(grace);
+        else
+            _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
+    }
 
     /// <summary>Keeps the time of the first entry into the guest.</summary>
     internal void NoteFirstRun() => Interlocked.CompareExchange(ref _firstRunTicks, ProcessClock.SinceProcessStart().Ticks, 0);
@@ -192,6 +200,7 @@ public sealed class VirtualMachine : IDisposable
             Vcpus = [.. _vcpus.Select(v => v.Report)],
             VmmRssBytes = Math.Max(0, ProcessMemory.ResidentBytes() - guestResident),
             GuestResidentBytes = guestResident,
+            Determinism = _engine.Determinism is { } determinism ? determinism with { MemoryHash = MemoryHash.Of(_ram.Memory) } : null,
             Devices = _devices.Counters(),
         };
     }

@@ -41,7 +41,7 @@ internal static class VmBuilder
             var mmio = new IoBus();
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
-            var devices = Keep(new PlatformDevices(ports, mmio, engine, console, host.Time));
+            var devices = Keep(new PlatformDevices(ports, mmio, engine, console, engine.Time));
 
             var vcpus = new List<IVcpuEngine>();
             for (int i = 0; i < config.Cpus; i++)

@@ -74,6 +74,15 @@ public sealed record VmConfig
     /// <summary>Lets the software engine translate code that runs often to host code; without it everything is interpreted.</summary>
     public bool Translate { get; init; } = true;
 
+    /// <summary>
+    /// Runs the guest so that two runs are the same run: on the software engine, with time from retired instructions, seeded random
+    /// numbers, all vCPUs on one thread and no console input (docs/engine.md, "Deterministic runs").
+    /// </summary>
+    public bool Deterministic { get; init; }
+
+    /// <summary>What RDRAND and RDSEED follow from in a deterministic run.</summary>
+    public ulong Seed { get; init; }
+
     /// <summary>Passes VMX or SVM to the guest, or refuses to start where the host has neither.</summary>
     public bool Nested { get; init; }
 

@@ -50,6 +50,11 @@ internal static class Quantities
         return true;
     }
 
+    /// <summary>A seed, 0 to 2⁶³−1, or the error that names the option.</summary>
+    public static ulong Seed(string option, string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seed)
+        ? (ulong)seed
+        : throw Bad(option, text, "is not a whole number from 0 to 9223372036854775807");
+
     /// <summary>The size, or the error that names the option.</summary>
     public static ulong Size(string option, string text) => TryParseSize(text, out var bytes)
         ? bytes

@@ -20,6 +20,7 @@ internal sealed class RunSession : IDisposable
 
     private readonly RunSettings _settings;
     private readonly GlobalOptions _global;
+    private readonly bool _takesInput;
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
     private VirtualMachine? _machine;
@@ -31,7 +32,9 @@ internal sealed class RunSession : IDisposable
     {
         _settings = settings;
         _global = global;
-        _attached = settings.Console == ConsoleKind.Stdio && TerminalDescriptors.IsForegroundTerminal(TerminalDescriptors.Input);
+        // When a key is pressed is nobody's to repeat: a deterministic guest has no keyboard.
+        _takesInput = settings.Console == ConsoleKind.Stdio && !settings.Machine.Deterministic;
+        _attached = _takesInput && TerminalDescriptors.IsForegroundTerminal(TerminalDescriptors.Input);
         _output = Target() is { } target ? new TerminalOutput(target) { TargetGone = OnTargetGone } : null;
     }
 
@@ -71,7 +74,7 @@ internal sealed class RunSession : IDisposable
         using var signals = new SignalGuard(OnSignal, OnContinued);
         LastResort.Restore = RestoreTerminal;
         var machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
-        using var input = _settings.Console == ConsoleKind.Stdio ? Input(machine) : null;
+        using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
         Volatile.Write(ref _machine, machine);

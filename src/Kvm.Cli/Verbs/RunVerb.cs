@@ -41,6 +41,10 @@ internal sealed class RunVerb : Verb
     private readonly SwitchOption _noComplete = new("--no-complete", Processor, "Ends the guest at an instruction KVM gives up on, instead of completing it.");
     private readonly SwitchOption _noTranslate = new("--no-translate", Processor, "Has the software engine interpret everything, instead of translating what runs often.");
 
+    private readonly SwitchOption _deterministic = new("--deterministic", Processor,
+        "Makes every run of the guest the same: software engine, time from retired instructions, seeded random numbers, no console input.");
+    private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none. [default: stdio]")
     { Kind = ValueKind.OneOf, Values = ["stdio", "file=", "none"] };
@@ -56,7 +60,7 @@ internal sealed class RunVerb : Verb
         Add(_kernel);
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
-             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate,
+             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _deterministic, _seed,
              _console, _timeout, _readyMatch, _report, _dryRun])
         {
             Add(option);
@@ -130,6 +134,8 @@ internal sealed class RunVerb : Verb
         HyperV = _hyperV.IsGiven(result) || machine.HyperV,
         Complete = !_noComplete.IsGiven(result) && machine.Complete,
         Translate = !_noTranslate.IsGiven(result) && machine.Translate,
+        Deterministic = _deterministic.IsGiven(result) || machine.Deterministic,
+        Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : machine.Seed,
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
     };

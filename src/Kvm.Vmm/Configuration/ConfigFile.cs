@@ -79,6 +79,8 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Engine, SettingNames.Of(machine.Engine));
         json.WriteBoolean(ConfigMembers.Complete, machine.Complete);
         json.WriteBoolean(ConfigMembers.Translate, machine.Translate);
+        json.WriteBoolean(ConfigMembers.Deterministic, machine.Deterministic);
+        json.WriteNumber(ConfigMembers.Seed, machine.Seed);
         json.WriteBoolean(ConfigMembers.Nested, machine.Nested);
         json.WriteBoolean(ConfigMembers.HyperV, machine.HyperV);
         json.WriteBoolean(ConfigMembers.SharedMemory, machine.SharedMemory);

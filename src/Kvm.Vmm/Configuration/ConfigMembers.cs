@@ -28,6 +28,8 @@ internal static class ConfigMembers
     public const string Engine = "engine"; // ours
     public const string Complete = "complete"; // ours
     public const string Translate = "translate"; // ours
+    public const string Deterministic = "deterministic"; // ours
+    public const string Seed = "seed"; // ours
     public const string Nested = "nested"; // ours
     public const string HyperV = "hyperv"; // ours
     public const string SharedMemory = "shared_memory"; // ours
@@ -53,7 +55,7 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Translate, Nested, HyperV, SharedMemory, TransparentHugePages,
+        Engine, Complete, Translate, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report];

@@ -112,6 +112,12 @@ internal ref struct ConfigParser
                 case ConfigMembers.Translate:
                     _machine = _machine with { Translate = Flag(member) };
                     break;
+                case ConfigMembers.Deterministic:
+                    _machine = _machine with { Deterministic = Flag(member) };
+                    break;
+                case ConfigMembers.Seed:
+                    _machine = _machine with { Seed = (ulong)Number(member, 0, long.MaxValue) };
+                    break;
                 case ConfigMembers.Nested:
                     _machine = _machine with { Nested = Flag(member) };
                     break;

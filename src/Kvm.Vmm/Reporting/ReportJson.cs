@@ -84,6 +84,7 @@ public static class ReportJson
         WriteCounts(json, "exits", result.Exits);
         WriteCounts(json, "completions", result.Completions);
         WriteVcpus(json, result.Vcpus);
+        WriteDeterminism(json, result.Determinism);
         json.WriteStartObject("memory");
         json.WriteNumber("vmmRssBytes", result.VmmRssBytes);
         json.WriteNumber("guestResidentBytes", result.GuestResidentBytes);
@@ -143,6 +144,22 @@ public static class ReportJson
         }
 
         json.WriteEndArray();
+    }
+
+    private static void WriteDeterminism(Utf8JsonWriter json, DeterminismReport? determinism)
+    {
+        if (determinism is null)
+        {
+            json.WriteNull("deterministic");
+            return;
+        }
+
+        json.WriteStartObject("deterministic");
+        json.WriteNumber("seed", determinism.Seed);
+        json.WriteNumber("instructions", determinism.Instructions);
+        WriteMilliseconds(json, "guestMs", determinism.GuestTime);
+        json.WriteString("memoryHash", determinism.MemoryHash);
+        json.WriteEndObject();
     }
 
     private static void WriteCounts(Utf8JsonWriter json, string name, IReadOnlyDictionary<string, long> counts)

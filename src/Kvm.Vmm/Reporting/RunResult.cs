@@ -48,6 +48,9 @@ public sealed record RunResult
     /// <summary>Guest memory that is resident, in bytes.</summary>
     public long GuestResidentBytes { get; init; }
 
+    /// <summary>What a second deterministic run has in common with this one; null for other runs.</summary>
+    public DeterminismReport? Determinism { get; init; }
+
     /// <summary>Counters of each device, by device name and counter name.</summary>
     public IReadOnlyDictionary<string, IReadOnlyDictionary<string, long>> Devices { get; init; } =
         new Dictionary<string, IReadOnlyDictionary<string, long>>();
@@ -74,3 +77,10 @@ public sealed record RunResult
 /// <param name="AllocatedBytes">Managed bytes the thread allocated after its first exits; zero in a healthy run.</param>
 /// <param name="Instructions">Retired guest instructions, where the engine counts them; else null.</param>
 public sealed record VcpuReport(int Index, TimeSpan CpuTime, long Exits, long AllocatedBytes, long? Instructions = null);
+
+/// <summary>What two deterministic runs of one machine have in common.</summary>
+/// <param name="Seed">What random numbers followed from.</param>
+/// <param name="Instructions">Retired by all vCPUs.</param>
+/// <param name="GuestTime">Guest time at the end: the instructions, and what all vCPUs slept through.</param>
+/// <param name="MemoryHash">XXH64 of guest memory, region after region in ascending order, as <c>xxh64:</c> and 16 hexadecimal digits.</param>
+public sealed record DeterminismReport(ulong Seed, long Instructions, TimeSpan GuestTime, string MemoryHash = "");

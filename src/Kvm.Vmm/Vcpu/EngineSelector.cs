@@ -20,6 +20,11 @@ internal static class EngineSelector
     /// <exception cref="VmmException">The host cannot.</exception>
     public static EngineOffer Choose(VmConfig config, VmHost host) => config.Engine switch
     {
+        EngineChoice.Kvm when config.Deterministic =>
+            throw new VmmException(HostErrors.NotDeterministic, "--deterministic was asked for together with --engine kvm"),
+        _ when config is { Deterministic: true, Nested: true } or { Deterministic: true, HyperV: true } =>
+            throw new VmmException(HostErrors.NotDeterministic, "--nested and --hyperv need KVM, --deterministic the software engine"),
+        _ when config.Deterministic => Deterministic(host),
         EngineChoice.Soft => Soft(host, host.Profile?.Backend ?? "none"),
         EngineChoice.Kvm => OfferKvm(OpenKvm(), host),
         _ => Auto(config, host),
@@ -52,12 +57,16 @@ internal static class EngineSelector
     private static EngineOffer Soft(VmHost host, string backend) =>
         new(HostProfile.Plain with { Backend = backend }, (config, memory, ports, mmio) => new SoftEngine(config, memory, ports, mmio, host.Time));
 
+    /// <summary>Whatever the host's KVM can do: only the software engine counts every instruction.</summary>
+    private static EngineOffer Deterministic(VmHost host) =>
+        new(HostProfile.Plain with { Backend = host.Profile?.Backend ?? "none" }, (config, memory, ports, mmio) => new DeterministicEngine(config, memory, ports, mmio));
+
     private static EngineOffer OfferKvm(KvmSystem system, VmHost host)
     {
         try
         {
             var profile = host.Profile ?? Profile(system);
-            return new EngineOffer(profile, (config, memory, ports, mmio) => new KvmEngine(system, config, profile, memory, ports, mmio));
+            return new EngineOffer(profile, (config, memory, ports, mmio) => new KvmEngine(system, config, profile, memory, ports, mmio, host.Time));
         }
         catch
         {

@@ -74,6 +74,12 @@ internal interface IEngine : IDisposable
     /// <summary>Where message-signalled interrupts go.</summary>
     Devices.Interrupts.IMsiSink Msi { get; }
 
+    /// <summary>The time and timers of devices: the host's, or the guest's where runs are to repeat.</summary>
+    TimeProvider Time { get; }
+
+    /// <summary>What two equal runs have in common, after the run; null where runs do not repeat.</summary>
+    Reporting.DeterminismReport? Determinism => null;
+
     /// <summary>Makes vCPU <paramref name="index"/>.</summary>
     IVcpuEngine CreateVcpu(int index);
 }

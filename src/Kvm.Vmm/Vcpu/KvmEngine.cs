@@ -24,8 +24,9 @@ internal sealed class KvmEngine : IEngine
 
     /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
     /// <exception cref="KvmException">KVM refused a step.</exception>
-    public KvmEngine(KvmSystem system, VmConfig config, HostProfile profile, GuestMemory memory, IoBus ports, IoBus mmio)
+    public KvmEngine(KvmSystem system, VmConfig config, HostProfile profile, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
     {
+        Time = time;
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
         Msi = new KvmMsiSink(_vm);
@@ -52,6 +53,8 @@ internal sealed class KvmEngine : IEngine
     }
 
     public string Name => "kvm";
+
+    public TimeProvider Time { get; }
 
     public IMsiSink Msi { get; }
 

@@ -21,10 +21,11 @@ internal sealed class SoftEngine : IEngine
     /// <summary>Builds the chips, puts them on the buses, and composes the processor.</summary>
     public SoftEngine(VmConfig config, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
     {
+        Time = time;
         _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = time });
         _chips.Register(ports, mmio);
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
-        _machine = new SoftMachine(memory, ports, mmio, Processor(config.Cpus), HostCode.Instance)
+        _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config.Cpus), HostCode.Instance)
         {
             CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
         };
@@ -32,6 +33,8 @@ internal sealed class SoftEngine : IEngine
     }
 
     public string Name => "soft";
+
+    public TimeProvider Time { get; }
 
     public IMsiSink Msi => _chips.Msi;
 
@@ -61,13 +64,13 @@ internal sealed class SoftEngine : IEngine
     }
 
     /// <summary>The default processor with the leaves that KVM guests know, so that kernels use kvmclock and do not measure the TSC.</summary>
-    private CpuidTable Processor(int cpus)
+    internal static CpuidTable MakeCpuid(GuestClock clock, int cpus)
     {
         var table = CpuidTable.CreateDefault(cpus);
         ReadOnlySpan<uint> leaves = [0x15, 0x16, KvmLeaves.Signature, KvmLeaves.Features, KvmLeaves.Timing];
         foreach (uint leaf in leaves)
         {
-            if (KvmLeaves.TryRead(_clock, leaf, out uint eax, out uint ebx, out uint ecx, out uint edx))
+            if (KvmLeaves.TryRead(clock, leaf, out uint eax, out uint ebx, out uint ecx, out uint edx))
                 table.Set(leaf, 0, new CpuidResult(eax, ebx, ecx, edx));
         }
 

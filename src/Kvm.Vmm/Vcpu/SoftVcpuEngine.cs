@@ -53,7 +53,10 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
 
     public bool IsStuck() => processor.IsStuck;
 
-    public void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions)
+    public void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions) => AddHalts(processor, exits);
+
+    /// <summary>Adds a processor's halts to the report's table of exits.</summary>
+    internal static void AddHalts(SoftProcessor processor, IDictionary<string, long> exits)
     {
         const string halts = "hlt";
         if (processor.Halts == 0)

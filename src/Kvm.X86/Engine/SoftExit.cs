@@ -1,6 +1,6 @@
 namespace Kvm.X86.Engine;
 
-/// <summary>Why <see cref="SoftProcessor.Run"/> returned.</summary>
+/// <summary>Why <see cref="SoftProcessor.Run()"/> returned.</summary>
 public enum SoftExit
 {
     /// <summary><see cref="SoftProcessor.Kick"/> was called.</summary>
@@ -11,4 +11,10 @@ public enum SoftExit
 
     /// <summary>The guest did what this engine does not do; <see cref="SoftProcessor.Failure"/> says what. The state is the one before it.</summary>
     Unsupported,
+
+    /// <summary>As many instructions were retired as <see cref="SoftProcessor.Run(ulong)"/> was asked for, or it was told to yield.</summary>
+    Limit,
+
+    /// <summary>The processor has nothing to do until an interrupt or a start-up; only <see cref="SoftProcessor.Run(ulong)"/> says so.</summary>
+    Halted,
 }

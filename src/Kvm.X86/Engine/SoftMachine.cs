@@ -57,6 +57,12 @@ public sealed class SoftMachine
     /// <summary>Executions after which a block of code is translated, from 1.</summary>
     public int TranslateAfter { get; init; } = Tier.DefaultThreshold;
 
+    /// <summary>
+    /// Not null: a machine whose runs repeat exactly (<see cref="Kvm.X86.Deterministic.DeterministicRunner"/>); RDRAND and RDSEED follow
+    /// from this seed. Set before the first processor is added.
+    /// </summary>
+    public ulong? Deterministic { get; init; }
+
     internal CodePages Code { get; }
 
     /// <summary>

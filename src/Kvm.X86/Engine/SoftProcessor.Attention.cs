@@ -29,10 +29,22 @@ public sealed partial class SoftProcessor
             if (!TakeEvents(ref cpu, out exit))
                 return false;
             if (cpu.Activity == (int)ActivityState.Running)
+            {
+                _resting = false;
                 return true;
+            }
+
             if (cpu.Activity == (int)ActivityState.Shutdown)
             {
                 exit = SoftExit.Shutdown;
+                return false;
+            }
+
+            if (_bounded)
+            {
+                _halts += _resting || cpu.Activity != (int)ActivityState.Halted ? 0UL : 1UL;
+                _resting = true;
+                exit = SoftExit.Halted;
                 return false;
             }
 

@@ -1,3 +1,4 @@
+using Kvm.X86.Deterministic;
 using Kvm.X86.Execute;
 using Kvm.X86.Interrupts;
 using Kvm.X86.State;
@@ -6,7 +7,7 @@ using Kvm.X86.Translate;
 namespace Kvm.X86.Engine;
 
 /// <summary>
-/// One x86-64 processor in software. <see cref="Run"/> belongs to one thread; state is read and written by that thread, or by
+/// One x86-64 processor in software. <see cref="Run()"/> belongs to one thread; state is read and written by that thread, or by
 /// another while it is not running. <see cref="Kick"/> and <see cref="IInterruptTarget.Notify"/> are for any thread.
 /// </summary>
 public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
@@ -35,6 +36,12 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
             ApicId = (uint)index,
             HostCode = machine.HostCode,
         };
+        if (machine.Deterministic is { } seed)
+        {
+            _context.Exact = true;
+            _context.RandomSource = new SeededRandom(seed, index).Fill;
+        }
+
         _context.TakeFeatures(machine.Cpuid);
         _context.MakeJumpCache();
         _codeMemory = machine.CodeMemory?.Invoke();
@@ -106,7 +113,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         RequestAttention();
     }
 
-    /// <summary>Makes <see cref="Run"/> return <see cref="SoftExit.Kicked"/> soon, or at once when it is next called. Any thread.</summary>
+    /// <summary>Makes <see cref="Run()"/> return <see cref="SoftExit.Kicked"/> soon, or at once when it is next called. Any thread.</summary>
     public void Kick()
     {
         Volatile.Write(ref _kicked, 1);
@@ -137,26 +144,32 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
                 return exit;
             ref var cpu = ref _context.State;
             bool single = NeedsStep(ref cpu);
-            LoopResult result = single ? StepOne(ref cpu) : RunLoopAccess.Run(_context, _cache);
-            if (result == LoopResult.Fault && !DeliverFault(ref cpu, out exit))
-                return exit;
-            if (cpu.PendingDebug != 0 && cpu.InterruptShadow != 2 && !DeliverDebugTrap(ref cpu, out exit))
+            LoopResult result = single ? StepOne(ref cpu, 0) : RunLoopAccess.Run(_context, _cache);
+            if (!AfterRun(ref cpu, result, out exit))
                 return exit;
         }
+    }
+
+    private bool AfterRun(ref Cpu cpu, LoopResult result, out SoftExit exit)
+    {
+        if (result == LoopResult.Fault && !DeliverFault(ref cpu, out exit))
+            return false;
+        exit = SoftExit.Kicked;
+        return cpu.PendingDebug == 0 || cpu.InterruptShadow == 2 || DeliverDebugTrap(ref cpu, out exit);
     }
 
     /// <summary>Instruction by instruction: trap flag, an interrupt shadow to be counted off, or instruction breakpoints.</summary>
     private static bool NeedsStep(ref Cpu cpu) =>
         (cpu.Rflags & Bits.Tf) != 0 || cpu.InterruptShadow != 0 || DebugRegisters.HasInstructionBreakpoints(ref cpu);
 
-    private LoopResult StepOne(ref Cpu cpu)
+    private LoopResult StepOne(ref Cpu cpu, int most)
     {
         bool trap = (cpu.Rflags & Bits.Tf) != 0;
         int shadow = cpu.InterruptShadow;
         if (shadow != 2 && DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
             return LoopResult.Fault;
         cpu.Rflags &= ~Bits.Rf;
-        var result = RunLoopAccess.Step(_runner, _context);
+        var result = RunLoopAccess.Step(_runner, _context, most);
         if (result == LoopResult.Fault)
             return result;
         if (cpu.InterruptShadow == shadow)

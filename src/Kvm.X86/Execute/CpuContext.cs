@@ -247,6 +247,9 @@ internal sealed unsafe class CpuContext : IDisposable
             System.Security.Cryptography.RandomNumberGenerator.Fill(destination);
     }
 
+    /// <summary>Time comes from retired instructions: devices see their exact number (Mem.BeginDevice).</summary>
+    public bool Exact { get; set; }
+
     /// <summary>Replaces the host's random numbers.</summary>
     public RandomFill? RandomSource { get; set; }
 

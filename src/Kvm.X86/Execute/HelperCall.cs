@@ -52,9 +52,14 @@ internal static unsafe class HelperCall
     public static nint RunEnd(Cpu* cpu, Op* op)
     {
         cpu->Rip = RipOf(cpu, op, op->Length);
-        if (!((delegate*<Cpu*, Op*, bool>)op->Imm)(cpu, op))
-            return LeaveFaulted(cpu, op);
+        // Counted first: where time comes from retired instructions, the helper may ask for it.
         cpu->Left -= op->V;
+        if (!((delegate*<Cpu*, Op*, bool>)op->Imm)(cpu, op))
+        {
+            cpu->Left += op->V;
+            return LeaveFaulted(cpu, op);
+        }
+
         cpu->LeaveBlock = 0;
         return Continue;
     }

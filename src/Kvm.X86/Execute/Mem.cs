@@ -122,7 +122,7 @@ internal static unsafe class Mem
             if (entry == null)
                 return false;
             if ((entry->Info & Tlb.InfoIo) != 0)
-                ReadIo(context, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer + done, part);
+                ReadIo(context, op, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer + done, part);
             else
                 Copy(buffer + done, (byte*)(entry->Addend + (nint)at), part);
             if ((entry->ReadTag & Tlb.SlowWatch) != 0)
@@ -149,7 +149,7 @@ internal static unsafe class Mem
                 return false;
             ulong physical = (entry->Info & ~0xfffUL) | (at & 0xfff);
             if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) != 0)
-                WriteIo(context, physical, buffer + done, part);
+                WriteIo(context, op, physical, buffer + done, part);
             else
             {
                 Copy((byte*)(entry->Addend + (nint)at), buffer + done, part);
@@ -229,7 +229,7 @@ internal static unsafe class Mem
         fixed (byte* buffer = destination)
         {
             if ((entry->Info & Tlb.InfoIo) != 0)
-                ReadIo(context, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer, destination.Length);
+                ReadIo(context, null, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer, destination.Length);
             else
                 Copy(buffer, (byte*)(entry->Addend + (nint)at), destination.Length);
         }
@@ -242,7 +242,7 @@ internal static unsafe class Mem
         fixed (byte* buffer = source)
         {
             if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) != 0)
-                WriteIo(context, physical, buffer, source.Length);
+                WriteIo(context, null, physical, buffer, source.Length);
             else
             {
                 Copy((byte*)(entry->Addend + (nint)at), buffer, source.Length);
@@ -265,9 +265,10 @@ internal static unsafe class Mem
         }
     }
 
-    private static void ReadIo(CpuContext context, ulong physical, byte* buffer, int length)
+    private static void ReadIo(CpuContext context, Op* op, ulong physical, byte* buffer, int length)
     {
         bool apic = (physical & ~0xfffUL) == context.ApicPage;
+        int counted = BeginDevice(context, op);
         for (int done = 0; done < length; done += 8)
         {
             var part = new Span<byte>(buffer + done, Math.Min(8, length - done));
@@ -276,11 +277,14 @@ internal static unsafe class Mem
             else
                 context.Mmio.Read(physical + (ulong)done, part);
         }
+
+        EndDevice(context, counted);
     }
 
-    private static void WriteIo(CpuContext context, ulong physical, byte* buffer, int length)
+    private static void WriteIo(CpuContext context, Op* op, ulong physical, byte* buffer, int length)
     {
         bool apic = (physical & ~0xfffUL) == context.ApicPage;
+        int counted = BeginDevice(context, op);
         for (int done = 0; done < length; done += 8)
         {
             var part = new ReadOnlySpan<byte>(buffer + done, Math.Min(8, length - done));
@@ -289,5 +293,27 @@ internal static unsafe class Mem
             else
                 context.Mmio.Write(physical + (ulong)done, part);
         }
+
+        EndDevice(context, counted);
+    }
+
+    /// <summary>
+    /// Where time comes from retired instructions, a device that asks for it sees those of this block too, and what the access brings
+    /// about (an interrupt, a new deadline) is looked at behind this instruction and not behind the block.
+    /// </summary>
+    private static int BeginDevice(CpuContext context, Op* op)
+    {
+        if (!context.Exact || op == null)
+            return 0;
+        int before = Blocks.InstructionsBefore(op) + 1;
+        context.Cpu->Left -= before;
+        return before;
+    }
+
+    private static void EndDevice(CpuContext context, int counted)
+    {
+        context.Cpu->Left += counted;
+        if (context.Exact)
+            context.Cpu->LeaveBlock = 1;
     }
 }

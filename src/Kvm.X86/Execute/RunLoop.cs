@@ -35,23 +35,53 @@ internal static unsafe class RunLoop
         while (cpu->Attention >= 0)
         {
             Refill(cpu);
-            Op* first = FromJumpCache(cpu);
-            if (first == null && (first = cache.Find()) == null)
+            if (!Turn(cpu, cache))
                 return LoopResult.Fault;
-            nint result = Hot.Go(cpu, first);
-            if (result == HelperCall.Faulted)
-                return LoopResult.Fault;
-            if (result == Branch.Link && cpu->Attention >= 0)
-                LinkTo(cpu, cache);
         }
 
         return LoopResult.Attention;
     }
 
-    /// <summary>Runs one instruction.</summary>
-    public static LoopResult Step(StepRunner runner, Cpu* cpu)
+    /// <summary>
+    /// As <see cref="Run"/>, but also ends once <paramref name="budget"/> instructions are retired; a block more may be, which has
+    /// <see cref="Decode.BlockBuilder.MaxInstructions"/> at most.
+    /// </summary>
+    public static LoopResult RunBounded(CpuContext context, CodeCache cache, long budget)
     {
-        Refill(cpu);
+        var cpu = context.Cpu;
+        while (cpu->Attention >= 0 && budget > 0)
+        {
+            int part = (int)Math.Min(budget, Math.Max(Slice, 1));
+            HandOut(cpu, part);
+            bool alive = Turn(cpu, cache);
+            budget -= part - cpu->Left;
+            if (!alive)
+                return LoopResult.Fault;
+        }
+
+        return LoopResult.Attention;
+    }
+
+    private static bool Turn(Cpu* cpu, CodeCache cache)
+    {
+        Op* first = FromJumpCache(cpu);
+        if (first == null && (first = cache.Find()) == null)
+            return false;
+        nint result = Hot.Go(cpu, first);
+        if (result == HelperCall.Faulted)
+            return false;
+        if (result == Branch.Link && cpu->Attention >= 0)
+            LinkTo(cpu, cache);
+        return true;
+    }
+
+    /// <summary>Runs one instruction; of a repeated one at most so many iterations.</summary>
+    public static LoopResult Step(StepRunner runner, Cpu* cpu, int most)
+    {
+        if (most > 0)
+            HandOut(cpu, most);
+        else
+            Refill(cpu);
         return runner.Step() == HelperCall.Faulted ? LoopResult.Fault : LoopResult.Attention;
     }
 
@@ -62,8 +92,13 @@ internal static unsafe class RunLoop
     {
         if (cpu->Left > 0)
             return;
-        cpu->Retired += (ulong)(Slice - cpu->Left);
-        cpu->Left = Slice;
+        HandOut(cpu, Slice);
+    }
+
+    private static void HandOut(Cpu* cpu, int instructions)
+    {
+        cpu->Retired += (ulong)(instructions - cpu->Left);
+        cpu->Left = instructions;
     }
 
     private static Op* FromJumpCache(Cpu* cpu)
@@ -109,7 +144,13 @@ internal static unsafe class RunLoopAccess
         return RunLoop.Run(context, cache);
     }
 
-    public static LoopResult Step(StepRunner runner, CpuContext context) => RunLoop.Step(runner, context.Cpu);
+    public static LoopResult RunBounded(CpuContext context, CodeCache cache, long budget)
+    {
+        context.Cpu->Rflags &= ~Bits.Rf;
+        return RunLoop.RunBounded(context, cache, budget);
+    }
+
+    public static LoopResult Step(StepRunner runner, CpuContext context, int most) => RunLoop.Step(runner, context.Cpu, most);
 
     public static ulong Retired(CpuContext context) => RunLoop.Retired(context.Cpu);
 }

@@ -57,6 +57,7 @@ internal static unsafe partial class StringHelpers
         private readonly Op* _op;
         private readonly ulong _mask;
         private readonly int _step;
+        private ulong _most;
 
         public Pass(Cpu* cpu, Op* op, int size)
         {
@@ -66,6 +67,8 @@ internal static unsafe partial class StringHelpers
             _step = (cpu->Rflags & Bits.Df) != 0 ? -size : size;
             Repeats = (op->Imm8 & (Repeat | RepeatNotEqual)) != 0;
             Count = Repeats ? cpu->Gpr[Rcx] & _mask : 1;
+            // Never more than may be retired until the run loop looks again: it stops after exactly as many as it was asked for.
+            _most = (ulong)Math.Max(cpu->Left, 1);
         }
 
         public bool Repeats { get; }
@@ -86,9 +89,9 @@ internal static unsafe partial class StringHelpers
             if (inPage + size > 4096)
                 return 0;
             if (Backward)
-                return Math.Min(Count, (inPage / size) + 1);
+                return Math.Min(Math.Min(Count, _most), (inPage / size) + 1);
             ulong untilWrap = (_mask - (_cpu->Gpr[register] & _mask)) / size;
-            return Math.Min(Math.Min(Count, (4096 - inPage) / size), Math.Max(untilWrap, 1));
+            return Math.Min(Math.Min(Math.Min(Count, _most), (4096 - inPage) / size), Math.Max(untilWrap, 1));
         }
 
         /// <summary>Whether n elements from the register on are inside the segment too (the first is known to be).</summary>
@@ -122,7 +125,8 @@ internal static unsafe partial class StringHelpers
                 return false;
             }
 
-            if ((_cpu->Attention < 0 || _cpu->LeaveBlock != 0 || _cpu->Left < 0 || (_cpu->Rflags & Bits.Tf) != 0) && Repeats)
+            _most = (ulong)Math.Max(_cpu->Left, 1);
+            if ((_cpu->Attention < 0 || _cpu->LeaveBlock != 0 || _cpu->Left <= 0 || (_cpu->Rflags & Bits.Tf) != 0) && Repeats)
             {
                 _cpu->Unfinished = 1;
                 return false;

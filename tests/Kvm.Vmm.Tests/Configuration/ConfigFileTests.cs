@@ -59,6 +59,8 @@ public class ConfigFileTests
                 Protocol = BootProtocol.Linux32,
                 Complete = false,
                 Translate = false,
+                Deterministic = true,
+                Seed = long.MaxValue,
                 Nested = true,
                 HyperV = true,
                 Timeout = TimeSpan.FromMilliseconds(1500),

@@ -29,6 +29,7 @@ public class ReportJsonTests
                 Exits = new Dictionary<string, long> { ["io"] = 5 },
                 Completions = new Dictionary<string, long> { ["popcnt"] = 2 },
                 Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99), new VcpuReport(1, default, 1, 8)],
+                Determinism = new DeterminismReport(5, 99, TimeSpan.FromTicks(12_500), "xxh64:0123456789abcdef"),
                 VmmRssBytes = 1000,
                 GuestResidentBytes = 2000,
                 Devices = new Dictionary<string, IReadOnlyDictionary<string, long>> { ["serial0"] = new Dictionary<string, long> { ["bytesFromGuest"] = 11 } },
@@ -74,6 +75,12 @@ public class ReportJsonTests
                   "instructions": null
                 }
               ],
+              "deterministic": {
+                "seed": 5,
+                "instructions": 99,
+                "guestMs": 1.25,
+                "memoryHash": "xxh64:0123456789abcdef"
+              },
               "memory": {
                 "vmmRssBytes": 1000,
                 "guestResidentBytes": 2000

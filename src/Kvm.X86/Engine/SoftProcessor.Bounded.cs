@@ -1,0 +1,51 @@
+using Kvm.X86.Decode;
+using Kvm.X86.Execute;
+
+namespace Kvm.X86.Engine;
+
+public sealed partial class SoftProcessor
+{
+    private bool _bounded;
+    private bool _resting;
+    private bool _yield;
+
+    /// <summary>
+    /// Runs until exactly <paramref name="instructions"/> are retired (<see cref="SoftExit.Limit"/>), the processor halts
+    /// (<see cref="SoftExit.Halted"/>, where <see cref="Run()"/> would wait), or something ends the run. Where it stops depends on the
+    /// guest's state alone: not on how its code was decoded, nor on whether it was translated.
+    /// </summary>
+    /// <param name="instructions">From 1.</param>
+    public SoftExit Run(ulong instructions)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(instructions);
+        ulong end = Instructions + instructions;
+        _bounded = true;
+        while (true)
+        {
+            // The state is looked at before the count: an interrupt that is due is taken at the end of this run, not in the next one's.
+            if (!Attend(out var exit))
+                return exit;
+            long left = (long)(end - Instructions);
+            if (left <= 0 || _yield)
+            {
+                _yield = false;
+                return SoftExit.Limit;
+            }
+
+            ref var cpu = ref _context.State;
+            // Blocks are run whole, so the last instructions are run one by one.
+            LoopResult result = NeedsStep(ref cpu) || left <= BlockBuilder.MaxInstructions
+                ? StepOne(ref cpu, (int)Math.Min(left, int.MaxValue))
+                : RunLoopAccess.RunBounded(_context, _cache, left - BlockBuilder.MaxInstructions);
+            if (!AfterRun(ref cpu, result, out exit))
+                return exit;
+        }
+    }
+
+    /// <summary>Ends <see cref="Run(ulong)"/> behind the instruction in hand. For what that instruction brings about, on the same thread.</summary>
+    internal void Yield()
+    {
+        _yield = true;
+        RequestAttention();
+    }
+}
