@@ -15,6 +15,7 @@ public sealed unsafe partial class GuestMemory
     {
         if (length >= 0 && TryFind(address, (ulong)length, out var r) && !r.ReadOnly)
         {
+            NotifyWritten(address, (ulong)length);
             bytes = new Span<byte>((byte*)r.Host + (address - r.Start), length);
             return true;
         }
@@ -48,9 +49,10 @@ public sealed unsafe partial class GuestMemory
     /// <summary>Copies into guest memory; false, with nothing written, if any byte is outside memory or in ROM.</summary>
     public bool TryWrite(ulong address, ReadOnlySpan<byte> source)
     {
-        if (!TrySlice(address, source.Length, out var destination))
+        if (!TryFind(address, (ulong)source.Length, out var r) || r.ReadOnly)
             return false;
-        source.CopyTo(destination);
+        source.CopyTo(new Span<byte>((byte*)r.Host + (address - r.Start), source.Length));
+        NotifyWritten(address, (ulong)source.Length);
         return true;
     }
 
@@ -70,9 +72,10 @@ public sealed unsafe partial class GuestMemory
     /// <summary>Writes one little-endian value; the address need not be aligned.</summary>
     public bool TryWrite<T>(ulong address, T value) where T : unmanaged
     {
-        if (!TrySlice(address, sizeof(T), out var bytes))
+        if (!TryFind(address, (ulong)sizeof(T), out var r) || r.ReadOnly)
             return false;
-        Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(bytes), value);
+        Unsafe.WriteUnaligned((byte*)r.Host + (address - r.Start), value);
+        NotifyWritten(address, (ulong)sizeof(T));
         return true;
     }
 
@@ -85,6 +88,8 @@ public sealed unsafe partial class GuestMemory
     {
         if (length <= int.MaxValue && TryFind(address, length, out var r) && !(writable && r.ReadOnly))
         {
+            if (writable)
+                NotifyWritten(address, length);
             buffer = new HostBuffer((nint)((byte*)r.Host + (address - r.Start)), (int)length);
             return true;
         }
@@ -105,6 +110,8 @@ public sealed unsafe partial class GuestMemory
     {
         if (TryFind(address, length, out var r) && !(writable && r.ReadOnly))
         {
+            if (writable)
+                NotifyWritten(address, length);
             host = (nint)((byte*)r.Host + (address - r.Start));
             return true;
         }

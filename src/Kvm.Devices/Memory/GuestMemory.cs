@@ -35,6 +35,21 @@ public sealed partial class GuestMemory
     /// <summary>The regions in ascending order of address.</summary>
     public ReadOnlySpan<GuestRegion> Regions => _regions;
 
+    /// <summary>
+    /// Told address and length of bytes written through this object, on the writer's thread: the software engine keeps decoded code of
+    /// guest memory. Copies in are told when they are done; a slice, buffer or pointer to write to is told when it is handed out, and
+    /// again by whoever fills it later (<see cref="NotifyWritten"/>). Set before the machine runs; any thread may call it.
+    /// </summary>
+    public Action<ulong, ulong>? WriteObserver { get; set; }
+
+    /// <summary>
+    /// Says that bytes of a slice, buffer or pointer handed out before have now changed (a disk read has ended, a packet is in its
+    /// buffers), before the guest hears of it. Costs a test where nobody observes.
+    /// </summary>
+    /// <param name="address">Guest-physical address.</param>
+    /// <param name="length">Bytes.</param>
+    public void NotifyWritten(ulong address, ulong length) => WriteObserver?.Invoke(address, length);
+
     /// <summary>Bytes of memory the guest may write (RAM, without ROM).</summary>
     public ulong RamSize
     {

@@ -131,7 +131,7 @@ public sealed class DeterministicRunner : ITimerDriver
         _running = null;
         _clock.EndTurn();
         ulong done = processor.Instructions - before;
-        _left -= Math.Min(done, _left);
+        _left -= Math.Min(Math.Max(done, 1), _left); // a guest that only faults uses up its turn too
         _resting = exit == SoftExit.Halted && done == 0 ? _resting + 1 : 0;
         return exit;
     }

@@ -54,7 +54,7 @@ internal static class Events
                 && ((IsContributory(vector) && IsContributory(second)) || (vector == Vector.PageFault && (IsContributory(second) || second == Vector.PageFault)));
             source = EventSource.Exception;
             vector = doubles ? Vector.DoubleFault : second;
-            hasError = Vector.HasErrorCode(vector) && !Segmentation.IsReal(ref cpu);
+            hasError = Vector.HasErrorCode(vector) && (cpu.Cr0 & Bits.Cr0Pe) != 0;
             error = doubles ? 0 : cpu.FaultError;
         }
     }

@@ -88,6 +88,7 @@ public sealed class InstructionStepper : IDisposable
         StateTransfer.Load(_context, state);
         ref var cpu = ref _context.State;
         ulong rip = cpu.Rip;
+        cpu.Left = int.MaxValue; // iterations are not handed out here
         nint result = _runner.Step();
         for (int pass = 1; pass < MostPasses && result == HelperCall.Continue && cpu.Rip == rip && Instruction.IsStringInstruction && Repeats; pass++)
             result = _runner.Step();

@@ -15,7 +15,10 @@ internal static class InterruptReturn
         if (done)
         {
             cpu.NmiMasked = 0;
-            cpu.Attention = -1;
+            Interlocked.MemoryBarrier(); // IRET serialises
+            if ((cpu.Rflags & Bits.Tf) != 0)
+                cpu.Attention = -1;
+            context.LookForEvents();
             context.SelectTlb();
         }
 

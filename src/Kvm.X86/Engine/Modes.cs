@@ -17,8 +17,8 @@ internal static class Modes
         if (cpu.Segments[Seg.Ss].IsBig)
             mode |= ModeBits.BigStack;
         cpu.Mode = mode;
-        if (size != 2)
-            cpu.Rip = (uint)cpu.Rip;
+        cpu.RipMask = size == 2 ? ulong.MaxValue : uint.MaxValue;
+        cpu.Rip &= cpu.RipMask;
         context.SelectTlb();
         context.UpdateJumpKey();
     }

@@ -31,6 +31,7 @@ public sealed class SoftMachine
         Cpuid = cpuid;
         HostCode = hostCode;
         Code = new CodePages(memory);
+        memory.WriteObserver = NotifyWritten;
     }
 
     /// <summary>Guest memory.</summary>

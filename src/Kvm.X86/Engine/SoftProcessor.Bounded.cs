@@ -5,6 +5,7 @@ namespace Kvm.X86.Engine;
 
 public sealed partial class SoftProcessor
 {
+    private const int MostBarrenFaults = 4096;
     private bool _bounded;
     private bool _resting;
     private bool _yield;
@@ -14,11 +15,13 @@ public sealed partial class SoftProcessor
     /// (<see cref="SoftExit.Halted"/>, where <see cref="Run()"/> would wait), or something ends the run. Where it stops depends on the
     /// guest's state alone: not on how its code was decoded, nor on whether it was translated.
     /// </summary>
+    /// <remarks>A guest whose handlers fault at once retires nothing: after some thousand such faults the run ends as if at its limit.</remarks>
     /// <param name="instructions">From 1.</param>
     public SoftExit Run(ulong instructions)
     {
         ArgumentOutOfRangeException.ThrowIfZero(instructions);
-        ulong end = Instructions + instructions;
+        ulong end = Instructions + instructions, seen = 0;
+        int barren = 0;
         _bounded = true;
         while (true)
         {
@@ -26,7 +29,7 @@ public sealed partial class SoftProcessor
             if (!Attend(out var exit))
                 return exit;
             long left = (long)(end - Instructions);
-            if (left <= 0 || _yield)
+            if (left <= 0 || _yield || barren > MostBarrenFaults)
             {
                 _yield = false;
                 return SoftExit.Limit;
@@ -37,9 +40,24 @@ public sealed partial class SoftProcessor
             LoopResult result = NeedsStep(ref cpu) || left <= BlockBuilder.MaxInstructions
                 ? StepOne(ref cpu, (int)Math.Min(left, int.MaxValue))
                 : RunLoopAccess.RunBounded(_context, _cache, left - BlockBuilder.MaxInstructions);
+            barren = result == LoopResult.Fault && Instructions == seen ? barren + 1 : 0;
+            seen = Instructions;
             if (!AfterRun(ref cpu, result, out exit))
                 return exit;
         }
+    }
+
+    /// <summary>
+    /// Executes one instruction, or delivers what is pending and executes the first instruction behind: for debuggers and traces.
+    /// <see cref="SoftExit.Limit"/>: done; <see cref="SoftExit.Halted"/>: there was nothing to execute.
+    /// </summary>
+    public SoftExit Step()
+    {
+        _bounded = true;
+        if (!Attend(out var exit))
+            return exit;
+        ref var cpu = ref _context.State;
+        return AfterRun(ref cpu, StepOne(ref cpu, 1), out exit) ? SoftExit.Limit : exit;
     }
 
     /// <summary>Ends <see cref="Run(ulong)"/> behind the instruction in hand. For what that instruction brings about, on the same thread.</summary>

@@ -138,6 +138,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     /// <summary>Runs the guest until something has to be decided outside. Halts wait inside, on an event.</summary>
     public SoftExit Run()
     {
+        _bounded = false;
         while (true)
         {
             if (!Attend(out var exit))
@@ -190,7 +191,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
             return Unsupported(ref cpu);
         int vector = cpu.FaultVector;
         var source = (EventSource)cpu.FaultSource;
-        bool hasError = source != EventSource.Software && Vector.HasErrorCode(vector) && !Segmentation.IsReal(ref cpu);
+        bool hasError = source != EventSource.Software && Vector.HasErrorCode(vector) && (cpu.Cr0 & Bits.Cr0Pe) != 0;
         if (vector == Vector.Debug)
             DebugRegisters.Record(ref cpu, cpu.FaultAddress);
         ulong behind = cpu.Rip;

@@ -24,6 +24,7 @@ internal static unsafe class Atomic<TSize> where TSize : ISize
             : Slow.Locked(cpu, op, at, TSize.Bytes);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint ExchangeAt(Cpu* cpu, Op* op, nint host)
     {
         long value = TSize.Get(cpu, op->Reg);
@@ -50,6 +51,7 @@ internal static unsafe class Atomic<TSize> where TSize : ISize
             : Slow.Locked(cpu, op, at, TSize.Bytes);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint ExchangeAddAt(Cpu* cpu, Op* op, nint host)
     {
         long value = TSize.Get(cpu, op->Reg);
@@ -77,6 +79,7 @@ internal static unsafe class Atomic<TSize> where TSize : ISize
             : Slow.Locked(cpu, op, at, TSize.Bytes);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint CompareExchangeAt(Cpu* cpu, Op* op, nint host)
     {
         long expected = TSize.Get(cpu, 0);
@@ -88,6 +91,7 @@ internal static unsafe class Atomic<TSize> where TSize : ISize
     }
 
     /// <summary>XADD of registers: Rm is the destination, Reg the source; the sum wins where they are the same.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint RegisterExchangeAdd(Cpu* cpu, Op* op)
     {
         long a = TSize.Get(cpu, op->Rm), b = TSize.Get(cpu, op->Reg);
@@ -96,6 +100,7 @@ internal static unsafe class Atomic<TSize> where TSize : ISize
         return Hot.Next(cpu, op);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint RegisterCompareExchange(Cpu* cpu, Op* op)
     {
         long a = TSize.Get(cpu, 0), d = TSize.Get(cpu, op->Rm);

@@ -92,6 +92,7 @@ internal static unsafe class Bit<TBit, TSize> where TBit : IBit where TSize : IS
             : Slow.Locked(cpu, op, at, TSize.Bytes);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint LockedAt(Cpu* cpu, Op* op, nint host)
     {
         int bit = (int)(op->V != 0 ? op->Imm : TSize.Get(cpu, op->Reg)) & ((TSize.Bytes * 8) - 1);
@@ -145,6 +146,7 @@ internal static unsafe class Scan<TSize> where TSize : ISize
         return Hot.Next(cpu, op);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Popcnt(Cpu* cpu, Op* op)
     {
         int count = BitOperations.PopCount(ShiftMath.Unsigned<TSize>(TSize.Get(cpu, op->Rm)));
@@ -154,6 +156,7 @@ internal static unsafe class Scan<TSize> where TSize : ISize
     }
 
     /// <summary>CF: the source is zero; ZF: the result is.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Tzcnt(Cpu* cpu, Op* op)
     {
         ulong value = ShiftMath.Unsigned<TSize>(TSize.Get(cpu, op->Rm));
@@ -163,6 +166,7 @@ internal static unsafe class Scan<TSize> where TSize : ISize
         return Hot.Next(cpu, op);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Lzcnt(Cpu* cpu, Op* op)
     {
         ulong value = ShiftMath.Unsigned<TSize>(TSize.Get(cpu, op->Rm));

@@ -26,7 +26,7 @@ internal static unsafe class Branch
     public const nint Link = 2;
 
     /// <summary>Takes a direct jump: V instructions are done, Imm is where to go.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint Take(Cpu* cpu, Op* op)
     {
         int left = cpu->Left - op->V;
@@ -47,7 +47,6 @@ internal static unsafe class Branch
         return Leave(cpu, (Op*)op->Imm);
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
     private static nint Leave(Cpu* cpu, Op* target)
     {
         SetRip(cpu, target->CodeValue == Op.NoCode ? target->Imm : target->Offset);
@@ -56,11 +55,11 @@ internal static unsafe class Branch
 
     private static void SetRip(Cpu* cpu, long offset)
     {
-        ulong rip = ((ulong*)cpu)[Slots.CodeBase] + (ulong)offset;
-        cpu->Rip = (cpu->Mode & ModeBits.CodeSize) == 2 ? rip : (uint)rip;
+        cpu->Rip = (((ulong*)cpu)[Slots.CodeBase] + (ulong)offset) & cpu->RipMask;
     }
 
     /// <summary>Stub of a jump inside its page: Imm is the target's offset in the page, Disp the way back to the jump in ops.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint LinkStub(Cpu* cpu, Op* op)
     {
         SetRip(cpu, op->Imm);
@@ -76,8 +75,7 @@ internal static unsafe class Branch
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static nint Dispatch(Cpu* cpu, ulong rip)
     {
-        if ((cpu->Mode & ModeBits.CodeSize) != 2)
-            rip = (uint)rip;
+        rip &= cpu->RipMask;
         var entry = JumpEntry(cpu, rip);
         ulong packed = entry->Packed ^ cpu->JumpKey;
         if (entry->Rip == rip && packed >> 48 == 0)
@@ -155,7 +153,7 @@ internal static unsafe class Branch
         return Slow.Read(cpu, op, at, 8);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static nint Return(Cpu* cpu, Op* op, ulong rip)
     {
         int left = cpu->Left - op->V;

@@ -37,13 +37,10 @@ internal struct BlockHeader
 internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
 {
     private const int ArenaBytes = 48 << 20, TableEntries = 1 << 18, PageEntries = 1 << 15;
-    public const byte CrossesPage = 1, SecondEntry = 2;
 
-    private struct Slot
-    {
-        public ulong Key;
-        public Op* First;
-    }
+    /// <summary>A table entry: upper half part of the hash, lower half the first op's place in the arena in ops. Places 0 and 1 are not used: empty, removed.</summary>
+    private const ulong Empty = 0, Removed = 1;
+    public const byte CrossesPage = 1, SecondEntry = 2;
 
     private struct PageSlot
     {
@@ -59,7 +56,8 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
     private readonly CodeBytes _bytes = new();
     private readonly BlockBuilder _builder;
     private readonly byte* _arena;
-    private readonly Slot* _table;
+    private readonly ulong* _table;
+    private readonly Op* _uncached;
     private readonly PageSlot* _pages;
     private nuint _used;
     private int _blocks;
@@ -72,7 +70,9 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         _processor = processor;
         _builder = new BlockBuilder(_bytes);
         _arena = (byte*)NativeMemory.AlignedAlloc(ArenaBytes, 4096);
-        _table = (Slot*)NativeMemory.AllocZeroed(TableEntries, (nuint)sizeof(Slot));
+        _table = (ulong*)NativeMemory.AllocZeroed(TableEntries, sizeof(ulong));
+        _uncached = (Op*)NativeMemory.AlignedAlloc((BlockBuilder.MaxOps + 2) * Op.Size, 64);
+        _used = 2 * Op.Size;
         _pages = (PageSlot*)NativeMemory.AllocZeroed(PageEntries, (nuint)sizeof(PageSlot));
     }
 
@@ -106,6 +106,11 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         var entry = Mem.Translate(_context, null, linear, Paging.AccessKind.Execute);
         if (entry == null)
             return null;
+        if ((entry->Info & Tlb.InfoIo) != 0)
+            return BuildUncached((int)(linear & 0xfff));
+        // Its jump-cache entries outlive a change of address space or an INVLPG of a lower address only where both spare its page.
+        if (cpu->Cpl != 3 && ((entry->Info & Tlb.InfoGlobal) == 0 || (long)linear >= 0))
+            _context.SupervisorCodeIsLocal = true;
         ulong physical = (entry->Info & ~0xfffUL) | (linear & 0xfff);
         Op* first = Lookup(Key(physical, cpu->Mode));
         if (first != null && (Header(first)->Flags & CrossesPage) != 0 && !SecondPageIs(linear, ((BlockHeader*)first - 2)->Key))
@@ -123,33 +128,45 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
 
     private Op* Lookup(ulong key)
     {
-        for (uint n = Hash(key); ; n = (n + 1) & (TableEntries - 1))
+        ulong hash = Hash(key);
+        for (uint n = (uint)hash & (TableEntries - 1); ; n = (n + 1) & (TableEntries - 1))
         {
-            if (_table[n].Key == key)
-                return _table[n].First;
-            if (_table[n].Key == 0)
+            ulong entry = _table[n];
+            if (entry == Empty)
                 return null;
+            if ((entry ^ hash) >> 32 != 0 || (uint)entry == Removed)
+                continue;
+            Op* first = (Op*)_arena + (uint)entry;
+            if (Header(first)->Key == key)
+                return first;
         }
     }
 
-    private static uint Hash(ulong key) => (uint)((key * 0x9e37_79b9_7f4a_7c15) >> 46);
+    private static ulong Hash(ulong key)
+    {
+        ulong h = key * 0x9e37_79b9_7f4a_7c15;
+        return h ^ (h >> 29);
+    }
 
     private void Insert(ulong key, Op* first)
     {
-        uint n = Hash(key);
-        while (_table[n].Key != 0 && _table[n].Key != key)
+        ulong hash = Hash(key);
+        uint n = (uint)hash & (TableEntries - 1);
+        while ((uint)_table[n] > Removed)
             n = (n + 1) & (TableEntries - 1);
-        _blocks += _table[n].Key == 0 ? 1 : 0;
-        _table[n] = new Slot { Key = key, First = first };
+        _blocks += _table[n] == Empty ? 1 : 0;
+        _table[n] = (hash & ~(ulong)uint.MaxValue) | (uint)(first - (Op*)_arena);
     }
 
     private void Remove(ulong key)
     {
-        for (uint n = Hash(key); _table[n].Key != 0; n = (n + 1) & (TableEntries - 1))
+        ulong hash = Hash(key);
+        for (uint n = (uint)hash & (TableEntries - 1); _table[n] != Empty; n = (n + 1) & (TableEntries - 1))
         {
-            if (_table[n].Key != key)
+            ulong entry = _table[n];
+            if ((entry ^ hash) >> 32 != 0 || (uint)entry == Removed || Header((Op*)_arena + (uint)entry)->Key != key)
                 continue;
-            _table[n].First = null; // the key stays: it may lie in the way of others
+            _table[n] = (entry & ~(ulong)uint.MaxValue) | Removed; // it may lie in the way of others
             return;
         }
     }
@@ -191,8 +208,31 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         return Keep(physical, second, offset);
     }
 
+    /// <summary>One instruction fetched from a device: executed, never kept, never linked to.</summary>
+    private Op* BuildUncached(int offset)
+    {
+        var cpu = _context.Cpu;
+        if (!CodeFetch.TryFill(_context, _bytes, 15, false))
+            return null;
+        if (!_builder.TryBuild(offset, cpu->Mode, cpu->Features, 1))
+        {
+            if (!CodeFetch.TryFill(_context, _bytes, 15, true))
+                return null;
+            if (!_builder.TryBuild(offset, cpu->Mode, cpu->Features, 1))
+            {
+                Fault.Protection(cpu);
+                return null;
+            }
+        }
+
+        Op* first = Blocks.Place(_builder, _uncached);
+        ((BlockHeader*)_uncached)->Flags = CrossesPage;
+        cpu->Gpr[Slots.CodeBase] = cpu->Rip - (ulong)offset;
+        return first;
+    }
+
     private bool NeedsReset =>
-        ArenaBytes - _used < (BlockBuilder.MaxOps + 4) * Op.Size || _blocks > TableEntries / 2 || _pageCount > PageEntries / 2;
+        ArenaBytes - _used < (BlockBuilder.MaxOps + 4) * Op.Size || _blocks > TableEntries / 4 * 3 || _pageCount > PageEntries / 2;
 
     private Op* Keep(ulong physical, ulong second, int offset)
     {
@@ -304,7 +344,7 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
         slot->Granules = 0;
         PagesDropped++;
         _shared.Remove(page, _processor);
-        _context.NewJumpGeneration();
+        _context.NewJumpGeneration(true);
         return true;
     }
 
@@ -317,19 +357,20 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
                 _shared.Remove(_pages[n].Page, _processor);
         }
 
-        NativeMemory.Clear(_table, TableEntries * (nuint)sizeof(Slot));
+        NativeMemory.Clear(_table, TableEntries * sizeof(ulong));
         NativeMemory.Clear(_pages, PageEntries * (nuint)sizeof(PageSlot));
-        _used = 0;
+        _used = 2 * Op.Size;
         _blocks = _pageCount = 0;
         Resets++;
         _context.Tier?.Forget();
-        _context.NewJumpGeneration();
+        _context.NewJumpGeneration(true);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         Reset();
+        NativeMemory.AlignedFree(_uncached);
         NativeMemory.AlignedFree(_arena);
         NativeMemory.Free(_table);
         NativeMemory.Free(_pages);

@@ -115,7 +115,7 @@ internal sealed unsafe class CpuContext : IDisposable
     {
         for (int set = 0; set < Tlb.EmptySet; set++)
             _filled[set].Flush(_tlbs + (set * Tlb.Bytes), global);
-        NewJumpGeneration();
+        NewJumpGeneration(global || SupervisorCodeIsLocal);
     }
 
     /// <summary>Forgets the translations of one page in every buffer (INVLPG), global or not; of its large page if it was one.</summary>
@@ -123,7 +123,7 @@ internal sealed unsafe class CpuContext : IDisposable
     {
         for (int set = 0; set < Tlb.EmptySet; set++)
             _filled[set].FlushPage(_tlbs + (set * Tlb.Bytes), linear);
-        NewJumpGeneration();
+        NewJumpGeneration((long)linear < 0 || SupervisorCodeIsLocal);
     }
 
     /// <summary>The buffer's list of filled entries.</summary>
@@ -259,14 +259,26 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>The time-stamp counter.</summary>
     public ulong ReadTsc() => Chips?.ReadTsc() ?? TscSource?.Invoke() ?? (ulong)System.Diagnostics.Stopwatch.GetTimestamp();
 
-    private ulong _jumpGeneration;
+    private const ulong LastGeneration = 2046;
 
-    /// <summary>Makes every jump-cache entry stale.</summary>
-    public void NewJumpGeneration()
+    private ulong _userGeneration, _supervisorGeneration;
+
+    /// <summary>Code was found below CPL 3 on pages that are not global: a change of address space must forget it too.</summary>
+    public bool SupervisorCodeIsLocal { get; set; }
+
+    /// <summary>Makes jump-cache entries stale: those of user code, and of supervisor code if asked for.</summary>
+    public void NewJumpGeneration(bool supervisor)
     {
-        if (++_jumpGeneration == 1023)
+        _userGeneration++;
+        if (supervisor)
         {
-            _jumpGeneration = 0;
+            _supervisorGeneration++;
+            SupervisorCodeIsLocal = false;
+        }
+
+        if (Math.Max(_userGeneration, _supervisorGeneration) > LastGeneration)
+        {
+            _userGeneration = _supervisorGeneration = 0;
             if (Cpu->JumpCache != 0)
                 new Span<byte>((void*)Cpu->JumpCache, Branch.JumpCacheEntries * sizeof(JumpCacheEntry)).Fill(0xff);
         }
@@ -274,9 +286,16 @@ internal sealed unsafe class CpuContext : IDisposable
         UpdateJumpKey();
     }
 
-    /// <summary>Recomputes the key: ten bits of generation, one of privilege, four of mode.</summary>
+    /// <summary>Recomputes the key: eleven bits of generation, one of privilege, four of mode.</summary>
     public void UpdateJumpKey() =>
-        Cpu->JumpKey = ((_jumpGeneration << 5) | (Cpu->Cpl == 3 ? 16u : 0) | Cpu->Mode) << 48;
+        Cpu->JumpKey = ((Cpu->Cpl == 3 ? (_userGeneration << 5) | 16 : _supervisorGeneration << 5) | Cpu->Mode) << 48;
+
+    /// <summary>Something waits at the interrupt pins: have the run loop look.</summary>
+    public void LookForEvents()
+    {
+        if (Chips != null && Chips.Pending != InterruptEvents.None)
+            Cpu->Attention = -1;
+    }
 
     /// <summary>Guest code wrote physical memory off the fast path: decoded code there is stale.</summary>
     public void Written(ulong physical, uint length) => Code?.Written(physical, length);
@@ -301,6 +320,7 @@ internal sealed unsafe class CpuContext : IDisposable
             {
                 Cpu->PendingDebug |= 1UL << i;
                 Cpu->LeaveBlock = 1;
+                Cpu->Attention = -1;
             }
         }
     }
@@ -361,7 +381,7 @@ internal sealed unsafe class CpuContext : IDisposable
             return false;
         if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) == 0)
         {
-            nint host = entry->Addend + (nint)linear;
+            nint host = (nint)Mem.HostOf(entry, linear);
             ref uint word = ref *(uint*)(host & ~3);
             Interlocked.Or(ref word, (uint)bits << (int)((host & 3) * 8));
         }
@@ -377,7 +397,7 @@ internal sealed unsafe class CpuContext : IDisposable
             return false;
         if ((entry->Info & (Tlb.InfoIo | Tlb.InfoReadOnly)) == 0)
         {
-            nint host = entry->Addend + (nint)linear;
+            nint host = (nint)Mem.HostOf(entry, linear);
             ref uint word = ref *(uint*)(host & ~3);
             Interlocked.And(ref word, ~((uint)bits << (int)((host & 3) * 8)));
         }

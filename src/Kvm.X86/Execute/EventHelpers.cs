@@ -74,16 +74,30 @@ internal static unsafe class EventHelpers
 
     private static bool Syscall(Cpu* cpu, Op* op)
     {
-        // Only in 64-bit mode: in compatibility mode this processor has it not, like Intel's.
-        if ((cpu->Efer & Bits.EferSce) == 0 || (cpu->Mode & ModeBits.CodeSize) != 2)
+        if ((cpu->Efer & Bits.EferSce) == 0 || (cpu->Cr0 & Bits.Cr0Pe) == 0)
             return Fault.Undefined(cpu);
-        cpu->Gpr[1] = cpu->Rip;
         uint flags = Flags.Get(cpu);
+        if ((cpu->Efer & Bits.EferLma) == 0)
+            return SyscallLegacy(cpu, flags);
+        bool wide = (cpu->Mode & ModeBits.CodeSize) == 2;
+        cpu->Gpr[1] = cpu->Rip;
         cpu->Gpr[11] = flags & ~Bits.Rf;
         SetFlags(cpu, flags & ~(uint)cpu->Fmask & ~Bits.Rf);
         ushort selector = (ushort)((cpu->Star >> 32) & 0xfffc);
         cpu->Segments[Seg.Ss] = Flat((ushort)(selector + 8), Data);
-        Enter(cpu, Flat(selector, Code64), 0, cpu->Lstar);
+        // From compatibility mode too, as on AMD's processors.
+        Enter(cpu, Flat(selector, Code64), 0, wide ? cpu->Lstar : cpu->Cstar);
+        return true;
+    }
+
+    /// <summary>Outside long mode: no flags are saved, and IF goes.</summary>
+    private static bool SyscallLegacy(Cpu* cpu, uint flags)
+    {
+        cpu->Gpr[1] = (uint)cpu->Rip;
+        SetFlags(cpu, flags & ~(Bits.If | Bits.Vm | Bits.Rf));
+        ushort selector = (ushort)((cpu->Star >> 32) & 0xfffc);
+        cpu->Segments[Seg.Ss] = Flat((ushort)(selector + 8), Data);
+        Enter(cpu, Flat(selector, Code32), 0, (uint)cpu->Star);
         return true;
     }
 
@@ -91,8 +105,10 @@ internal static unsafe class EventHelpers
     {
         cpu->Rflags = (flags & 0x3f7fd5) | 2;
         cpu->FlagKind = FlagKind.Explicit;
-        if ((flags & (Bits.If | Bits.Tf)) != 0)
+        if ((flags & Bits.Tf) != 0)
             cpu->Attention = -1;
+        else if ((flags & Bits.If) != 0)
+            CpuContext.From(cpu).LookForEvents();
     }
 
     private static void Enter(Cpu* cpu, SegmentRegister code, int cpl, ulong rip)
@@ -105,13 +121,13 @@ internal static unsafe class EventHelpers
 
     private static bool Sysret(Cpu* cpu, Op* op)
     {
-        if ((cpu->Efer & Bits.EferSce) == 0 || (cpu->Mode & ModeBits.CodeSize) != 2)
+        if ((cpu->Efer & Bits.EferSce) == 0 || (cpu->Cr0 & Bits.Cr0Pe) == 0)
             return Fault.Undefined(cpu);
-        bool wide = op->Code == Code.Sysretq;
+        bool wide = op->Code == Code.Sysretq, legacy = (cpu->Efer & Bits.EferLma) == 0;
         if (cpu->Cpl != 0 || (wide && !Mem.IsCanonical(cpu, cpu->Gpr[1])))
             return Fault.Protection(cpu);
         uint selector = (uint)(cpu->Star >> 48) | 3;
-        SetFlags(cpu, (uint)cpu->Gpr[11] & ~(Bits.Rf | Bits.Vm));
+        SetFlags(cpu, legacy ? Flags.Get(cpu) | Bits.If : (uint)cpu->Gpr[11] & ~(Bits.Rf | Bits.Vm));
         cpu->Segments[Seg.Ss] = Flat((ushort)(selector + 8), Data | User);
         ushort code = (ushort)(wide ? selector + 16 : selector);
         Enter(cpu, Flat(code, (wide ? Code64 : Code32) | User), 3, wide ? cpu->Gpr[1] : (uint)cpu->Gpr[1]);

@@ -145,7 +145,9 @@ internal static unsafe class FlagHelpers
         cpu->FlagKind = FlagKind.Explicit;
         if (((old ^ flags) & Bits.Ac) != 0)
             CpuContext.From(cpu).SelectTlb();
-        if ((flags & (Bits.If | Bits.Tf)) != 0)
+        if ((flags & Bits.Tf) != 0)
             cpu->Attention = -1;
+        else if ((flags & Bits.If) != 0)
+            CpuContext.From(cpu).LookForEvents();
     }
 }

@@ -61,6 +61,8 @@ internal static unsafe class HelperCall
         }
 
         cpu->LeaveBlock = 0;
+        if ((cpu->Left | cpu->Attention) >= 0)
+            return Branch.Dispatch(cpu, cpu->Rip);
         return Continue;
     }
 
@@ -91,7 +93,6 @@ internal static unsafe class HelperCall
     /// <summary>RIP of an op's instruction plus some bytes, wrapped as the code size has it.</summary>
     public static ulong RipOf(Cpu* cpu, Op* op, int plus)
     {
-        ulong rip = ((ulong*)cpu)[Slots.CodeBase] + op->Offset + (ulong)plus;
-        return (cpu->Mode & ModeBits.CodeSize) == 2 ? rip : (uint)rip;
+        return (((ulong*)cpu)[Slots.CodeBase] + op->Offset + (ulong)plus) & cpu->RipMask;
     }
 }

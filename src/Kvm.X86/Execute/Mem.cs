@@ -223,6 +223,9 @@ internal static unsafe class Mem
         return Fault.Raise(cpu, Vector.AlignmentCheck);
     }
 
+    /// <summary>Host address of a byte of the entry's page; bits of <paramref name="at"/> above the page do not matter.</summary>
+    internal static byte* HostOf(TlbEntry* entry, ulong at) => (byte*)(entry->Addend + (nint)((entry->ReadTag & ~0xfffUL) | (at & 0xfff)));
+
     /// <summary>Copies out of one page by its entry.</summary>
     internal static void CopyFrom(CpuContext context, TlbEntry* entry, ulong at, Span<byte> destination)
     {
@@ -231,7 +234,7 @@ internal static unsafe class Mem
             if ((entry->Info & Tlb.InfoIo) != 0)
                 ReadIo(context, null, (entry->Info & ~0xfffUL) | (at & 0xfff), buffer, destination.Length);
             else
-                Copy(buffer, (byte*)(entry->Addend + (nint)at), destination.Length);
+                Copy(buffer, HostOf(entry, at), destination.Length);
         }
     }
 
@@ -245,7 +248,7 @@ internal static unsafe class Mem
                 WriteIo(context, null, physical, buffer, source.Length);
             else
             {
-                Copy((byte*)(entry->Addend + (nint)at), buffer, source.Length);
+                Copy(HostOf(entry, at), buffer, source.Length);
                 if ((entry->WriteTag & Tlb.SlowNotify) != 0)
                     context.Written(physical, (uint)source.Length);
             }

@@ -19,7 +19,8 @@ internal static unsafe class MiscHelpers
         {
             case Code.Cmpxchg8b_m64: return At(&CompareExchange8);
             case Code.Cmpxchg16b_m128: return At(&CompareExchange16);
-            case Code.Pause or (>= Code.Lfence and <= Code.Lfence_EF) or (>= Code.Sfence and <= Code.Sfence_FF): return At(&Nothing);
+            case Code.Pause: return At(&Pause);
+            case (>= Code.Lfence and <= Code.Lfence_EF) or (>= Code.Sfence and <= Code.Sfence_FF): return At(&Nothing);
             case >= Code.Mfence and <= Code.Mfence_F7: return At(&Fence);
             case Code.Clflush_m8 or Code.Clflushopt_m8 or Code.Clwb_m8 or Code.Cldemote_m8: return At(&TouchLine);
             case Code.Monitorw or Code.Monitord or Code.Monitorq: return At(&Monitor);
@@ -41,6 +42,14 @@ internal static unsafe class MiscHelpers
     private static nint At(delegate*<Cpu*, Op*, bool> helper) => (nint)helper;
 
     private static bool Nothing(Cpu* cpu, Op* op) => true;
+
+    /// <summary>A guest that waits for another of its processors should not keep that one's thread from running.</summary>
+    private static bool Pause(Cpu* cpu, Op* op)
+    {
+        if ((++cpu->Pauses & 127) == 0)
+            Thread.Yield();
+        return true;
+    }
 
     private static bool Fence(Cpu* cpu, Op* op)
     {

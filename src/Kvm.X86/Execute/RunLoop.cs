@@ -19,13 +19,13 @@ internal static unsafe class RunLoop
 {
     /// <summary>
     /// Instructions a chain of blocks may run before it comes back for no reason: where calls in tail position are not turned into
-    /// jumps (unoptimised builds), the chain would eat the stack.
+    /// jumps (unoptimised builds; the first calls under a just-in-time compiler), the chain would eat the stack.
     /// </summary>
     public const int Slice =
 #if DEBUG
         0;
 #else
-        20_000;
+        4_000;
 #endif
 
     /// <summary>Runs until attention is asked for or a fault is recorded.</summary>

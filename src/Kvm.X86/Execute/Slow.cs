@@ -17,37 +17,68 @@ namespace Kvm.X86.Execute;
 internal static unsafe class Slow
 {
     public const int ScratchSize = 256;
-    private const int OpsOffset = 128;
+    private const int OpsOffset = 128, Nothing = -(1 << 30);
 
     /// <summary>What the op behind the copy returns.</summary>
     public const nint Stopped = 3;
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    public static nint Read(Cpu* cpu, Op* op, ulong at, int size) => Access(cpu, op, at, size, AccessKind.Read, false);
+    /// <summary>The buffer lets the access pass now: run the op again.</summary>
+    private const nint Again = 4;
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    public static nint Write(Cpu* cpu, Op* op, ulong at, int size) => Access(cpu, op, at, size, AccessKind.Write, false);
+    // These end in tail calls, so that the chain of ops goes on without a frame of theirs below it; what they call does the work.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint Read(Cpu* cpu, Op* op, ulong at, int size)
+    {
+        nint result = Access(cpu, op, at, size, AccessKind.Read, false);
+        if (result == Again)
+            return Hot.Go(cpu, op);
+        return result == Stopped ? Hot.Next(cpu, op) : result;
+    }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    public static nint ReadWrite(Cpu* cpu, Op* op, ulong at, int size) => Access(cpu, op, at, size, AccessKind.Write, true);
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint Write(Cpu* cpu, Op* op, ulong at, int size)
+    {
+        nint result = Access(cpu, op, at, size, AccessKind.Write, false);
+        if (result == Again)
+            return Hot.Go(cpu, op);
+        return result == Stopped ? Hot.Next(cpu, op) : result;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint ReadWrite(Cpu* cpu, Op* op, ulong at, int size)
+    {
+        nint result = Access(cpu, op, at, size, AccessKind.Write, true);
+        if (result == Again)
+            return Hot.Go(cpu, op);
+        return result == Stopped ? Hot.Next(cpu, op) : result;
+    }
 
     /// <summary>As <see cref="ReadWrite"/>; an access across pages is made under the machine's split lock.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    public static nint Locked(Cpu* cpu, Op* op, ulong at, int size) => Access(cpu, op, at, size, AccessKind.Write, true);
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static nint Locked(Cpu* cpu, Op* op, ulong at, int size) => ReadWrite(cpu, op, at, size);
 
     /// <summary>A load that must prove write access too.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static nint LoadToModify(Cpu* cpu, Op* op, ulong at, int size)
+    {
+        nint result = ModifyAccess(cpu, op, at, size);
+        if (result == Again)
+            return Hot.Go(cpu, op);
+        return result == Stopped ? Hot.Next(cpu, op) : result;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static nint ModifyAccess(Cpu* cpu, Op* op, ulong at, int size)
     {
         if (!Mem.TryProbe(cpu, op, at, size, true))
             return HelperCall.LeaveFaulted(cpu, op);
         var entry = Tlb.At(cpu->Tlb, at);
         if (entry->WriteTag == ((at + (ulong)(size - 1)) & ~0xfffUL))
-            return Hot.Go(cpu, op);
-        nint result = ThroughScratch(CpuContext.From(cpu), op, at, size, false, true);
-        return result == Stopped ? Hot.Next(cpu, op) : result;
+            return Again;
+        return ThroughScratch(CpuContext.From(cpu), op, at, size, false, true);
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)]
     private static nint Access(Cpu* cpu, Op* op, ulong at, int size, AccessKind kind, bool reads)
     {
         var context = CpuContext.From(cpu);
@@ -59,13 +90,13 @@ internal static unsafe class Slow
         ulong lastPage = (at + (ulong)(size - 1)) & ~0xfffUL;
         bool write = kind == AccessKind.Write;
         if (entry == Tlb.At(cpu->Tlb, at) && (write ? entry->WriteTag : entry->ReadTag) == lastPage)
-            return Hot.Go(cpu, op);
+            return Again;
 
         bool direct = ((at ^ lastPage) & ~0xfffUL) == 0 && (entry->Info & Tlb.InfoIo) == 0 && !(write && (entry->Info & Tlb.InfoReadOnly) != 0);
         nint result = direct ? ThroughMemory(context, op, at, size, entry, write) : ThroughScratch(context, op, at, size, write, reads);
         if (result != Stopped)
             return result;
-        return cpu->LeaveBlock != 0 ? Finish(cpu, op) : Hot.Next(cpu, op);
+        return cpu->LeaveBlock != 0 ? Finish(cpu, op) : Stopped;
     }
 
     private static nint ThroughMemory(CpuContext context, Op* op, ulong at, int size, TlbEntry* entry, bool write)
@@ -124,8 +155,12 @@ internal static unsafe class Slow
 
     private static nint RunCopy(Cpu* cpu, Op* op)
     {
-        cpu->Attention = -1; // no chaining out of the copy
-        return RunCopy(cpu, op, op->Fn);
+        // Nothing left to run: jumps do not chain out of the copy.
+        int left = cpu->Left;
+        cpu->Left = Nothing;
+        nint result = RunCopy(cpu, op, op->Fn);
+        cpu->Left = left + (cpu->Left - Nothing);
+        return result;
     }
 
     private static nint RunCopy(Cpu* cpu, Op* op, nint handler)

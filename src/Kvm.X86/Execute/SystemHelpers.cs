@@ -146,6 +146,7 @@ internal static unsafe class SystemHelpers
         else
             cpu->Dr7 = (value & 0xffff2bff) | 0x400;
         CpuContext.From(cpu).FlushTlb(true); // pages watched have changed
+        cpu->Attention = -1; // and so may what is to be done instruction by instruction
         return true;
     }
 
@@ -307,8 +308,10 @@ internal static unsafe class SystemHelpers
     /// <summary>There are no performance counters.</summary>
     private static bool Rdpmc(Cpu* cpu, Op* op) => Fault.Protection(cpu);
 
+    /// <summary>CPUID serialises: stores before it are seen before loads behind it are made.</summary>
     private static bool Cpuid(Cpu* cpu, Op* op)
     {
+        Interlocked.MemoryBarrier();
         var result = CpuContext.From(cpu).QueryCpuid((uint)cpu->Gpr[0], (uint)cpu->Gpr[1]);
         cpu->Gpr[0] = result.Eax;
         cpu->Gpr[3] = result.Ebx;

@@ -73,8 +73,8 @@ internal static unsafe class Tlb
         ulong page = linear & ~0xfffUL;
         ulong slow = context.SlowBits(page, mapping.Physical);
         nint host = 0;
-        bool ram = mapping.Physical != context.ApicPage && context.Memory.TryPointer(mapping.Physical, 4096, false, out host);
-        bool rom = ram && !context.Memory.TryPointer(mapping.Physical, 4096, true, out _);
+        bool rom = false;
+        bool ram = mapping.Physical != context.ApicPage && context.Physical.TryHost(mapping.Physical, 4096, out host, out rom);
         if (!ram)
             slow |= SlowIo;
         entry->Addend = ram ? host - (nint)page : 0;

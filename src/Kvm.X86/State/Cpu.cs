@@ -125,6 +125,9 @@ internal struct Cpu
     /// <summary>Code size, stack size and flatness: see <see cref="State.ModeBits"/>.</summary>
     public uint Mode;
 
+    /// <summary>Bits RIP has: all in 64-bit mode, 32 elsewhere.</summary>
+    public ulong RipMask;
+
     /// <summary>RIP, valid whenever no block is being executed; inside a block it is CodeBase + the op's offset.</summary>
     public ulong Rip;
 
@@ -155,7 +158,7 @@ internal struct Cpu
     /// <summary>What translated code left with: the linear address of an access, or the op to go on at.</summary>
     public ulong HostValue;
 
-    /// <summary>Instructions retired up to the last return to the run loop.</summary>
+    /// <summary>Instructions handed out to run so far; less <see cref="Left"/>, those retired.</summary>
     public ulong Retired;
 
     public SegmentFile Segments;
@@ -214,6 +217,9 @@ internal struct Cpu
 
     /// <summary>XSTATE_BV of the area for components this engine only passes through (AVX-512, PKRU).</summary>
     public ulong PassThroughState;
+
+    /// <summary>PAUSE instructions executed.</summary>
+    public uint Pauses;
 
     /// <summary>Scratch memory of the slow paths, 64-byte aligned: see Execute/Slow.</summary>
     public nint Scratch;

@@ -29,6 +29,24 @@ public sealed class GuestMemoryTests : IDisposable
     }
 
     [Fact]
+    public void Writes_and_what_is_handed_out_for_writing_are_told_to_the_observer_and_reads_are_not()
+    {
+        var told = new List<(ulong, ulong)>();
+        _memory.WriteObserver = (address, length) => told.Add((address, length));
+        _memory.TryWrite(1, (ushort)7);
+        _memory.TryWrite(2, new byte[3]);
+        _memory.TrySlice(3, 4, out _);
+        _memory.TryBuffer(4, 5, true, out _);
+        _memory.TryPointer(5, 6, true, out _);
+        _memory.NotifyWritten(6, 7);
+        _memory.TryRead(0, out uint _);
+        _memory.TryBuffer(0, 1, false, out _);
+        _memory.TryReadOnlySlice(0, 1, out _);
+        _memory.TryWrite(Rom, 1).Should().BeFalse();
+        told.Should().Equal((1UL, 2UL), (2UL, 3UL), (3UL, 4UL), (4UL, 5UL), (5UL, 6UL), (6UL, 7UL));
+    }
+
+    [Fact]
     public void Value_written_reads_back_unaligned_and_little_endian()
     {
         _memory.TryWrite(5, 0x1122334455667788UL).Should().BeTrue();

@@ -2,6 +2,7 @@ using Iced.Intel;
 using Kvm.X86.Engine;
 using Kvm.X86.Interrupts;
 using Kvm.X86.State;
+using Kvm.X86.Tests.Translate;
 
 namespace Kvm.X86.Tests.Engine;
 
@@ -17,10 +18,17 @@ internal sealed unsafe class SoftRig : IDisposable
     private readonly EngineRig _memory = new();
     private readonly EndDevice _end = new();
 
-    public SoftRig(IInterruptSource? chips = null)
+    /// <summary>Makes the machine.</summary>
+    /// <param name="chips">What interrupts it.</param>
+    /// <param name="translateAfter">Executions after which a block is translated; 0: everything is interpreted.</param>
+    public SoftRig(IInterruptSource? chips = null, int translateAfter = 0)
     {
         _memory.Pio.Add(EndPort, 1, _end);
-        Machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(1));
+        Machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(1))
+        {
+            CodeMemory = translateAfter > 0 ? () => TestCodeMemory.Create() : null,
+            TranslateAfter = Math.Max(translateAfter, 1),
+        };
         Processor = Machine.AddProcessor(chips);
         _end.Processor = Processor;
         State = EngineRig.LongMode();
