@@ -50,6 +50,9 @@ internal readonly struct Float80 : IEquatable<Float80>
         }
     }
 
+    /// <summary>A normal finite number.</summary>
+    internal bool IsNormal => (Significand & IntegerBit) != 0 && (uint)(ExponentField - 1) < MaxExponentField - 1;
+
     /// <summary>Denormal or pseudo-denormal: both raise DE.</summary>
     internal bool IsDenormal => ExponentField == 0 && Significand != 0;
 

@@ -15,6 +15,15 @@ internal static class Float80Arithmetic
     /// </summary>
     internal static Float80 Add(Float80 a, Float80 b, bool negateB, bool denormalSource, ref FloatEnvironment environment)
     {
+        if (a.IsNormal && b.IsNormal && !denormalSource)
+        {
+            ulong high = a.Significand;
+            int exponent = a.ExponentField;
+            bool negative = a.Negative;
+            if (FiniteMath.TryAdd(ref high, ref exponent, ref negative, b.Significand, b.ExponentField, b.Negative ^ negateB, out ulong low)
+                && TryFinish(high, low, exponent, negative, ref environment, out Float80 sum))
+                return sum;
+        }
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
@@ -24,6 +33,14 @@ internal static class Float80Arithmetic
 
     internal static Float80 Multiply(Float80 a, Float80 b, bool denormalSource, ref FloatEnvironment environment)
     {
+        if (a.IsNormal && b.IsNormal && !denormalSource)
+        {
+            ulong high = a.Significand;
+            int exponent = a.ExponentField - Float80.Bias;
+            FiniteMath.Multiply(ref high, ref exponent, b.Significand, b.ExponentField - Float80.Bias, out ulong low);
+            if (TryFinish(high, low, exponent + Float80.Bias, a.Negative ^ b.Negative, ref environment, out Float80 result))
+                return result;
+        }
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
@@ -33,11 +50,30 @@ internal static class Float80Arithmetic
 
     internal static Float80 Divide(Float80 a, Float80 b, bool denormalSource, ref FloatEnvironment environment)
     {
+        if (a.IsNormal && b.IsNormal && !denormalSource)
+        {
+            ulong high = a.Significand;
+            int exponent = a.ExponentField - Float80.Bias;
+            FiniteMath.Divide(ref high, ref exponent, b.Significand, b.ExponentField - Float80.Bias, out ulong low);
+            if (TryFinish(high, low, exponent + Float80.Bias, a.Negative ^ b.Negative, ref environment, out Float80 result))
+                return result;
+        }
         Operand left = a.Unpack(), right = b.Unpack();
         if (left.IsNaN || right.IsNaN)
             return PropagateNaN(a, b, ref environment);
         right.Denormal |= denormalSource;
         return Pack(Operations.Divide(left, right, ref environment), environment.Precision, ref environment);
+    }
+
+    /// <summary>Rounds by the precision control where the result is normal. The exponent is biased.</summary>
+    private static bool TryFinish(ulong high, ulong low, int exponent, bool negative, ref FloatEnvironment environment, out Float80 result)
+    {
+        uint flags = FiniteMath.Round(ref high, low, ref exponent, negative, 64 - environment.Precision, environment.Rounding);
+        result = new Float80((ushort)(exponent | (negative ? 0x8000 : 0)), high);
+        if ((uint)(exponent - 1) >= Float80.MaxExponentField - 1)
+            return false;
+        environment.Flags |= flags;
+        return true;
     }
 
     internal static Float80 SquareRoot(Float80 a, ref FloatEnvironment environment)

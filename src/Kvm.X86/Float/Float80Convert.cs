@@ -54,8 +54,17 @@ internal static class Float80Convert
     internal static ulong Store<TTo>(Float80 value, ref FloatEnvironment environment)
         where TTo : struct, IBinaryFormat
     {
-        Operand operand = value.Unpack();
         ulong sign = value.Negative ? SoftFloat<TTo>.SignMask : 0;
+        int target = (1 << (TTo.ExponentBits - 1)) - 1;
+        int exponent = value.ExponentField - Float80.Bias;
+        // Away from both ends of the target's exponents rounding cannot leave its normal numbers.
+        if (value.IsNormal && exponent > 1 - target && exponent < target)
+        {
+            ulong high = value.Significand;
+            environment.Flags |= FiniteMath.Round(ref high, 0, ref exponent, value.Negative, 63 - TTo.FractionBits, environment.Rounding);
+            return sign | ((ulong)(exponent + target) << TTo.FractionBits) | ((high >> (63 - TTo.FractionBits)) & SoftFloat<TTo>.FractionMask);
+        }
+        Operand operand = value.Unpack();
         switch (operand.Kind)
         {
             case NumberKind.Zero:
@@ -78,6 +87,15 @@ internal static class Float80Convert
     /// <summary>FIST/FISTTP to 16, 32 or 64 bits; out of range gives the integer indefinite and invalid.</summary>
     internal static ulong ToInteger(Float80 value, int bits, uint mode, ref FloatEnvironment environment)
     {
+        int exponent = value.ExponentField - Float80.Bias;
+        if (value.IsNormal && exponent >= 0 && exponent < bits - 2)
+        {
+            // The fraction is dropped; one more for rounding still fits.
+            ulong high = value.Significand;
+            environment.Flags |= FiniteMath.Round(ref high, 0, ref exponent, value.Negative, 63 - exponent, mode);
+            high >>= 63 - exponent;
+            return value.Negative ? 0 - high : high;
+        }
         Operand operand = value.Unpack();
         ulong indefinite = 1UL << (bits - 1);
         if (operand.Kind >= NumberKind.Infinity)

@@ -42,6 +42,26 @@ internal static class SoftFloat<TFormat>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static bool IsPlain(ulong bits) => IsNormal(bits) || (bits & ~SignMask) == 0;
 
+    /// <summary>Significand of a normal number, its top bit at 63.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static ulong Significand(ulong bits) => (bits << (63 - TFormat.FractionBits)) | (1UL << 63);
+
+    /// <summary>Unbiased exponent of a normal number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int Exponent(ulong bits) => (int)((bits & ExponentMask) >> TFormat.FractionBits) - Bias;
+
+    /// <summary>Rounds where the result is normal, and not the least normal number, which may have been tiny before.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool TryFinish(ulong high, ulong low, int exponent, bool negative, ref FloatEnvironment environment, out ulong result)
+    {
+        uint flags = FiniteMath.Round(ref high, low, ref exponent, negative, 63 - TFormat.FractionBits, environment.Rounding);
+        result = (negative ? SignMask : 0) | ((ulong)(exponent + Bias) << TFormat.FractionBits) | ((high >> (63 - TFormat.FractionBits)) & FractionMask);
+        if (exponent <= 1 - Bias || exponent > Bias)
+            return false;
+        environment.Flags |= flags;
+        return true;
+    }
+
     internal static Operand Unpack(ulong bits, in FloatEnvironment environment)
     {
         Operand operand = default;
@@ -137,6 +157,15 @@ internal static class SoftFloat<TFormat>
 
     private static ulong AddOrSubtract(ulong a, ulong b, bool subtract, ref FloatEnvironment environment)
     {
+        if (IsNormal(a) && IsNormal(b))
+        {
+            ulong high = Significand(a);
+            int exponent = Exponent(a);
+            bool negative = (a & SignMask) != 0;
+            if (FiniteMath.TryAdd(ref high, ref exponent, ref negative, Significand(b), Exponent(b), (b & SignMask) != 0 != subtract, out ulong low)
+                && TryFinish(high, low, exponent, negative, ref environment, out ulong sum))
+                return sum;
+        }
         if (IsNaN(a) || IsNaN(b))
             return PropagateNaN(a, b, ref environment);
         Operand left = Unpack(a, environment), right = Unpack(b, environment);
@@ -145,6 +174,14 @@ internal static class SoftFloat<TFormat>
 
     internal static ulong Multiply(ulong a, ulong b, ref FloatEnvironment environment)
     {
+        if (IsNormal(a) && IsNormal(b))
+        {
+            ulong high = Significand(a);
+            int exponent = Exponent(a);
+            FiniteMath.Multiply(ref high, ref exponent, Significand(b), Exponent(b), out ulong low);
+            if (TryFinish(high, low, exponent, ((a ^ b) & SignMask) != 0, ref environment, out ulong result))
+                return result;
+        }
         if (IsNaN(a) || IsNaN(b))
             return PropagateNaN(a, b, ref environment);
         Operand left = Unpack(a, environment), right = Unpack(b, environment);
@@ -153,6 +190,14 @@ internal static class SoftFloat<TFormat>
 
     internal static ulong Divide(ulong a, ulong b, ref FloatEnvironment environment)
     {
+        if (IsNormal(a) && IsNormal(b))
+        {
+            ulong high = Significand(a);
+            int exponent = Exponent(a);
+            FiniteMath.Divide(ref high, ref exponent, Significand(b), Exponent(b), out ulong low);
+            if (TryFinish(high, low, exponent, ((a ^ b) & SignMask) != 0, ref environment, out ulong result))
+                return result;
+        }
         if (IsNaN(a) || IsNaN(b))
             return PropagateNaN(a, b, ref environment);
         Operand left = Unpack(a, environment), right = Unpack(b, environment);

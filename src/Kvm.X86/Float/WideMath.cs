@@ -23,31 +23,43 @@ internal static class WideMath
         return result.Normalized();
     }
 
-    /// <summary>a / b by long division, 128 quotient bits.</summary>
+    /// <summary>a / b: 128 quotient bits, the lowest one sticky.</summary>
     internal static Wide Divide(in Wide a, in Wide b)
     {
         UInt128 remainder = new(a.High, a.Low), divisor = new(b.High, b.Low);
         int exponent = a.Exponent - b.Exponent;
-        UInt128 quotient = 0;
-        bool carry = false;
-        if (remainder < divisor)
+        // With the dividend below the divisor the quotient fills 128 bits but for at most one.
+        bool halved = remainder >= divisor;
+        ulong lost = halved ? (ulong)remainder & 1 : 0;
+        remainder >>= halved ? 1 : 0;
+        exponent -= halved ? 0 : 1;
+        ulong high = Digit(ref remainder, divisor);
+        ulong low = Digit(ref remainder, divisor);
+        Wide result = new(a.Negative ^ b.Negative, exponent, high, low | (remainder != 0 || lost != 0 ? 1UL : 0));
+        return result.Normalized();
+    }
+
+    /// <summary>One 64-bit digit of a quotient: floor(remainder · 2^64 / divisor) for remainder &lt; divisor, top bit of the divisor set (Knuth, algorithm D).</summary>
+    private static ulong Digit(ref UInt128 remainder, UInt128 divisor)
+    {
+        ulong top = (ulong)(remainder >> 64), divisorTop = (ulong)(divisor >> 64);
+        ulong digit = top >= divisorTop ? ulong.MaxValue : WideArithmetic.DivideWords(top, (ulong)remainder, divisorTop, out _);
+        // The estimate is at most two too large: then the difference is negative, seen in the word above.
+        UInt128 productLow = (UInt128)digit * (ulong)divisor;
+        UInt128 productHigh = ((UInt128)digit * divisorTop) + (productLow >> 64);
+        UInt128 high = remainder - productHigh;
+        ulong low = 0 - (ulong)productLow;
+        high -= low != 0 ? 1u : 0u;
+        // (high:low) is the remainder times 2^64 minus the product, 192 bits of two's complement of which 128 are kept below.
+        while ((high >> 127) != 0)
         {
-            exponent--;
-            carry = (remainder >> 127) != 0;
-            remainder <<= 1;
+            digit--;
+            UInt128 sumLow = (UInt128)low + (ulong)divisor;
+            low = (ulong)sumLow;
+            high += divisorTop + (sumLow >> 64);
         }
-        for (int i = 0; i < 128; i++)
-        {
-            quotient <<= 1;
-            if (carry || remainder >= divisor)
-            {
-                remainder -= divisor;
-                quotient |= 1;
-            }
-            carry = (remainder >> 127) != 0;
-            remainder <<= 1;
-        }
-        return new Wide(a.Negative ^ b.Negative, exponent, (ulong)(quotient >> 64), (ulong)quotient | (remainder != 0 ? 1UL : 0));
+        remainder = new UInt128((ulong)high, low);
+        return digit;
     }
 
     /// <summary>The magnitude of a number below 1 as a fraction of 128 bits, truncated.</summary>

@@ -57,6 +57,16 @@ internal sealed unsafe class HelperMachine : IDisposable
         Modes.Update(ref *Cpu, _context);
     }
 
+    /// <summary>Real-address mode with all segments at <see cref="MemoryBase"/>: code runs at offset 8000h.</summary>
+    public void EnterRealMode()
+    {
+        Cpu->Cr0 &= ~Bits.Cr0Pe;
+        Cpu->Efer = 0;
+        for (int i = 0; i < 6; i++)
+            Cpu->Segments[i] = new SegmentRegister { Base = MemoryBase, Limit = 0xFFFF, Attributes = (ushort)(i == Seg.Cs ? 0x9B : 0x93) };
+        Modes.Update(ref *Cpu, _context);
+    }
+
     /// <summary>Turns paging on: the memory is mapped to itself but for one page, given by its number from <see cref="MemoryBase"/>.</summary>
     public void EnablePaging(int absent)
     {
@@ -100,7 +110,7 @@ internal sealed unsafe class HelperMachine : IDisposable
         const int codeOffset = 0x8000;
         instruction.CopyTo(new Span<byte>(Host + codeOffset, 16));
         Cpu->Gpr[3] = address;
-        Cpu->Rip = MemoryBase + codeOffset;
+        Cpu->Rip = (Cpu->Cr0 & Bits.Cr0Pe) != 0 ? MemoryBase + codeOffset : codeOffset;
         Cpu->FaultVector = -1;
         nint result = _runner.Step();
         if (_runner.Builder.LastUnknown)

@@ -1,5 +1,7 @@
+using System.Runtime.Intrinsics;
 using Iced.Intel;
 using Kvm.X86.Execute.Fpu;
+using Kvm.X86.Execute.Simd;
 using Kvm.X86.State;
 using Kvm.X86.Tests.Native;
 
@@ -195,6 +197,48 @@ public unsafe class SimdFaultTests
         machine.Cpu->FaultAddress.Should().Be(HelperMachine.MemoryBase + 0x1000);
         new Span<byte>(machine.Host, 0x2000).ToArray().Should().Equal(before);
         machine.Cpu->X87Valid.Should().Be(0xFF);
+    }
+
+    [Fact]
+    public void VexIsUdInRealMode()
+    {
+        using HelperMachine machine = new();
+        machine.EnterRealMode();
+        machine.Run([0xC5, 0xF9, 0xEF, 0xC0], HelperMachine.MemoryBase).Should().BeFalse();
+        machine.Cpu->FaultVector.Should().Be(6);
+    }
+
+    [Fact]
+    public void RealModeEnvironmentHasLinearAddressesAndTheOpcode()
+    {
+        using HelperMachine machine = new();
+        machine.EnterRealMode();
+        X87.SetControlWord(machine.Cpu, 0x37E);
+        machine.Cpu->X87Valid = 0;
+        // FADD ST(0), ST(2) on an empty stack: invalid, unmasked; then FNSTENV [BX] with the 16-bit layout.
+        machine.Run([0xD8, 0xC2], 0x10200).Should().BeTrue();
+        machine.Cpu->Gpr[3] = 0x200;
+        machine.Run([0xD9, 0x37], 0x200).Should().BeTrue();
+        ushort* image = (ushort*)(machine.Host + 0x200);
+        image[0].Should().Be(0x37E);
+        image[1].Should().Be(0x80C1 | 0x0000);
+        image[2].Should().Be(0xFFFF);
+        image[3].Should().Be(0x8000);
+        image[4].Should().Be(0x10C2);
+        image[5].Should().Be(0);
+    }
+
+    [Fact]
+    public void ByteShuffleWithoutPshufbIsTheSame()
+    {
+        Random random = new(3);
+        Span<byte> bytes = stackalloc byte[32];
+        for (int i = 0; i < 500; i++)
+        {
+            random.NextBytes(bytes);
+            Vector128<byte> a = Vector128.Create<byte>(bytes[..16]), b = Vector128.Create<byte>(bytes[16..]);
+            ShuffleBytes.Portable(a, b).Should().Be(ShuffleBytes.Apply(a, b));
+        }
     }
 
     [Fact]

@@ -85,8 +85,8 @@ internal static unsafe class ControlHelpers
         Xmm.VexReady(cpu) && Mem.TryWrite(cpu, op, Ea.Of(cpu, op), cpu->Mxcsr);
 
     /// <summary>
-    /// Bits of MXCSR that may be set. A zero in the save area's MXCSR_MASK field stands for 0000FFBF (SDM vol. 1, 11.6.6); what
-    /// comes from a host's KVM carries that host's mask.
+    /// Bits of MXCSR that may be set. State that came from a host's KVM carries that host's mask (SDM vol. 1, 11.6.6); this engine
+    /// itself has all sixteen bits, denormals-are-zeros included.
     /// </summary>
     public static uint MxcsrMask(Cpu* cpu)
     {

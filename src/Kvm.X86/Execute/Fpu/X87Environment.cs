@@ -67,15 +67,19 @@ internal static unsafe class X87Environment
     /// <summary>Real-address and virtual-8086 mode keep linear addresses and the opcode, protected mode selectors and offsets.</summary>
     private static bool IsReal(Cpu* cpu) => (cpu->Cr0 & Bits.Cr0Pe) == 0 || (cpu->Rflags & Bits.Vm) != 0;
 
+    /// <summary>What the instruction pointer in an image is above the offset we keep: images of real mode have linear addresses.</summary>
+    private static ulong CodeOrigin(Cpu* cpu) => IsReal(cpu) ? cpu->Segments[Seg.Cs].Base : 0;
+
     private static void Write16(Cpu* cpu, ushort* image)
     {
+        ulong instruction = cpu->X87InstructionPointer + CodeOrigin(cpu);
         image[0] = cpu->X87Control;
         image[1] = X87.StatusWord(cpu);
         image[2] = X87.TagWord(cpu);
-        image[3] = (ushort)cpu->X87InstructionPointer;
+        image[3] = (ushort)instruction;
         image[5] = (ushort)cpu->X87DataPointer;
         bool real = IsReal(cpu);
-        image[4] = real ? (ushort)((((cpu->X87InstructionPointer >> 16) & 15) << 12) | (cpu->X87Opcode & 0x7FFu)) : (ushort)0;
+        image[4] = real ? (ushort)((((instruction >> 16) & 15) << 12) | (cpu->X87Opcode & 0x7FFu)) : (ushort)0;
         image[6] = real ? (ushort)(((cpu->X87DataPointer >> 16) & 15) << 12) : (ushort)0;
     }
 
@@ -97,7 +101,7 @@ internal static unsafe class X87Environment
         image[0] = reserved | cpu->X87Control;
         image[1] = reserved | X87.StatusWord(cpu);
         image[2] = reserved | X87.TagWord(cpu);
-        uint instruction = (uint)cpu->X87InstructionPointer, data = (uint)cpu->X87DataPointer;
+        uint instruction = (uint)(cpu->X87InstructionPointer + CodeOrigin(cpu)), data = (uint)cpu->X87DataPointer;
         if (IsReal(cpu))
         {
             image[3] = reserved | (instruction & 0xFFFF);
@@ -128,7 +132,7 @@ internal static unsafe class X87Environment
         X87.SetControlWord(cpu, control);
         X87.SetStatusWord(cpu, status);
         X87.SetTagWord(cpu, tags);
-        cpu->X87InstructionPointer = instruction;
+        cpu->X87InstructionPointer = (instruction - CodeOrigin(cpu)) & uint.MaxValue;
         cpu->X87DataPointer = data;
     }
 

@@ -311,6 +311,21 @@ internal readonly struct RoundFloat : IFloatOp
     {
         FloatEnvironment environment = FloatEnvironment.FromMxcsr(mxcsr);
         uint mode = (imm & 4) != 0 ? environment.Rounding : (uint)imm & 3;
+        double value = typeof(TFormat) == typeof(DoubleFormat) ? HostMath.AsDouble(b) : HostMath.AsSingle(b);
+        if (Math.Abs(value) < 4503599627370496.0 && SoftFloat<TFormat>.IsPlain(b))
+        {
+            // The host's functions keep the sign of a zero result, and what a single rounds to is a single.
+            double integral = mode switch
+            {
+                FloatFlags.RoundNearest => Math.Round(value, MidpointRounding.ToEven),
+                FloatFlags.RoundDown => Math.Floor(value),
+                FloatFlags.RoundUp => Math.Ceiling(value),
+                _ => Math.Truncate(value),
+            };
+            if (integral != value && (imm & 8) == 0)
+                flags |= FloatFlags.Precision;
+            return typeof(TFormat) == typeof(DoubleFormat) ? HostMath.Bits(integral) : HostMath.Bits((float)integral);
+        }
         ulong result = SoftFloatConvert.RoundToIntegral<TFormat>(b, mode, (imm & 8) != 0, ref environment);
         flags |= environment.Flags;
         return result;

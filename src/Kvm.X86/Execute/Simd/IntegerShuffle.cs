@@ -1,5 +1,6 @@
 // Invariants: pure functions of their arguments; no pointers.
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Kvm.X86.Execute.Simd;
 
@@ -139,16 +140,23 @@ internal readonly struct PackUnsignedDoublewords : IBinary
 /// <summary>PSHUFB: bit 7 of an index gives zero, else its low four bits (three for MMX) choose a byte.</summary>
 internal readonly struct ShuffleBytes : IBinary, IMmxBinary
 {
-    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b) => Vector128.Shuffle(a, b & Vector128.Create((byte)0x8F));
+    public static Vector128<byte> Apply(Vector128<byte> a, Vector128<byte> b) => Ssse3.IsSupported ? Ssse3.Shuffle(a, b) : Portable(a, b);
+
+    /// <summary>The same on a host without PSHUFB.</summary>
+    public static Vector128<byte> Portable(Vector128<byte> a, Vector128<byte> b) => Vector128.Shuffle(a, b & Vector128.Create((byte)0x8F));
 
     public static ulong Apply(ulong a, ulong b) =>
-        Interleave.LowHalf(Vector128.Shuffle(Interleave.Join(a, 0), Interleave.Join(b, 0) & Vector128.Create((byte)0x87)));
+        Interleave.LowHalf(Apply(Interleave.Join(a, 0), Interleave.Join(b, 0) & Vector128.Create((byte)0x87)));
 }
 
 internal readonly struct ShuffleDoublewords : IImmediateUnary
 {
-    public static Vector128<byte> Apply(Vector128<byte> a, int imm) =>
-        Vector128.Shuffle(a.AsUInt32(), Vector128.Create((uint)imm & 3, ((uint)imm >> 2) & 3, ((uint)imm >> 4) & 3, ((uint)imm >> 6) & 3)).AsByte();
+    public static Vector128<byte> Apply(Vector128<byte> a, int imm)
+    {
+        // Element numbers to the numbers of their four bytes.
+        Vector128<uint> elements = Vector128.Create((uint)imm & 3, ((uint)imm >> 2) & 3, ((uint)imm >> 4) & 3, ((uint)imm >> 6) & 3);
+        return ShuffleBytes.Apply(a, ((elements * 0x04040404u) + Vector128.Create(0x03020100u)).AsByte());
+    }
 }
 
 /// <summary>Four words of a quadword by two bits each.</summary>

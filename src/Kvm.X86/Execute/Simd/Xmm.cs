@@ -26,10 +26,11 @@ internal static unsafe class Xmm
     public static bool Ready(Cpu* cpu) =>
         ((cpu->Cr0 & (Bits.Cr0Em | Bits.Cr0Ts)) | (~cpu->Cr4 & Bits.Cr4OsFxsr)) == 0 || NotReady(cpu);
 
-    /// <summary>VEX instructions: #UD without CR4.OSXSAVE or both XCR0.SSE and XCR0.AVX, #NM with CR0.TS.</summary>
+    /// <summary>VEX instructions: #UD outside protected mode, without CR4.OSXSAVE or both XCR0.SSE and XCR0.AVX; #NM with CR0.TS.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool VexReady(Cpu* cpu) =>
-        ((cpu->Cr0 & Bits.Cr0Ts) | (~cpu->Cr4 & Bits.Cr4OsXsave) | (~cpu->Xcr0 & 6)) == 0 || VexNotReady(cpu);
+        (((cpu->Cr0 ^ Bits.Cr0Pe) & (Bits.Cr0Ts | Bits.Cr0Pe)) | (~cpu->Cr4 & Bits.Cr4OsXsave) | (~cpu->Xcr0 & 6) | (cpu->Rflags & Bits.Vm)) == 0
+        || VexNotReady(cpu);
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool NotReady(Cpu* cpu)
@@ -41,7 +42,8 @@ internal static unsafe class Xmm
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static bool VexNotReady(Cpu* cpu)
     {
-        bool undefined = (cpu->Cr4 & Bits.Cr4OsXsave) == 0 || (cpu->Xcr0 & 6) != 6;
+        bool undefined = (cpu->Cr4 & Bits.Cr4OsXsave) == 0 || (cpu->Xcr0 & 6) != 6
+            || (cpu->Cr0 & Bits.Cr0Pe) == 0 || (cpu->Rflags & Bits.Vm) != 0;
         return Fault.Raise(cpu, undefined ? State.Vector.InvalidOpcode : State.Vector.DeviceNotAvailable);
     }
 
