@@ -53,6 +53,7 @@ public static class ErrorTable
     [
         .. UsageErrors.All,
         .. Boot.LoadErrors.All,
+        .. Storage.DiskErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
     ];

@@ -46,15 +46,14 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         ports.Add(MachineLayout.AcpiBlock, AcpiPm.Size, _acpi);
         ports.Add(MachineLayout.Pvpanic, PvPanic.Size, _pvpanic);
         ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, new DebugExitPort("debug-exit", OnDebugExit));
-        ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, PciHost(ports, mmio));
+        Pci = new PciBus(ports, mmio);
+        Pci.Add(0, new PciHostBridge("pci-host"));
+        ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, new PciConfigPorts("pci-config", Pci, Reset));
+        mmio.Add(MachineLayout.PciEcam.Start, MachineLayout.PciEcam.Size, new PciEcam(Pci));
     }
 
-    private PciConfigPorts PciHost(IoBus ports, IoBus mmio)
-    {
-        var bus = new PciBus(ports, mmio);
-        bus.Add(0, new PciHostBridge("pci-host"));
-        return new PciConfigPorts("pci-config", bus, Reset);
-    }
+    /// <summary>PCI bus 0.</summary>
+    public PciBus Pci { get; }
 
     /// <summary>See <see cref="VirtualMachine.ConsoleInputReady"/>.</summary>
     public event Action? ConsoleInputReady
@@ -74,10 +73,11 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     public void PressPowerButton() => _acpi.PressPowerButton();
 
     /// <summary>Counters of each device for the report.</summary>
-    public IReadOnlyDictionary<string, IReadOnlyDictionary<string, long>> Counters() => new SortedDictionary<string, IReadOnlyDictionary<string, long>>(StringComparer.Ordinal)
+    public SortedDictionary<string, IReadOnlyDictionary<string, long>> Counters() => new SortedDictionary<string, IReadOnlyDictionary<string, long>>(StringComparer.Ordinal)
     {
         ["bus"] = new SortedDictionary<string, long>(StringComparer.Ordinal)
         {
+            ["refusedPciMappings"] = Pci.RefusedMappings,
             ["unclaimedMmio"] = _mmio.UnclaimedAccesses,
             ["unclaimedPorts"] = _ports.UnclaimedAccesses,
         },

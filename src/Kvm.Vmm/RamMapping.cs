@@ -1,17 +1,21 @@
 using Kvm.Devices.Memory;
+using Kvm.Devices.Virtio.Balloon;
 using Kvm.Interop;
 
 namespace Kvm.Vmm;
 
 /// <summary>Owns the host memory behind the guest's.</summary>
-internal sealed class RamMapping : IDisposable
+internal sealed class RamMapping : IMemoryReclaimer, IDisposable
 {
+    // The first mappings are those of the ranges of RAM, in their order.
     private readonly List<HostMapping> _mappings = [];
+    private readonly AddressRange[] _ram;
 
     /// <summary>Maps the reset ROM and memory for every range of RAM in <paramref name="layout"/>; pages are given by the host when first touched.</summary>
     /// <exception cref="VmmException">The host does not give that much address space.</exception>
     public RamMapping(MachineLayout layout, VmConfig config)
     {
+        _ram = layout.Ram.ToArray();
         var regions = new List<GuestRegion>();
         try
         {
@@ -40,6 +44,18 @@ internal sealed class RamMapping : IDisposable
 
     /// <summary>The guest's view.</summary>
     public GuestMemory Memory { get; }
+
+    /// <inheritdoc/>
+    public bool Discard(ulong address, ulong length)
+    {
+        for (int i = 0; i < _ram.Length; i++)
+        {
+            if (_ram[i].Contains(new AddressRange(address, length)))
+                return _mappings[i].Discard((nuint)(address - _ram[i].Start), (nuint)length) == 0;
+        }
+
+        return false;
+    }
 
     /// <summary>Bytes of guest memory that the host has really given.</summary>
     public long ResidentBytes()

@@ -3,6 +3,7 @@ using Kvm.Vmm.Console;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Vcpu;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm;
 
@@ -17,6 +18,7 @@ public sealed class VirtualMachine : IDisposable
     private readonly IEngine _engine;
     private readonly RamMapping _ram;
     private readonly PlatformDevices _devices;
+    private readonly VirtioSet _virtio;
     private readonly VcpuThread[] _vcpus;
     private readonly ConsoleWatcher _console;
     private readonly MachineMonitor _monitor;
@@ -38,6 +40,7 @@ public sealed class VirtualMachine : IDisposable
         _engine = parts.Engine;
         _ram = parts.Ram;
         _devices = parts.Devices;
+        _virtio = parts.Virtio;
         _console = parts.Console;
         _hostBackend = parts.HostBackend;
         CommandLine = parts.CommandLine;
@@ -45,6 +48,7 @@ public sealed class VirtualMachine : IDisposable
         _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);
+        _virtio.Connect(message => EndWith(VmOutcome.Error, message));
     }
 
     /// <summary>Builds the machine: everything but running it.</summary>
@@ -120,6 +124,7 @@ public sealed class VirtualMachine : IDisposable
         }
 
         _panicTimer?.Dispose();
+        _virtio.Dispose();
         _devices.Dispose();
         _engine.Dispose();
         _ram.Dispose();
@@ -182,6 +187,8 @@ public sealed class VirtualMachine : IDisposable
         var completions = new SortedDictionary<string, long>(StringComparer.Ordinal);
         foreach (var vcpu in _vcpus)
             vcpu.Engine.AddCounts(exits, completions);
+        var counters = _devices.Counters();
+        _virtio.AddCounters(counters);
         long guestResident = _ram.ResidentBytes();
         return new RunResult
         {
@@ -201,7 +208,7 @@ public sealed class VirtualMachine : IDisposable
             VmmRssBytes = Math.Max(0, ProcessMemory.ResidentBytes() - guestResident),
             GuestResidentBytes = guestResident,
             Determinism = _engine.Determinism is { } determinism ? determinism with { MemoryHash = MemoryHash.Of(_ram.Memory) } : null,
-            Devices = _devices.Counters(),
+            Devices = counters,
         };
     }
 

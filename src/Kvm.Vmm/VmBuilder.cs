@@ -4,6 +4,7 @@ using Kvm.Vmm.Boot;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Probing;
 using Kvm.Vmm.Vcpu;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm;
 
@@ -13,6 +14,7 @@ internal sealed record MachineParts
     public required IEngine Engine { get; init; }
     public required RamMapping Ram { get; init; }
     public required PlatformDevices Devices { get; init; }
+    public required VirtioSet Virtio { get; init; }
     public required ConsoleWatcher Console { get; init; }
     public required IReadOnlyList<IVcpuEngine> Vcpus { get; init; }
     public required string CommandLine { get; init; }
@@ -42,6 +44,7 @@ internal static class VmBuilder
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
             var devices = Keep(new PlatformDevices(ports, mmio, engine, console, engine.Time));
+            var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio));
 
             var vcpus = new List<IVcpuEngine>();
             for (int i = 0; i < config.Cpus; i++)
@@ -53,6 +56,7 @@ internal static class VmBuilder
                 Engine = engine,
                 Ram = ram,
                 Devices = devices,
+                Virtio = virtio,
                 Console = console,
                 Vcpus = vcpus,
                 CommandLine = commandLine,

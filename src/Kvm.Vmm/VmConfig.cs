@@ -1,3 +1,6 @@
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
+
 namespace Kvm.Vmm;
 
 /// <summary>What runs the guest's instructions.</summary>
@@ -89,6 +92,24 @@ public sealed record VmConfig
     /// <summary>Shows the guest Hyper-V's CPUID leaves besides KVM's.</summary>
     public bool HyperV { get; init; }
 
+    /// <summary>Disks, the first of which the guest calls <c>/dev/vda</c>.</summary>
+    public IReadOnlyList<DiskConfig> Disks { get; init; } = [];
+
+    /// <summary>Gives the guest random bytes of the host's (virtio-rng).</summary>
+    public bool Entropy { get; init; }
+
+    /// <summary>A memory balloon, or null.</summary>
+    public BalloonConfig? Balloon { get; init; }
+
+    /// <summary>How the guest finds its virtio devices.</summary>
+    public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
+
+    /// <summary>
+    /// Runs queues on the thread that is notified (true) or on threads of their devices (false); null is what was measured to be
+    /// better on the engine. For measuring.
+    /// </summary>
+    public bool? InlineQueues { get; init; }
+
     /// <summary>The guest is ended after this much real time; null is never.</summary>
     public TimeSpan? Timeout { get; init; }
 
@@ -122,6 +143,17 @@ public sealed record VmConfig
             problems.Add("the timeout must be longer than zero");
         if (ReadyMatch is { Length: 0 or > 1024 })
             problems.Add("the text to wait for must be 1 to 1,024 characters");
+        for (int i = 0; i < Disks.Count; i++)
+        {
+            if (Disks[i].Problem() is { } problem)
+                problems.Add($"disk {i} {problem}");
+        }
+
+        int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;
+        if (VirtioSet.CountOf(this) > most)
+            problems.Add($"{VirtioSet.CountOf(this)} disks and other devices were asked for; there is room for {most}");
+        if (Balloon is { } balloon && balloon.TargetBytes >= MemoryBytes)
+            problems.Add("the balloon is to take all of the memory");
         return problems;
     }
 }

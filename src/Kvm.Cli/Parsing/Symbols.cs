@@ -68,9 +68,25 @@ internal sealed class ValueOption : Option<string>, IDescribed
 
     public IReadOnlyList<string> Values { get; init; } = [];
 
+    /// <summary>True for an option that may be given several times.</summary>
+    public bool Repeats
+    {
+        get => Arity.MaximumNumberOfValues > 1;
+        init
+        {
+            Arity = value ? ArgumentArity.OneOrMore : ArgumentArity.ExactlyOne;
+            // The parser turns several words into a text only when it is told how.
+            CustomParser = static argument => argument.Tokens is [.., var token] ? token.Value : null;
+        }
+    }
+
     /// <summary>The value given, or null.</summary>
     public string? Text(ParseResult result) =>
         result.GetResult(this) is { Tokens: [.., var token] } ? token.Value : null;
+
+    /// <summary>The values given, in their order; null if there are none.</summary>
+    public IReadOnlyList<string>? Texts(ParseResult result) =>
+        result.GetResult(this) is { Tokens: [_, ..] tokens } ? [.. tokens.Select(t => t.Value)] : null;
 }
 
 /// <summary>A positional argument, at most one word.</summary>

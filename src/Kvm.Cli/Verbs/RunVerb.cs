@@ -5,6 +5,8 @@ using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Cli.Verbs;
 
@@ -13,6 +15,7 @@ internal sealed class RunVerb : Verb
 {
     private const string Guest = "Guest";
     private const string Processor = "Processor and memory";
+    private const string Devices = "Disks and other devices";
     private const string Surroundings = "Console, end and report";
 
     private readonly WordArgument _kernel = new("KERNEL", "A bzImage (vmlinuz) or an ELF image (vmlinux), told apart by content.") { Kind = ValueKind.File };
@@ -45,6 +48,15 @@ internal sealed class RunVerb : Verb
         "Makes every run of the guest the same: software engine, time from retired instructions, seeded random numbers, no console input.");
     private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
 
+    private readonly ValueOption _disk = new("--disk", "DISK", Devices,
+        "A disk, as often as there are disks: FILE[,readonly][,root][,format=raw][,cache=MODE][,id=TEXT]; MODE is writeback, writethrough, none or unsafe. "
+        + "Without --initrd the first is the root.")
+    { Kind = ValueKind.File, Repeats = true };
+    private readonly SwitchOption _rng = new("--rng", Devices, "Gives the guest random bytes of the host's.");
+    private readonly SwitchOption _balloon = new("--balloon", Devices, "Lets the guest give back memory that it does not use.");
+    private readonly ValueOption _virtio = new("--virtio", "TRANSPORT", Devices, "How the guest finds these devices. [default: pci]")
+    { Kind = ValueKind.OneOf, Values = SettingNames.Transports };
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none. [default: stdio]")
     { Kind = ValueKind.OneOf, Values = ["stdio", "file=", "none"] };
@@ -61,6 +73,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _deterministic, _seed,
+             _disk, _rng, _balloon, _virtio,
              _console, _timeout, _readyMatch, _report, _dryRun])
         {
             Add(option);
@@ -70,6 +83,7 @@ internal sealed class RunVerb : Verb
         [
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
             ("kvmsharp run vmlinux --engine soft --cpus 2 --memory 1G", "two processors in software, no /dev/kvm needed"),
+            ("kvmsharp run vmlinuz --disk root.img --disk data.img,readonly,id=data", "boots from the first of two disks"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
         ];
@@ -136,9 +150,16 @@ internal sealed class RunVerb : Verb
         Translate = !_noTranslate.IsGiven(result) && machine.Translate,
         Deterministic = _deterministic.IsGiven(result) || machine.Deterministic,
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : machine.Seed,
+        Disks = _disk.Texts(result) is { } disks ? [.. disks.Select(Disk)] : machine.Disks,
+        Entropy = _rng.IsGiven(result) || machine.Entropy,
+        Balloon = _balloon.IsGiven(result) ? machine.Balloon ?? new BalloonConfig() : machine.Balloon,
+        Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
     };
+
+    private static DiskConfig Disk(string text) =>
+        DiskConfig.Parse(text, out var disk) is { } problem ? throw Quantities.Bad("--disk", text, problem) : disk with { Path = FullPath(disk.Path)! };
 
     // Absolute, so that the configuration a dry run prints means the same file from every folder.
     private static string? FullPath(string? path) => path is null or "" ? path : Path.GetFullPath(path);

@@ -40,6 +40,7 @@ public static class Errno
     public const int EOVERFLOW = 75;
     public const int EOPNOTSUPP = 95;
     public const int ETIMEDOUT = 110;
+    public const int EDQUOT = 122;
     public const int EHWPOISON = 133;
 
     private static readonly (int Number, string Name)[] Names =
@@ -50,7 +51,7 @@ public static class Errno
         (ENODEV, nameof(ENODEV)), (ENOTDIR, nameof(ENOTDIR)), (EISDIR, nameof(EISDIR)), (EINVAL, nameof(EINVAL)), (ENFILE, nameof(ENFILE)),
         (EMFILE, nameof(EMFILE)), (ENOTTY, nameof(ENOTTY)), (EFBIG, nameof(EFBIG)), (ENOSPC, nameof(ENOSPC)), (ESPIPE, nameof(ESPIPE)),
         (EROFS, nameof(EROFS)), (EPIPE, nameof(EPIPE)), (ERANGE, nameof(ERANGE)), (ENOSYS, nameof(ENOSYS)), (EOVERFLOW, nameof(EOVERFLOW)),
-        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (EHWPOISON, nameof(EHWPOISON)),
+        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (EDQUOT, nameof(EDQUOT)), (EHWPOISON, nameof(EHWPOISON)),
     ];
 
     /// <summary>All numbers this library names.</summary>

@@ -6,6 +6,7 @@ internal static unsafe partial class Libc
 {
     public const uint TIOCGWINSZ = 0x5413;
     public const uint TIOCGPGRP = 0x540f;
+    public const uint BLKSSZGET = 0x1268;
 
     // Blocks in KVM_RUN: never SuppressGCTransition. Variadic in C, see fcntl.
     [LibraryImport(C)]

@@ -25,6 +25,11 @@ internal static unsafe partial class Libc
     [LibraryImport(C)]
     public static partial nint pwrite(int fd, void* buffer, nuint count, long offset);
 
+    public const int SEEK_END = 2;
+
+    [LibraryImport(C)]
+    public static partial long lseek(int fd, long offset, int whence);
+
     [LibraryImport(C)]
     public static partial int ftruncate(int fd, long length);
 

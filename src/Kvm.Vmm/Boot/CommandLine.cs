@@ -43,8 +43,22 @@ internal static class CommandLine
             return whole;
         bool fast = config.AppendFast && profile.KernelInterpreted;
         string features = Join(',', profile.GivesUpOnInstructions ? HiddenFeatures : "", fast ? FastFeatures : "");
-        return Join(' ', FromDevices, FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
+        return Join(' ', FromDevices, Root(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
     }
+
+    /// <summary>
+    /// The disk that is marked as the root; where none is and no initial RAM file system does the mounting, the first.
+    /// </summary>
+    private static string Root(VmConfig config)
+    {
+        int index = -1;
+        for (int i = config.Disks.Count - 1; i >= 0; i--)
+            index = config.Disks[i].IsRoot || (index < 0 && i == 0 && config.InitrdPath is null) ? i : index;
+        return index < 0 ? "" : $"root=/dev/{DiskName(index)} {(config.Disks[index].ReadOnly ? "ro" : "rw")}";
+    }
+
+    /// <summary>What Linux calls a virtio disk: vda to vdz, then vdaa.</summary>
+    private static string DiskName(int index) => index < 26 ? $"vd{(char)('a' + index)}" : $"vda{(char)('a' + index - 26)}";
 
     /// <summary>Of several <c>clearcpuid=</c> Linux takes the last alone, so ours goes into the user's where there is one.</summary>
     private static string WithFeatures(string append, string features)

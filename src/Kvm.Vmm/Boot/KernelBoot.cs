@@ -1,14 +1,12 @@
 using Kvm.Devices.Memory;
 using Kvm.Vmm.Boot.Acpi;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm.Boot;
 
 /// <summary>From the files a configuration names to a kernel in guest memory that only needs a processor.</summary>
 internal static class KernelBoot
 {
-    /// <summary>What <see cref="PlatformDevices"/> puts on PCI bus 0: the host bridge.</summary>
-    private const int PciDevices = 1;
-
     /// <summary>Describes the machine by tables, loads kernel and initial RAM disk, and returns the registers the boot processor starts with.</summary>
     /// <param name="config">Names the files and the way in.</param>
     /// <param name="layout">Where things go.</param>
@@ -17,8 +15,18 @@ internal static class KernelBoot
     /// <exception cref="VmmException">A file is wrong, or something does not fit.</exception>
     public static BootState Load(VmConfig config, MachineLayout layout, GuestMemory memory, string commandLine)
     {
-        var acpi = AcpiTables.Write(memory, layout, new AcpiConfig { Cpus = config.Cpus, Pci = true, PciDevices = PciDevices });
-        MpTable.Write(memory, config.Cpus, PciDevices);
+        // The host bridge, and what VirtioSet puts on PCI bus 0.
+        bool onPci = config.Virtio == VirtioTransport.Pci;
+        int pciDevices = 1 + (onPci ? VirtioSet.CountOf(config) : 0);
+        var acpi = AcpiTables.Write(memory, layout, new AcpiConfig
+        {
+            Cpus = config.Cpus,
+            Pci = true,
+            PciDevices = pciDevices,
+            PciEcam = true,
+            VirtioMmio = onPci ? [] : [.. Enumerable.Range(0, VirtioSet.CountOf(config)).Select(MmioSlot)],
+        });
+        MpTable.Write(memory, config.Cpus, pciDevices);
         using var kernel = ImageSource.Open(config.KernelPath);
         using var initrd = config.InitrdPath is { } path ? ImageSource.Open(path) : null;
         var request = new BootRequest
@@ -32,4 +40,7 @@ internal static class KernelBoot
         };
         return KernelLoader.Load(request, memory, layout).State;
     }
+
+    private static VirtioMmioDescription MmioSlot(int slot) =>
+        new(new AddressRange(MachineLayout.VirtioMmioAddress(slot), MachineLayout.VirtioMmioSlotSize), MachineLayout.VirtioMmioGsis[slot], Edge: false);
 }

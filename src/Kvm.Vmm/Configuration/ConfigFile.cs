@@ -52,6 +52,7 @@ public static class ConfigFile
             json.WriteStartObject();
             WriteBootSource(json, machine);
             WriteMachineConfig(json, machine);
+            WriteDevices(json, machine);
             WriteRun(json, settings);
             json.WriteEndObject();
         }
@@ -85,7 +86,38 @@ public static class ConfigFile
         json.WriteBoolean(ConfigMembers.HyperV, machine.HyperV);
         json.WriteBoolean(ConfigMembers.SharedMemory, machine.SharedMemory);
         json.WriteBoolean(ConfigMembers.TransparentHugePages, machine.HugePages);
+        json.WriteString(ConfigMembers.Virtio, SettingNames.Of(machine.Virtio));
         json.WriteEndObject();
+    }
+
+    private static void WriteDevices(Utf8JsonWriter json, VmConfig machine)
+    {
+        json.WriteStartArray(ConfigMembers.Drives);
+        foreach (var disk in machine.Disks)
+        {
+            json.WriteStartObject();
+            json.WriteString(ConfigMembers.DriveId, disk.Id);
+            json.WriteString(ConfigMembers.PathOnHost, disk.Path);
+            json.WriteBoolean(ConfigMembers.IsRootDevice, disk.IsRoot);
+            json.WriteBoolean(ConfigMembers.IsReadOnly, disk.ReadOnly);
+            json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        if (machine.Entropy)
+        {
+            json.WriteStartObject(ConfigMembers.Entropy);
+            json.WriteEndObject();
+        }
+
+        if (machine.Balloon is { } balloon)
+        {
+            json.WriteStartObject(ConfigMembers.Balloon);
+            json.WriteNumber(ConfigMembers.AmountMib, balloon.TargetBytes >> 20);
+            json.WriteBoolean(ConfigMembers.DeflateOnOom, balloon.DeflateOnOom);
+            json.WriteEndObject();
+        }
     }
 
     private static void WriteRun(Utf8JsonWriter json, RunSettings settings)

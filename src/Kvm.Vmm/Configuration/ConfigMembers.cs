@@ -35,17 +35,36 @@ internal static class ConfigMembers
     public const string SharedMemory = "shared_memory"; // ours
     public const string TransparentHugePages = "transparent_huge_pages"; // ours
 
+    public const string Drives = "drives";
+    public const string DriveId = "drive_id";
+    public const string PathOnHost = "path_on_host";
+    public const string IsRootDevice = "is_root_device";
+    public const string IsReadOnly = "is_read_only";
+    public const string CacheType = "cache_type";
+    public const string PartUuid = "partuuid";
+    public const string IoEngine = "io_engine";
+    public const string RateLimiter = "rate_limiter";
+    public const string Socket = "socket";
+    public const string Cache = "cache"; // ours
+
+    public const string Entropy = "entropy";
+    public const string Balloon = "balloon";
+    public const string AmountMib = "amount_mib";
+    public const string DeflateOnOom = "deflate_on_oom";
+    public const string StatsPollingInterval = "stats_polling_interval_s";
+    public const string Virtio = "virtio"; // ours
+
     public const string Name = "name";
     public const string TimeoutMs = "timeout_ms";
     public const string ReadyMatch = "ready_match";
     public const string Console = "console";
     public const string Report = "report";
 
-    /// <summary>Members of the whole file; those after <see cref="Run"/> are Firecracker's that this version lacks.</summary>
+    /// <summary>Members of the whole file; those after <see cref="Balloon"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run,
-        "drives", "network-interfaces", "cpu-config", "vsock", "balloon", "entropy", "logger", "metrics", "mmds-config",
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon,
+        "network-interfaces", "cpu-config", "vsock", "logger", "metrics", "mmds-config",
         "pmem", "serial", "memory-hotplug",
     ];
 
@@ -55,8 +74,15 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Translate, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages,
+        Engine, Complete, Translate, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report];
+
+    public static readonly string[] OfDrive =
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, PartUuid, IoEngine, RateLimiter, Socket];
+
+    public static readonly string[] OfEntropy = [RateLimiter];
+
+    public static readonly string[] OfBalloon = [AmountMib, DeflateOnOom, StatsPollingInterval];
 }

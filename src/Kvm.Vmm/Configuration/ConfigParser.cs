@@ -1,9 +1,10 @@
 using System.Text.Json;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm.Configuration;
 
 /// <summary>Reads one configuration file, member by member, and says of every mistake where it stands.</summary>
-internal ref struct ConfigParser
+internal ref partial struct ConfigParser
 {
     private readonly ReadOnlySpan<byte> _text;
     private readonly string _file;
@@ -59,6 +60,15 @@ internal ref struct ConfigParser
                     break;
                 case ConfigMembers.Run:
                     ReadRun();
+                    break;
+                case ConfigMembers.Drives:
+                    ReadDrives();
+                    break;
+                case ConfigMembers.Entropy:
+                    ReadEntropy();
+                    break;
+                case ConfigMembers.Balloon:
+                    ReadBalloon();
                     break;
                 default:
                     AcceptOnlyNothing(member);
@@ -129,6 +139,9 @@ internal ref struct ConfigParser
                     break;
                 case ConfigMembers.TransparentHugePages:
                     _machine = _machine with { HugePages = Flag(member) };
+                    break;
+                case ConfigMembers.Virtio:
+                    _machine = _machine with { Virtio = (VirtioTransport)OneOf(member, SettingNames.Transports) };
                     break;
                 default:
                     AcceptOnlyDefault(member);

@@ -1,3 +1,6 @@
+using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Virtio;
+
 namespace Kvm.Vmm.Configuration;
 
 /// <summary>
@@ -12,6 +15,12 @@ public static class SettingNames
     /// <summary>The names of <see cref="BootProtocol"/>, in its order.</summary>
     public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32", "multiboot"];
 
+    /// <summary>The names of <see cref="DiskCache"/>, in its order.</summary>
+    public static IReadOnlyList<string> Caches { get; } = ["writeback", "writethrough", "none", "unsafe"];
+
+    /// <summary>The names of <see cref="VirtioTransport"/>, in its order.</summary>
+    public static IReadOnlyList<string> Transports { get; } = ["pci", "mmio"];
+
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>
     public static string Of(EngineChoice engine) => Engines[(int)engine];
@@ -19,6 +28,14 @@ public static class SettingNames
     /// <summary>The name of a boot protocol.</summary>
     /// <param name="protocol">A defined protocol.</param>
     public static string Of(BootProtocol protocol) => Protocols[(int)protocol];
+
+    /// <summary>The name of a cache mode.</summary>
+    /// <param name="cache">A defined mode.</param>
+    public static string Of(DiskCache cache) => Caches[(int)cache];
+
+    /// <summary>The name of a transport.</summary>
+    /// <param name="transport">A defined transport.</param>
+    public static string Of(VirtioTransport transport) => Transports[(int)transport];
 
     /// <summary>The place of a name in one of the lists, or -1.</summary>
     /// <param name="names">One of the lists of this class.</param>

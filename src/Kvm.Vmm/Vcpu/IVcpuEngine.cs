@@ -80,6 +80,9 @@ internal interface IEngine : IDisposable
     /// <summary>What two equal runs have in common, after the run; null where runs do not repeat.</summary>
     Reporting.DeterminismReport? Determinism => null;
 
+    /// <summary>Notifications that do not end a run, or null where the engine has none.</summary>
+    Virtio.IDoorbells? Doorbells => null;
+
     /// <summary>Makes vCPU <paramref name="index"/>.</summary>
     IVcpuEngine CreateVcpu(int index);
 }

@@ -30,6 +30,7 @@ internal sealed class KvmEngine : IEngine
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
         Msi = new KvmMsiSink(_vm);
+        Doorbells = new KvmDoorbells(_vm);
         try
         {
             _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
@@ -57,6 +58,8 @@ internal sealed class KvmEngine : IEngine
     public TimeProvider Time { get; }
 
     public IMsiSink Msi { get; }
+
+    public Virtio.IDoorbells? Doorbells { get; }
 
     public IInterruptLine Line(uint gsi) => new KvmInterruptLine(_vm, gsi);
 

@@ -104,6 +104,8 @@ public sealed class StructureLayoutTests
         new(typeof(Termios), "struct termios"),
         new(typeof(Winsize), "struct winsize"),
         new(typeof(PollFd), "struct pollfd"),
+        new(typeof(FileLock), "struct flock"),
+        new(typeof(IoVector), "struct iovec"),
     ];
 
     /// <summary>Fields C calls otherwise, or has only as members of an anonymous union.</summary>

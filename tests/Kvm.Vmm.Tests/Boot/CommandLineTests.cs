@@ -1,5 +1,6 @@
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Probing;
+using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Tests.Boot;
 
@@ -32,6 +33,26 @@ public class CommandLineTests
         Build(s_interpreting).Should().NotContain("mitigations");
         Build(s_interpreting, fast: true).Should().Contain("mitigations=off").And.Contain("clearcpuid=137,304,smap");
         Build(HostProfile.Plain, fast: true).Should().Be(Build(HostProfile.Plain));
+    }
+
+    [Fact]
+    public void First_disk_is_the_root_where_no_initial_file_system_mounts_it_and_the_users_own_comes_after()
+    {
+        var config = new VmConfig { KernelPath = "k", Disks = [new DiskConfig { Path = "a" }, new DiskConfig { Path = "b" }] };
+        CommandLine.Build(config, HostProfile.Plain).Should().Be("console=ttyS0 panic=-1 root=/dev/vda rw nokaslr");
+        CommandLine.Build(config with { Append = "root=/dev/vdb" }, HostProfile.Plain).Should().EndWith("root=/dev/vda rw nokaslr root=/dev/vdb");
+        CommandLine.Build(config with { InitrdPath = "i" }, HostProfile.Plain).Should().NotContain("root=");
+    }
+
+    [Theory]
+    [InlineData(0, "vda")]
+    [InlineData(25, "vdz")]
+    [InlineData(26, "vdaa")]
+    [InlineData(30, "vdae")]
+    public void Disk_that_is_marked_is_the_root_also_with_an_initial_file_system(int index, string name)
+    {
+        var disks = Enumerable.Range(0, 31).Select(i => new DiskConfig { Path = "d", IsRoot = i == index, ReadOnly = true }).ToArray();
+        CommandLine.Build(new VmConfig { KernelPath = "k", InitrdPath = "i", Disks = disks }, HostProfile.Plain).Should().Contain($" root=/dev/{name} ro ");
     }
 
     private static string Build(HostProfile profile, string append = "", bool fast = false) =>

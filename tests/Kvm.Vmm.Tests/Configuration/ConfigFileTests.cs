@@ -1,7 +1,10 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
+using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm.Tests.Configuration;
 
@@ -75,6 +78,58 @@ public class ConfigFileTests
     }
 
     [Fact]
+    public void Devices_are_written_and_read_back()
+    {
+        var machine = new VmConfig
+        {
+            KernelPath = "k",
+            Disks =
+            [
+                new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Cache = DiskCache.WriteThrough },
+                new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe },
+            ],
+            Entropy = true,
+            Balloon = new BalloonConfig { TargetBytes = 3 << 20, DeflateOnOom = false },
+            Virtio = VirtioTransport.Mmio,
+        };
+        Parse(ConfigFile.Write(new RunSettings { Machine = machine })).Machine.Should().BeEquivalentTo(machine, o => o.WithStrictOrdering());
+    }
+
+    [Fact]
+    public void Firecrackers_devices_are_taken()
+    {
+        var machine = Parse("""
+            {
+              "boot-source": { "kernel_image_path": "k" },
+              "drives": [ { "drive_id": "rootfs", "path_on_host": "/r.ext4", "is_root_device": true, "is_read_only": false, "partuuid": null,
+                            "cache_type": "Unsafe", "io_engine": "Sync", "rate_limiter": null, "socket": null } ],
+              "entropy": { "rate_limiter": null },
+              "balloon": { "amount_mib": 16, "deflate_on_oom": true, "stats_polling_interval_s": 0 }
+            }
+            """).Machine;
+        machine.Disks.Should().Equal(new DiskConfig { Path = "/r.ext4", Id = "rootfs", IsRoot = true, Cache = DiskCache.Unsafe });
+        machine.Entropy.Should().BeTrue();
+        machine.Balloon.Should().Be(new BalloonConfig { TargetBytes = 16 << 20 });
+    }
+
+    [Theory]
+    [InlineData("\"drives\": {}", "is not a list")]
+    [InlineData("\"drives\": [1]", "is not an object")]
+    [InlineData("\"drives\": [{}]", "names no file")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"cache_type\": \"None\" }]", "neither Unsafe nor Writeback")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"drive_id\": \"a b\" }]", "has the id")]
+    [InlineData("\"balloon\": { \"amount_mib\": -1 }", "is not a whole number")]
+    public void Devices_that_cannot_be_are_wrong_values(string member, string part) =>
+        ShouldFail($"{{ {member} }}", UsageErrors.ConfigBadValue, part);
+
+    [Theory]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"rate_limiter\": {} }]")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"io_engine\": \"Async\" }]")]
+    [InlineData("\"entropy\": { \"rate_limiter\": {} }")]
+    [InlineData("\"balloon\": { \"stats_polling_interval_s\": 1 }")]
+    public void What_devices_do_not_have_yet_is_said_so(string member) => ShouldFail($"{{ {member} }}", UsageErrors.ConfigUnsupported);
+
+    [Fact]
     public void Every_default_is_written_and_read_back()
     {
         var settings = new RunSettings { Machine = new VmConfig { KernelPath = "k" } };
@@ -96,8 +151,8 @@ public class ConfigFileTests
         ShouldFail(text, UsageErrors.ConfigUnknownMember, parts);
 
     [Theory]
-    [InlineData("""{"drives": [{"drive_id": "rootfs"}]}""", "'drives'")]
-    [InlineData("""{"entropy": {}}""", "'entropy'")]
+    [InlineData("""{"network-interfaces": [{"iface_id": "eth0"}]}""", "'network-interfaces'")]
+    [InlineData("""{"cpu-config": {}}""", "'cpu-config'")]
     [InlineData("""{"vsock": {"guest_cid": 3}}""", "'vsock'")]
     [InlineData("""{"machine-config": {"smt": true}}""", "'machine-config.smt'")]
     [InlineData("""{"machine-config": {"cpu_template": "T2"}}""", "'machine-config.cpu_template'")]
@@ -151,7 +206,7 @@ public class ConfigFileTests
 
     [Fact]
     public void Deep_nesting_in_a_skipped_place_is_refused() =>
-        ShouldFail("{\"drives\": " + new string('[', 100_000), UsageErrors.ConfigUnsupported);
+        ShouldFail("{\"drives\": " + new string('[', 100_000), UsageErrors.ConfigBadValue);
 
     [Fact]
     public void Too_large_a_file_is_refused_before_it_is_read_whole()

@@ -1,0 +1,153 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Kvm.Interop;
+
+/// <summary>
+/// A file or block device with a disk's content: one method a system call, each returning what the kernel does or -errno, so that callers
+/// see short transfers and interruptions. Safe from several threads at once but for disposal; never allocates after opening.
+/// </summary>
+public sealed unsafe class DiskFile : IDisposable
+{
+    private const int Sector = 512;
+    private const int Page = 4096;
+
+    private DiskFile(FdHandle handle, ulong length, int alignment, bool isBlockDevice)
+    {
+        Handle = handle;
+        Length = length;
+        Alignment = alignment;
+        IsBlockDevice = isBlockDevice;
+    }
+
+    /// <summary>The descriptor.</summary>
+    public FdHandle Handle { get; }
+
+    /// <summary>Bytes in it when it was opened.</summary>
+    public ulong Length { get; }
+
+    /// <summary>What positions, lengths and addresses must be multiples of: 1, or 512 or 4096 where the page cache is passed by.</summary>
+    public int Alignment { get; }
+
+    /// <summary>True for a block device, false for a regular file.</summary>
+    public bool IsBlockDevice { get; }
+
+    /// <summary>Opens one; a FIFO without a peer does not block.</summary>
+    /// <param name="path">Its path.</param>
+    /// <param name="readOnly">For reading only.</param>
+    /// <param name="direct">Past the page cache (O_DIRECT).</param>
+    /// <exception cref="KvmException">It cannot be opened, is no file with positions (ESPIPE), or is a folder (EISDIR); EINVAL: this file system has no O_DIRECT.</exception>
+    public static DiskFile Open(string path, bool readOnly, bool direct)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        int flags = (readOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_CLOEXEC | Libc.O_NONBLOCK | (direct ? Libc.O_DIRECT : 0);
+        int fd;
+        fixed (byte* name = Encoding.UTF8.GetBytes(path + "\0"))
+        {
+            do
+            {
+                fd = Libc.open(name, flags, 0);
+            }
+            while (fd < 0 && Errno.Last == Errno.EINTR);
+        }
+
+        if (fd < 0)
+        {
+            throw new KvmException("open", Errno.Last);
+        }
+
+        FdHandle handle = new(fd);
+        try
+        {
+            long length = Libc.lseek(fd, 0, Libc.SEEK_END);
+            if (length < 0)
+            {
+                throw new KvmException("lseek", Errno.Last);
+            }
+
+            int sectorSize = 0;
+            bool isBlockDevice = Libc.ioctl(fd, Libc.BLKSSZGET, (nuint)(&sectorSize)) == 0;
+            return new DiskFile(handle, (ulong)length, Probe(fd, direct), isBlockDevice);
+        }
+        catch
+        {
+            handle.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Locks all of it for this open description (fcntl F_OFD_SETLK): for writing by one, or for reading by many. Returns 0, or -EAGAIN where
+    /// somebody has a lock that excludes this one. Advisory; closing releases it.
+    /// </summary>
+    public int TryLock(bool exclusive)
+    {
+        FileLock request = new() { LType = exclusive ? Libc.F_WRLCK : Libc.F_RDLCK };
+        return Libc.fcntl(Handle.Fd, Libc.F_OFD_SETLK, (nint)(&request)) == 0 ? 0 : -Errno.Last;
+    }
+
+    /// <summary>Reads at a position into pieces of memory, one after another: bytes read, possibly fewer, 0 at the end; or -errno.</summary>
+    public nint ReadAt(ulong position, ReadOnlySpan<IoVector> pieces)
+    {
+        fixed (IoVector* first = pieces)
+        {
+            nint count = pieces.Length == 1
+                ? Libc.pread(Handle.Fd, (void*)first->IovBase, first->IovLen, (long)position)
+                : Libc.preadv(Handle.Fd, first, pieces.Length, (long)position);
+            return count >= 0 ? count : -Errno.Last;
+        }
+    }
+
+    /// <summary>Writes at a position from pieces of memory, one after another: bytes written, possibly fewer; or -errno.</summary>
+    public nint WriteAt(ulong position, ReadOnlySpan<IoVector> pieces)
+    {
+        fixed (IoVector* first = pieces)
+        {
+            nint count = pieces.Length == 1
+                ? Libc.pwrite(Handle.Fd, (void*)first->IovBase, first->IovLen, (long)position)
+                : Libc.pwritev(Handle.Fd, first, pieces.Length, (long)position);
+            return count >= 0 ? count : -Errno.Last;
+        }
+    }
+
+    /// <summary>fdatasync: 0 or -errno.</summary>
+    public int Flush() => Libc.fdatasync(Handle.Fd) == 0 ? 0 : -Errno.Last;
+
+    /// <summary>Gives a range's storage back; it reads as zeros then: 0 or -errno (EOPNOTSUPP: this file system or device cannot).</summary>
+    public int PunchHole(ulong position, ulong length) => Allocate(Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE, position, length);
+
+    /// <summary>Makes a range read as zeros and keeps its storage: 0 or -errno (EOPNOTSUPP: this file system or device cannot).</summary>
+    public int ZeroRange(ulong position, ulong length) => Allocate(Libc.FALLOC_FL_ZERO_RANGE | Libc.FALLOC_FL_KEEP_SIZE, position, length);
+
+    /// <inheritdoc/>
+    public void Dispose() => Handle.Dispose();
+
+    private int Allocate(int mode, ulong position, ulong length) =>
+        Libc.fallocate(Handle.Fd, mode, (long)position, (long)length) == 0 ? 0 : -Errno.Last;
+
+    /// <summary>Finds out by reading whether this is a file at all, and which transfers it takes.</summary>
+    private static int Probe(int fd, bool direct)
+    {
+        byte* memory = (byte*)NativeMemory.AlignedAlloc(2 * Page, Page);
+        try
+        {
+            // At 512 neither place, length nor memory is a multiple of 4096.
+            if (Libc.pread(fd, memory + Sector, Sector, Sector) >= 0)
+            {
+                return direct ? Sector : 1;
+            }
+
+            int errno = Errno.Last;
+            if (direct && errno == Errno.EINVAL && Libc.pread(fd, memory, Page, 0) >= 0)
+            {
+                return Page;
+            }
+
+            throw new KvmException("pread", errno);
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
+        }
+    }
+}

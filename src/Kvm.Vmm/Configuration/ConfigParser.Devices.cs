@@ -1,0 +1,107 @@
+using System.Text.Json;
+using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
+
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>The members that describe devices.</summary>
+internal ref partial struct ConfigParser
+{
+    private void ReadDrives()
+    {
+        if (IsNull())
+            return;
+        if (_json.TokenType != JsonTokenType.StartArray)
+            throw BadValue(ConfigMembers.Drives, "is not a list");
+        var disks = new List<DiskConfig>();
+        while (_json.Read() && _json.TokenType != JsonTokenType.EndArray)
+        {
+            if (disks.Count == VirtioSet.MaxPciDevices)
+                throw BadValue(ConfigMembers.Drives, $"has more than {VirtioSet.MaxPciDevices} elements");
+            disks.Add(ReadDrive());
+        }
+
+        if (disks.Count > 0)
+            _machine = _machine with { Disks = disks };
+    }
+
+    private DiskConfig ReadDrive()
+    {
+        ExpectObject(ConfigMembers.Drives);
+        var disk = new DiskConfig { Path = "" };
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfDrive, ConfigMembers.Drives, ref seen) is { } member)
+        {
+            disk = member switch
+            {
+                ConfigMembers.DriveId => disk with { Id = TextOrNull(member) },
+                ConfigMembers.PathOnHost => disk with { Path = Text(member) },
+                ConfigMembers.IsRootDevice => disk with { IsRoot = Flag(member) },
+                ConfigMembers.IsReadOnly => disk with { ReadOnly = Flag(member) },
+                ConfigMembers.CacheType => disk with { Cache = CacheType(member) },
+                ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
+                _ => AcceptDriveDefault(member, disk),
+            };
+        }
+
+        return disk.Problem() is { } problem ? throw BadValue(ConfigMembers.Drives, problem) : disk;
+    }
+
+    // Firecracker's Unsafe does not tell the guest of flushes at all; what matters is the same: nothing is made durable.
+    private readonly DiskCache CacheType(string member) => Text(member) switch
+    {
+        "Unsafe" => DiskCache.Unsafe,
+        "Writeback" => DiskCache.WriteBack,
+        _ => throw BadValue(member, "is neither Unsafe nor Writeback"),
+    };
+
+    private readonly DiskConfig AcceptDriveDefault(string member, DiskConfig disk)
+    {
+        bool isDefault = IsNull() || (member == ConfigMembers.IoEngine && _json.TokenType == JsonTokenType.String && _json.ValueTextEquals("Sync"));
+        return isDefault ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}");
+    }
+
+    private void ReadEntropy()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.Entropy);
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfEntropy, ConfigMembers.Entropy, ref seen) is { } member)
+        {
+            if (!IsNull())
+                throw Unsupported($"{ConfigMembers.Entropy}.{member}");
+        }
+
+        _machine = _machine with { Entropy = true };
+    }
+
+    private void ReadBalloon()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.Balloon);
+        // Firecracker's default: a guest keeps what it gave.
+        var balloon = new BalloonConfig { DeflateOnOom = false };
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfBalloon, ConfigMembers.Balloon, ref seen) is { } member)
+        {
+            switch (member)
+            {
+                case ConfigMembers.AmountMib:
+                    balloon = balloon with { TargetBytes = (ulong)Number(member, 0, (long)(VmConfig.MaxMemory >> 20)) << 20 };
+                    break;
+                case ConfigMembers.DeflateOnOom:
+                    balloon = balloon with { DeflateOnOom = Flag(member) };
+                    break;
+                default:
+                    if (!IsNull() && Number(member, 0, ushort.MaxValue) != 0)
+                        throw Unsupported($"{ConfigMembers.Balloon}.{member}");
+                    break;
+            }
+        }
+
+        _machine = _machine with { Balloon = balloon };
+    }
+}

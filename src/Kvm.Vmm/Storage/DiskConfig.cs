@@ -1,0 +1,85 @@
+using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Storage;
+
+/// <summary>One disk of a machine, as the user asked for it. Immutable.</summary>
+public sealed record DiskConfig
+{
+    /// <summary>The longest <see cref="Id"/>: what the guest sees of it are 20 characters (virtio 1.2, 5.2.6).</summary>
+    public const int MaxIdLength = 20;
+
+    /// <summary>The file or block device with the disk's content.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>Refuses writes of the guest and opens the file for reading only.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>What is promised of writes that were acknowledged.</summary>
+    public DiskCache Cache { get; init; } = DiskCache.WriteBack;
+
+    /// <summary>The disk's serial number, by which guests name it (<c>/dev/disk/by-id/virtio-ID</c>); null is <c>disk</c> and its number.</summary>
+    public string? Id { get; init; }
+
+    /// <summary>The kernel is told to mount it as its root, whatever else there is.</summary>
+    public bool IsRoot { get; init; }
+
+    /// <summary>
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,id=TEXT]</c>; a comma of the file's name
+    /// is written twice.
+    /// </summary>
+    /// <param name="text">The text.</param>
+    /// <param name="disk">The disk, where the text describes one.</param>
+    /// <returns>What is wrong with the text, or null.</returns>
+    public static string? Parse(string text, out DiskConfig disk)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        string[] parts = text.Replace(",,", "\0", StringComparison.Ordinal).Split(',');
+        disk = new DiskConfig { Path = parts[0].Replace('\0', ',') };
+        if (disk.Path.Length == 0)
+            return "names no file";
+        bool raw = false;
+        foreach (string part in parts[1..])
+        {
+            switch (part.Split('=', 2))
+            {
+                case ["ro" or "readonly"]:
+                    disk = disk with { ReadOnly = true };
+                    break;
+                case ["root"]:
+                    disk = disk with { IsRoot = true };
+                    break;
+                case ["format", "raw"]:
+                    raw = true;
+                    break;
+                case ["format", var format]:
+                    return $"has the format {VisibleText.Quote(format, 20)}; this version knows raw";
+                case ["cache", var cache] when SettingNames.IndexOf(SettingNames.Caches, cache) is >= 0 and var index:
+                    disk = disk with { Cache = (DiskCache)index };
+                    break;
+                case ["cache", var cache]:
+                    return $"has the cache mode {VisibleText.Quote(cache, 20)}, not one of {string.Join(", ", SettingNames.Caches)}";
+                case ["id", var id]:
+                    disk = disk with { Id = id };
+                    break;
+                default:
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, id=TEXT";
+            }
+        }
+
+        // Never by the file's first bytes: those are the guest's.
+        if (!raw && disk.Path.EndsWith(".qcow2", StringComparison.OrdinalIgnoreCase))
+            return "is a qcow2 file by its name, which this version does not know; add format=raw if it is none";
+        return disk.Problem();
+    }
+
+    /// <summary>What is wrong with the disk, or null.</summary>
+    internal string? Problem()
+    {
+        if (Path.Length == 0 || Path.Contains('\0', StringComparison.Ordinal))
+            return "names no file";
+        return Id is null || (Id.Length is > 0 and <= MaxIdLength && Id.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
+            ? null
+            : $"has the id {VisibleText.Quote(Id, 40)}; ids are 1 to {MaxIdLength} letters, digits, dashes, dots or underscores";
+    }
+}

@@ -1,0 +1,80 @@
+using System.Runtime.InteropServices;
+using Kvm.Devices.Block;
+using Kvm.Devices.Memory;
+using Kvm.Interop;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Storage;
+
+/// <summary>A file or block device of the host as disk images use it, locked against a second writer.</summary>
+internal sealed class HostFile : IHostFile
+{
+    private readonly DiskFile _file;
+
+    private HostFile(DiskFile file, bool readOnly) => (_file, IsReadOnly) = (file, readOnly);
+
+    public ulong Length => _file.Length;
+
+    public bool IsReadOnly { get; }
+
+    public int Alignment => _file.Alignment;
+
+    /// <summary>Opens and locks what <paramref name="disk"/> names.</summary>
+    /// <exception cref="VmmException">It cannot be used as a disk: one of <see cref="DiskErrors"/>.</exception>
+    public static HostFile Open(DiskConfig disk)
+    {
+        string name = VisibleText.Quote(disk.Path);
+        bool direct = disk.Cache == Devices.Virtio.Block.DiskCache.None;
+        DiskFile file;
+        try
+        {
+            file = DiskFile.Open(disk.Path, disk.ReadOnly, direct);
+        }
+        catch (KvmException e)
+        {
+            bool noDirect = direct && e.Errno == Errno.EINVAL;
+            throw new VmmException(noDirect ? DiskErrors.NoDirect : DiskErrors.Unreadable, $"{name}: {Errno.TextOf(e.Errno)}", e);
+        }
+
+        try
+        {
+            if (file.TryLock(exclusive: !disk.ReadOnly) is not 0 and var failure)
+                throw new VmmException(DiskErrors.InUse, $"{name}: {(disk.ReadOnly ? "somebody writes to it" : "somebody else uses it")} ({Errno.NameOf(-failure)})");
+            if (file.Length < IDiskImage.SectorSize || file.Length % (uint)file.Alignment != 0)
+                throw new VmmException(DiskErrors.BadSize, $"{name}: {file.Length} bytes");
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+
+        return new HostFile(file, disk.ReadOnly);
+    }
+
+    public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.ReadAt(position, Pieces(buffers)));
+
+    public HostFileResult WriteAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.WriteAt(position, Pieces(buffers)));
+
+    public HostFileError Flush() => Error(_file.Flush());
+
+    public HostFileError Discard(ulong position, ulong length) => Error(_file.PunchHole(position, length));
+
+    public HostFileError WriteZeroes(ulong position, ulong length) => Error(_file.ZeroRange(position, length));
+
+    public void Dispose() => _file.Dispose();
+
+    // Both are laid out as struct iovec.
+    private static ReadOnlySpan<IoVector> Pieces(ReadOnlySpan<HostBuffer> buffers) => MemoryMarshal.Cast<HostBuffer, IoVector>(buffers);
+
+    private static HostFileResult Result(nint count) => count >= 0 ? new HostFileResult(count) : new HostFileResult(0, Error((int)count));
+
+    private static HostFileError Error(int result) => -result switch
+    {
+        <= 0 => HostFileError.None,
+        Errno.EINTR => HostFileError.Interrupted,
+        Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG => HostFileError.NoSpace,
+        Errno.EOPNOTSUPP or Errno.ENOSYS => HostFileError.Unsupported,
+        _ => HostFileError.Failed,
+    };
+}

@@ -1,0 +1,21 @@
+namespace Kvm.Vmm.Virtio;
+
+/// <summary>A memory balloon, as the user asked for it. Immutable.</summary>
+public sealed record BalloonConfig
+{
+    /// <summary>What the guest is asked to give at its start, in bytes; 0 asks for nothing.</summary>
+    public ulong TargetBytes { get; init; }
+
+    /// <summary>The guest may take pages back when it runs out of memory, without asking.</summary>
+    public bool DeflateOnOom { get; init; } = true;
+}
+
+/// <summary>How a guest finds its virtio devices.</summary>
+public enum VirtioTransport
+{
+    /// <summary>As functions of PCI bus 0: what stock kernels look for.</summary>
+    Pci,
+
+    /// <summary>As registers in memory, named by ACPI.</summary>
+    Mmio,
+}

@@ -1,0 +1,158 @@
+using Kvm.Devices.Block;
+using Kvm.Devices.Bus;
+using Kvm.Devices.Interrupts;
+using Kvm.Devices.Memory;
+using Kvm.Devices.Pci;
+using Kvm.Devices.Virtio;
+using Kvm.Devices.Virtio.Balloon;
+using Kvm.Devices.Virtio.Block;
+using Kvm.Devices.Virtio.Rng;
+using Kvm.Devices.Virtio.Transport;
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Vcpu;
+
+namespace Kvm.Vmm.Virtio;
+
+/// <summary>The virtio devices of a machine: made, put behind a transport, and given somebody who runs their queues.</summary>
+internal sealed class VirtioSet : IDisposable
+{
+    /// <summary>The first device number of PCI bus 0 that is not the host bridge's.</summary>
+    private const int FirstPciDevice = 1;
+
+    /// <summary>The most devices: what PCI bus 0 has besides the host bridge.</summary>
+    public const int MaxPciDevices = 31;
+
+    private readonly VmConfig _config;
+    private readonly IEngine _engine;
+    private readonly GuestMemory _memory;
+    private readonly PciBus _pci;
+    private readonly IoBus _mmio;
+    private readonly SharedLine[] _wires = new SharedLine[MachineLayout.PciIntxGsis];
+    private readonly List<IDiskImage> _images = [];
+    private readonly List<VirtioDevice> _devices = [];
+    private readonly List<DeviceThread> _threads = [];
+    private volatile Action<string>? _failed;
+
+    /// <summary>Makes the devices <paramref name="config"/> asks for.</summary>
+    /// <exception cref="VmmException">A disk cannot be opened.</exception>
+    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio)
+    {
+        (_config, _engine, _memory, _pci, _mmio) = (config, engine, ram.Memory, pci, mmio);
+        try
+        {
+            for (int pin = 0; pin < _wires.Length; pin++)
+                _wires[pin] = new SharedLine(engine.Line(MachineLayout.PciIntxGsi + (uint)pin));
+            for (int i = 0; i < config.Disks.Count; i++)
+                AddDisk(i, config.Disks[i]);
+            if (config.Entropy)
+                Add(new EntropyDevice("rng0", _memory, config.Deterministic ? new SeededEntropy(config.Seed) : new HostEntropy()));
+            if (config.Balloon is { } balloon)
+                AddBalloon(balloon, ram);
+            pci.AssignResources(new PciResources(
+                (MachineLayout.PciIo.Start, MachineLayout.PciIo.Size),
+                (MachineLayout.PciMmio32.Start, MachineLayout.PciMmio32.Size),
+                (layout.PciMmio64.Start, layout.PciMmio64.Size),
+                (device, pin) => (byte)MachineLayout.PciGsi(device, pin)));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Number of devices a configuration asks for.</summary>
+    public static int CountOf(VmConfig config) => config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1);
+
+    /// <summary>The devices, in the order of their slots.</summary>
+    public IReadOnlyList<VirtioDevice> Devices => _devices;
+
+    /// <summary>Says whom to tell of a fault on a device's thread.</summary>
+    public void Connect(Action<string> failed) => _failed = failed;
+
+    /// <summary>Adds each device's counters to the report's.</summary>
+    public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
+    {
+        foreach (var device in _devices)
+            report[device.StateName] = VirtioCounters.Of(device);
+    }
+
+    public void Dispose()
+    {
+        foreach (var thread in _threads)
+            thread.Dispose();
+        foreach (var image in _images)
+            image.Dispose();
+        _threads.Clear();
+        _images.Clear();
+    }
+
+    private void AddDisk(int index, DiskConfig disk)
+    {
+        var image = new RawImage(HostFile.Open(disk));
+        _images.Add(image);
+        Add(new BlockDevice($"disk{index}", _memory, image, new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Id = disk.Id ?? $"disk{index}" }));
+    }
+
+    private void AddBalloon(BalloonConfig config, RamMapping ram)
+    {
+        var balloon = new BalloonDevice("balloon0", _memory, ram, config.DeflateOnOom);
+        balloon.SetTarget(config.TargetBytes);
+        Add(balloon);
+    }
+
+    private void Add(VirtioDevice device)
+    {
+        int index = _devices.Count;
+        _devices.Add(device);
+        var scheduler = QueuePlacement.Place(device, _config, _engine, message => _failed?.Invoke(message));
+        device.Schedule(scheduler);
+        var thread = scheduler as DeviceThread;
+        if (thread is not null)
+            _threads.Add(thread);
+        if (_config.Virtio == VirtioTransport.Mmio)
+            AddMmio(index, device, thread);
+        else
+            AddPci(FirstPciDevice + index, device, thread);
+    }
+
+    private void AddPci(int slot, VirtioDevice device, DeviceThread? thread)
+    {
+        var function = new VirtioPci(device, _engine.Msi, _wires[MachineLayout.PciGsi(slot, 0) - MachineLayout.PciIntxGsi].Join());
+        if (thread is not null && _engine.Doorbells is { } doorbells)
+            function.RegistersMoved += new QueueBells(device, thread, doorbells).Move;
+        _pci.Add(slot << 3, function);
+    }
+
+    private void AddMmio(int index, VirtioDevice device, DeviceThread? thread)
+    {
+        ulong address = MachineLayout.VirtioMmioAddress(index);
+        _mmio.Add(address, VirtioMmio.Size, new VirtioMmio(device, _engine.Line(MachineLayout.VirtioMmioGsis[index])));
+        if (thread is null || _engine.Doorbells is not { } doorbells)
+            return;
+        for (int queue = 0; queue < device.QueueCount; queue++)
+            doorbells.TryAttach(thread.BellOf(queue), address + VirtioMmio.QueueNotifyOffset, (uint)queue);
+    }
+
+    /// <summary>Hangs a PCI device's doorbells where the guest puts its registers. Called under the PCI bus's lock.</summary>
+    private sealed class QueueBells(VirtioDevice device, DeviceThread thread, IDoorbells doorbells)
+    {
+        private readonly ulong?[] _hung = new ulong?[device.QueueCount];
+
+        public void Move(ulong? registers)
+        {
+            for (int queue = 0; queue < _hung.Length; queue++)
+            {
+                var bell = thread.BellOf(queue);
+                if (_hung[queue] is { } old)
+                    doorbells.Detach(bell, old, null);
+                _hung[queue] = null;
+                if (registers is not { } start)
+                    continue;
+                ulong address = start + (ulong)(VirtioPci.NotifyOffset + queue * VirtioPci.NotifyStride);
+                if (doorbells.TryAttach(bell, address, null))
+                    _hung[queue] = address;
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+
+namespace Kvm.Boot.Tests;
+
+/// <summary>A real ext4 file system in a raw file, made, looked into and checked by the host's own tools (e2fsprogs).</summary>
+internal sealed class Ext4Disk : IDisposable
+{
+    private const int FromHostBytes = 3_000_000;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("kvmsharp-ext4").FullName;
+
+    /// <summary>Makes a disk of 64 MiB with the files that tests/guest/run/disk expects; skips the calling test where there are no tools.</summary>
+    public Ext4Disk()
+    {
+        string make = GuestFiles.RequireProgram("mkfs.ext4");
+        string files = Directory.CreateDirectory(Path.Combine(_folder, "files")).FullName;
+        byte[] content = RandomNumberGenerator.GetBytes(FromHostBytes);
+        File.WriteAllBytes(Path.Combine(files, "from-host"), content);
+        File.WriteAllText(Path.Combine(files, "from-host.sum"), $"{Sum(content)}  from-host\n");
+        File.WriteAllText(Path.Combine(files, "to-delete"), "x");
+        using (var file = File.Create(FilePath))
+            file.SetLength(64 << 20);
+        Run(make, "-q", "-d", files, FilePath).Code.Should().Be(0);
+    }
+
+    public string FilePath => Path.Combine(_folder, "disk.img");
+
+    /// <summary>Asserts that the file system needs no repair and holds what the guest says it wrote.</summary>
+    public void ShouldBeWhole()
+    {
+        var check = Run(GuestFiles.RequireProgram("e2fsck"), "-fn", FilePath);
+        check.Code.Should().Be(0, check.Output);
+        string debug = GuestFiles.RequireProgram("debugfs"), written = Path.Combine(_folder, "from-guest");
+        Run(debug, "-R", $"dump /from-guest {written}", FilePath).Code.Should().Be(0);
+        string sum = Run(debug, "-R", "cat /from-guest.sum", FilePath).Output;
+        sum.Should().Contain(Sum(File.ReadAllBytes(written)) + "  from-guest");
+        Run(debug, "-R", "stat /to-delete", FilePath).Output.Should().Contain("File not found");
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static string Sum(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
+
+    private static (int Code, string Output) Run(string program, params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var errors = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output + errors.GetAwaiter().GetResult());
+    }
+}

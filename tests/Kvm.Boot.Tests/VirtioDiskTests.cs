@@ -1,0 +1,88 @@
+using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm;
+using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
+
+namespace Kvm.Boot.Tests;
+
+/// <summary>Guests with a real file system on a virtio disk: what they read and write is what the host's tools find.</summary>
+public class VirtioDiskTests
+{
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
+
+    [SkippableTheory]
+    [InlineData(VirtioTransport.Pci, DiskCache.WriteBack, true, 1)]
+    [InlineData(VirtioTransport.Pci, DiskCache.WriteThrough, false, 2)]
+    [InlineData(VirtioTransport.Mmio, DiskCache.WriteBack, true, 1)]
+    public void Small_kernel_writes_ext4_and_reads_it_back(VirtioTransport transport, DiskCache cache, bool inline, int cpus)
+    {
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath, Cache = cache, Id = "ext4-disk" }],
+            Entropy = true,
+            Virtio = transport,
+            InlineQueues = inline,
+            Cpus = cpus,
+        });
+        ShouldBeDone(run);
+        disk.ShouldBeWhole();
+        run.Console.Should().Contain("GUEST-SERIAL ext4-disk");
+        run.Result.Devices["rng0"]["bytesGiven"].Should().BeGreaterThan(0);
+    }
+
+    [SkippableFact]
+    public void Disk_for_reading_is_not_changed()
+    {
+        using var disk = new Ext4Disk();
+        byte[] before = File.ReadAllBytes(disk.FilePath);
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath, ReadOnly = true }],
+        });
+        run.Console.Should().Contain("from-host: OK", run.Tail).And.Contain("Read-only file system");
+        File.ReadAllBytes(disk.FilePath).AsSpan().SequenceEqual(before).Should().BeTrue();
+    }
+
+    [SkippableFact]
+    public void Kernel_finds_its_root_on_the_first_disk_without_being_told()
+    {
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, null, s_limit, c => c with
+        {
+            InitrdPath = null,
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+        });
+        run.Console.Should().Contain("No working init found", "it is mounted, and has no init");
+        run.Result.Outcome.Should().Be(VmOutcome.Panic, run.Tail);
+    }
+
+    [SkippableFact]
+    public void Kvm_guest_reads_its_disk_by_ioeventfd()
+    {
+        Skip.IfNot(File.Exists("/dev/kvm"), "needs /dev/kvm");
+        Skip.IfNot(GuestFiles.Full, "minutes where KVM interprets kernels: scripts/test --full");
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Kvm, "disk", TimeSpan.FromMinutes(20), c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+            AppendFast = true,
+        });
+        ShouldBeDone(run);
+        disk.ShouldBeWhole();
+        run.Result.Devices["disk0"]["notificationExits"].Should().Be(0);
+    }
+
+    private static void ShouldBeDone(LinuxRun run)
+    {
+        run.Console.Should().Contain("from-host: OK", run.Tail).And.Contain("from-guest: OK", run.Tail)
+            .And.Contain("GUEST-DONE disk", run.Tail).And.NotContain("GUEST-FAILED");
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+        var counters = run.Result.Devices["disk0"];
+        counters["errors"].Should().Be(0);
+        counters["resetsNeeded"].Should().Be(0);
+        counters["bytesWritten"].Should().BeGreaterThan(8 << 20);
+        counters["flushes"].Should().BeGreaterThan(0);
+    }
+}

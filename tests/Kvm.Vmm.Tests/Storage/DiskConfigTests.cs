@@ -1,0 +1,56 @@
+using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Storage;
+
+namespace Kvm.Vmm.Tests.Storage;
+
+public class DiskConfigTests
+{
+    [Fact]
+    public void Every_part_is_understood()
+    {
+        DiskConfig.Parse("/d.img,readonly,root,format=raw,cache=none,id=a-b_c.d", out var disk).Should().BeNull();
+        disk.Should().Be(new DiskConfig { Path = "/d.img", ReadOnly = true, IsRoot = true, Cache = DiskCache.None, Id = "a-b_c.d" });
+        DiskConfig.Parse("x,ro", out disk).Should().BeNull();
+        disk.ReadOnly.Should().BeTrue();
+    }
+
+    [Theory]
+    [InlineData("writeback", DiskCache.WriteBack)]
+    [InlineData("writethrough", DiskCache.WriteThrough)]
+    [InlineData("none", DiskCache.None)]
+    [InlineData("unsafe", DiskCache.Unsafe)]
+    public void Cache_modes_have_these_names(string name, DiskCache cache)
+    {
+        DiskConfig.Parse("x,cache=" + name, out var disk).Should().BeNull();
+        disk.Cache.Should().Be(cache);
+    }
+
+    [Theory]
+    [InlineData("a,,b.img", "a,b.img")]
+    [InlineData(",,,,", ",,")]
+    [InlineData("a,,,ro", "a,")]
+    public void Doubled_commas_belong_to_the_name(string text, string path)
+    {
+        DiskConfig.Parse(text, out var disk).Should().BeNull();
+        disk.Path.Should().Be(path);
+    }
+
+    [Theory]
+    [InlineData("", "names no file")]
+    [InlineData(",ro", "names no file")]
+    [InlineData("x,", "has the part")]
+    [InlineData("x,rw", "has the part")]
+    [InlineData("x,cache", "has the part")]
+    [InlineData("x,cache=", "cache mode")]
+    [InlineData("x,cache=WriteBack", "cache mode")]
+    [InlineData("x,format=qcow2", "knows raw")]
+    [InlineData("x.qcow2", "add format=raw")]
+    [InlineData("x.QCOW2,ro", "add format=raw")]
+    [InlineData("x,id=", "has the id")]
+    [InlineData("x,id=a b", "has the id")]
+    [InlineData("x,id=123456789012345678901", "has the id")]
+    public void What_is_wrong_is_said(string text, string part) => DiskConfig.Parse(text, out _).Should().Contain(part);
+
+    [Fact]
+    public void File_that_is_called_qcow2_and_said_to_be_raw_is_raw() => DiskConfig.Parse("x.qcow2,format=raw", out _).Should().BeNull();
+}
