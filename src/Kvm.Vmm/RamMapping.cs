@@ -50,8 +50,11 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
     {
         for (int i = 0; i < _ram.Length; i++)
         {
-            if (_ram[i].Contains(new AddressRange(address, length)))
-                return _mappings[i].Discard((nuint)(address - _ram[i].Start), (nuint)length) == 0;
+            if (!_ram[i].Contains(new AddressRange(address, length)))
+                continue;
+            bool taken = _mappings[i].Discard((nuint)(address - _ram[i].Start), (nuint)length) == 0;
+            Memory.NotifyWritten(address, length);
+            return taken;
         }
 
         return false;

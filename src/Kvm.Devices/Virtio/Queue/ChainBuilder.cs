@@ -9,6 +9,8 @@ namespace Kvm.Devices.Virtio.Queue;
 internal sealed class ChainBuilder(GuestMemory memory, int capacity)
 {
     private readonly HostBuffer[] _buffers = new HostBuffer[capacity];
+    // Where each element is in guest memory, for who wants to know what devices write.
+    private readonly (ulong Address, uint Length)[] _places = new (ulong, uint)[capacity];
     private int _limit;
     private bool _indirect;
     private int _count;
@@ -37,10 +39,20 @@ internal sealed class ChainBuilder(GuestMemory memory, int capacity)
             return QueueFault.ReadableAfterWritable;
         if (!memory.TryBuffer(descriptor.Address, descriptor.Length, writable, out _buffers[_count]))
             _bad = true;
+        _places[_count] = (descriptor.Address, (uint)_buffers[_count].Length);
         _count++;
         if (!writable)
             _readable++;
         return QueueFault.None;
+    }
+
+    /// <summary>Says that the chain's writable elements may have changed since they were looked up.</summary>
+    public void NotifyWritten()
+    {
+        if (memory.WriteObserver is null)
+            return;
+        for (int i = _readable; i < _count; i++)
+            memory.NotifyWritten(_places[i].Address, _places[i].Length);
     }
 
     /// <summary>Finds the table an indirect descriptor refers to (2.7.5.3, 2.8.7).</summary>

@@ -22,6 +22,7 @@ public sealed class VirtQueue
     private VirtRing _ring;
     private uint _epoch;
     private int _inFlightCount;
+    private int _lastPopped;
     private QueueSetup _setup;
     private volatile bool _running;
     private volatile bool _stopRequested;
@@ -129,6 +130,7 @@ public sealed class VirtQueue
         _inFlight[head >> 6] |= 1UL << (head & 63);
         _inFlightCount++;
         Popped++;
+        _lastPopped = head;
         chain = new DescriptorChain(new ChainToken(head, _epoch), _chain.Readable, _chain.Writable, _chain.HasBadBuffer);
         return true;
     }
@@ -150,6 +152,9 @@ public sealed class VirtQueue
     {
         if (!Release(token))
             return false;
+        // Of a chain that was not the last one taken nobody knows any more where it was: its device says itself what it wrote.
+        if (token.Head == _lastPopped)
+            _chain.NotifyWritten();
         _ring.Use(token.Head, written);
         return true;
     }
