@@ -16,6 +16,7 @@ internal sealed class CommandTree
             Help, Json, Verbose, Version,
             new RunVerb(),
             new DoctorVerb(),
+            new TranslateVerb(),
             new CompletionVerb(this),
         };
         // Without an action of its own the parser would call a missing verb an error in its words.

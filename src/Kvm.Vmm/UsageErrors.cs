@@ -77,11 +77,16 @@ public static class UsageErrors
         "A configuration has at most 1 MiB and 16 levels.",
         "Check that this is the file meant: ls -l FILE");
 
+    /// <summary>A file that should hold translations does not.</summary>
+    public static readonly ErrorInfo NoTranslations = File("KVM0026", "no translations could be read",
+        "The file is missing, too large, or was not written by run --translations; or no translated block of it holds the address.",
+        "Write one: kvmsharp run KERNEL --engine soft --translations FILE");
+
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
         Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, Unexpected,
-        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge,
+        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations,
     ];
 
     private static ErrorInfo Usage(string id, string summary, string cause, string fix) =>

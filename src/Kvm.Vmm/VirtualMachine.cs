@@ -106,6 +106,18 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
 
+    /// <summary>
+    /// Writes the translations that were executed most as JSON (docs/cli.md, "translate"). After <see cref="Ended"/>, before
+    /// <see cref="Dispose"/>; of a machine with <see cref="VmConfig.KeepTranslations"/>.
+    /// </summary>
+    /// <param name="output">Where the document goes.</param>
+    public void WriteTranslations(Stream output)
+    {
+        if (!Ended.IsCompleted)
+            throw new InvalidOperationException("the guest still runs");
+        TranslationsJson.Write(output, _config.Name, _vcpus.Select(v => (v.Index, v.Engine.ReadTranslations(TranslationsJson.MostBlocks))));
+    }
+
     /// <summary>Ends the guest if it still runs, then gives everything back to the host, in reverse order of building.</summary>
     public void Dispose()
     {

@@ -77,6 +77,9 @@ public sealed record VmConfig
     /// <summary>Lets the software engine translate code that runs often to host code; without it everything is interpreted.</summary>
     public bool Translate { get; init; } = true;
 
+    /// <summary>Has the software engine count how often translated code runs, for <see cref="VirtualMachine.WriteTranslations"/>.</summary>
+    public bool KeepTranslations { get; init; }
+
     /// <summary>
     /// Runs the guest so that two runs are the same run: on the software engine, with time from retired instructions, seeded random
     /// numbers, all vCPUs on one thread and no console input (docs/engine.md, "Deterministic runs").

@@ -9,6 +9,7 @@ public class HelpTests
     [InlineData("help", "--help")]
     [InlineData("run", "run --help")]
     [InlineData("doctor", "doctor --help")]
+    [InlineData("translate", "translate --help")]
     [InlineData("completion", "completion --help")]
     public void Help_is_as_reviewed(string name, string line)
     {

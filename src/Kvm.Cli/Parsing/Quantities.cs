@@ -55,6 +55,14 @@ internal static class Quantities
         ? (ulong)seed
         : throw Bad(option, text, "is not a whole number from 0 to 9223372036854775807");
 
+    /// <summary>An address in hexadecimal, with or without 0x.</summary>
+    public static bool TryParseAddress(string text, out ulong address) =>
+        ulong.TryParse(text.StartsWith("0x", StringComparison.OrdinalIgnoreCase) ? text.AsSpan(2) : text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out address);
+
+    /// <summary>The address, or the error that names the argument.</summary>
+    public static ulong Address(string argument, string text) =>
+        TryParseAddress(text, out ulong address) ? address : throw Bad(argument, text, "is not an address in hexadecimal");
+
     /// <summary>The size, or the error that names the option.</summary>
     public static ulong Size(string option, string text) => TryParseSize(text, out var bytes)
         ? bytes

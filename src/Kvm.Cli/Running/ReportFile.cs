@@ -21,6 +21,14 @@ internal static class ReportFile
     /// <exception cref="VmmException">It cannot be written.</exception>
     public static void Write(string path, string text) => Try(path, () => File.WriteAllText(path, text));
 
+    /// <summary>Has a file written piece by piece.</summary>
+    /// <exception cref="VmmException">It cannot be written.</exception>
+    public static void Write(string path, Action<Stream> write) => Try(path, () =>
+    {
+        using var file = new FileStream(path, FileMode.Create, FileAccess.Write);
+        write(file);
+    });
+
     private static void Try(string path, Action action)
     {
         try

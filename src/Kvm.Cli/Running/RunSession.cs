@@ -44,6 +44,8 @@ internal sealed class RunSession : IDisposable
     {
         if (_settings.ReportPath is { } path)
             ReportFile.Check(path);
+        if (_settings.TranslationsPath is { } translations)
+            ReportFile.Check(translations);
         VmmException? error = null;
         RunResult? result = null;
         try
@@ -73,7 +75,7 @@ internal sealed class RunSession : IDisposable
     {
         using var signals = new SignalGuard(OnSignal, OnContinued);
         LastResort.Restore = RestoreTerminal;
-        var machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
+        var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null }, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
@@ -183,6 +185,8 @@ internal sealed class RunSession : IDisposable
             TryWrite(() => StandardStreams.Output(ReportJson.ToText(report)), ref exitCode);
         if (_settings.ReportPath is { } path)
             TryWrite(() => ReportFile.Write(path, ReportJson.ToText(report)), ref exitCode);
+        if (_settings.TranslationsPath is { } translations && result is not null)
+            TryWrite(() => ReportFile.Write(translations, _machine!.WriteTranslations), ref exitCode);
         return exitCode;
     }
 

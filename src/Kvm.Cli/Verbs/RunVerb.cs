@@ -64,6 +64,9 @@ internal sealed class RunVerb : Verb
     private readonly ValueOption _readyMatch = new("--ready-match", "TEXT", Surroundings,
         "Console output that says the guest is up; its time goes into the report. Does not end the run.");
     private readonly ValueOption _report = new("--report", "FILE", Surroundings, "Writes a JSON report at the end, however the guest ended.") { Kind = ValueKind.File };
+    private readonly ValueOption _translations = new("--translations", "FILE", Surroundings,
+        "Writes what the software engine made of the code it ran most at the end; kvmsharp translate show FILE reads it.")
+    { Kind = ValueKind.File };
     private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
 
     public RunVerb()
@@ -74,7 +77,7 @@ internal sealed class RunVerb : Verb
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _deterministic, _seed,
              _disk, _rng, _balloon, _virtio,
-             _console, _timeout, _readyMatch, _report, _dryRun])
+             _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
             Add(option);
         }
@@ -118,6 +121,9 @@ internal sealed class RunVerb : Verb
             throw new VmmException(UsageErrors.Conflict, "--cmdline replaces the whole command line, so --append and --append-fast add nothing");
         var settings = _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
         settings = settings with { Machine = Machine(result, settings.Machine), ReportPath = FullPath(_report.Text(result)) ?? settings.ReportPath };
+        settings = settings with { TranslationsPath = FullPath(_translations.Text(result)) ?? settings.TranslationsPath };
+        if (settings.TranslationsPath is not null && !settings.Machine.Translate)
+            throw new VmmException(UsageErrors.Conflict, "--no-translate leaves nothing that --translations could show");
         if (_console.Text(result) is { } console)
         {
             if (!RunSettings.TryParseConsole(console, out var kind, out var path))

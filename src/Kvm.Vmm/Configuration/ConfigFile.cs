@@ -131,6 +131,7 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.ReadyMatch, settings.Machine.ReadyMatch);
         json.WriteString(ConfigMembers.Console, settings.ConsoleText);
         json.WriteString(ConfigMembers.Report, settings.ReportPath);
+        json.WriteString(ConfigMembers.Translations, settings.TranslationsPath);
         json.WriteEndObject();
     }
 

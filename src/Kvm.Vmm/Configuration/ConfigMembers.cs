@@ -59,6 +59,7 @@ internal static class ConfigMembers
     public const string ReadyMatch = "ready_match";
     public const string Console = "console";
     public const string Report = "report";
+    public const string Translations = "translations";
 
     /// <summary>Members of the whole file; those after <see cref="Balloon"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
@@ -77,7 +78,7 @@ internal static class ConfigMembers
         Engine, Complete, Translate, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
     ];
 
-    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report];
+    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];
 
     public static readonly string[] OfDrive =
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, PartUuid, IoEngine, RateLimiter, Socket];

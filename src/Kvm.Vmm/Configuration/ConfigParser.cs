@@ -172,6 +172,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Report:
                     _settings = _settings with { ReportPath = TextOrNull(member) };
                     break;
+                case ConfigMembers.Translations:
+                    _settings = _settings with { TranslationsPath = TextOrNull(member) };
+                    break;
                 default:
                     if (!RunSettings.TryParseConsole(Text(member), out var kind, out var path))
                         throw BadValue(member, "is not one of stdio, none, file=FILE");

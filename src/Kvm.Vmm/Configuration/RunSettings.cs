@@ -28,6 +28,9 @@ public sealed record RunSettings
     /// <summary>The file that the report is written to, or null for none.</summary>
     public string? ReportPath { get; init; }
 
+    /// <summary>The file that translations are written to, or null for none.</summary>
+    public string? TranslationsPath { get; init; }
+
     /// <summary>Understands a console as the command line and the configuration file write it.</summary>
     /// <param name="text"><c>stdio</c>, <c>none</c> or <c>file=FILE</c>.</param>
     /// <param name="kind">The kind, where the text is one of these.</param>

@@ -36,6 +36,7 @@ internal sealed class DeterministicEngine : IEngine
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", Time, _chips.Pit));
         _machine = new SoftMachine(memory, ports, mmio, SoftEngine.MakeCpuid(_clock, config.Cpus), HostCode.Instance)
         {
+            KeepTranslations = config.KeepTranslations,
             CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
             Deterministic = _seed,
         };

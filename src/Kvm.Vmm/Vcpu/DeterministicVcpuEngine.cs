@@ -1,6 +1,7 @@
 using Kvm.Vmm.Boot;
 using Kvm.X86.Engine;
 using Kvm.X86.State;
+using Kvm.X86.Translate;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -47,6 +48,8 @@ internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftPr
         return exit == SoftExit.Shutdown ? VcpuStop.TripleFault : VcpuStop.Failed;
     }
 
+    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) => processor.ReadTranslations(most);
+
     public void Kick() => engine.Runner.Kick();
 
     public bool IsStuck()
@@ -90,6 +93,8 @@ internal sealed class PassiveVcpuEngine(SoftProcessor processor) : IVcpuEngine
         _kicked.WaitOne();
         return VcpuStop.Kicked;
     }
+
+    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) => processor.ReadTranslations(most);
 
     public void Kick() => _kicked.Set();
 

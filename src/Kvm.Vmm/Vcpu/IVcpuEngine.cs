@@ -58,6 +58,10 @@ internal interface IVcpuEngine : IDisposable
     /// <summary>Managed bytes the calling thread has allocated since <see cref="WarmUpExits"/>; zero is promised.</summary>
     long AllocatedBytes { get; }
 
+    /// <summary>Blocks whose translations were executed most, where the engine translates and keeps that; while the vCPU does not run.</summary>
+    /// <param name="most">Blocks at most.</param>
+    IReadOnlyList<X86.Translate.TranslatedCode> ReadTranslations(int most) => [];
+
     /// <summary>Retired guest instructions, where the engine counts them.</summary>
     long? Instructions { get; }
 }

@@ -27,6 +27,7 @@ internal sealed class SoftEngine : IEngine
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
         _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config.Cpus), HostCode.Instance)
         {
+            KeepTranslations = config.KeepTranslations,
             CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
         };
         _timers = new TimerThread(_chips.Timers, _wait);

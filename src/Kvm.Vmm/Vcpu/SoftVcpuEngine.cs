@@ -1,6 +1,7 @@
 using Kvm.Vmm.Boot;
 using Kvm.X86.Engine;
 using Kvm.X86.State;
+using Kvm.X86.Translate;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -48,6 +49,8 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
                 return VcpuStop.Failed;
         }
     }
+
+    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) => processor.ReadTranslations(most);
 
     public void Kick() => processor.Kick();
 

@@ -59,6 +59,12 @@ public sealed class SoftMachine
     public int TranslateAfter { get; init; } = Tier.DefaultThreshold;
 
     /// <summary>
+    /// Counts how often translated blocks are executed and keeps what <see cref="SoftProcessor.ReadTranslations"/> shows, at the cost of an
+    /// addition a block. Set before the first processor is added.
+    /// </summary>
+    public bool KeepTranslations { get; init; }
+
+    /// <summary>
     /// Not null: a machine whose runs repeat exactly (<see cref="Kvm.X86.Deterministic.DeterministicRunner"/>); RDRAND and RDSEED follow
     /// from this seed. Set before the first processor is added.
     /// </summary>

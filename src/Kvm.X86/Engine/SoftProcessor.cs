@@ -46,7 +46,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         _context.MakeJumpCache();
         _codeMemory = machine.CodeMemory?.Invoke();
         if (_codeMemory != null)
-            _context.Tier = new Tier(_context, _codeMemory, machine.TranslateAfter);
+            _context.Tier = new Tier(_context, _codeMemory, machine.TranslateAfter, machine.KeepTranslations);
         _cache = new CodeCache(_context, machine.Code, index)
         {
             Decoded = page => _machine.Tell(ulong.MaxValue, new CodeNotice(CodeNoticeKind.Decoded, page, 0), Index),
@@ -75,6 +75,11 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
 
     /// <summary>Blocks translated to host code so far; 0 where everything is interpreted.</summary>
     public ulong Translations => _context.Tier?.Translations ?? 0;
+
+    /// <summary>The blocks whose translations were executed most, most often first, of those that are still valid; while not running.</summary>
+    /// <param name="most">Blocks at most.</param>
+    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) =>
+        _machine.KeepTranslations && _context.Tier is { } tier ? TranslationTable.Read(tier, _cache, _context.Memory, most) : [];
 
     /// <summary>Halted with interrupts off, or waiting to be started: nothing but NMI, INIT or a reset will move it.</summary>
     public bool IsStuck

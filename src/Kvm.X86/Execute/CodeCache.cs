@@ -126,6 +126,16 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
 
     public static BlockHeader* Header(Op* first) => (BlockHeader*)(first - 1);
 
+    /// <summary>Whether a block of this life of the cache is still found: its bytes were not written since.</summary>
+    public bool Holds(Op* first) => Lookup(Header(first)->Key) == first;
+
+    /// <summary>Where a block's bytes are: the first byte's physical address, and the second page's for an instruction across two.</summary>
+    public static (ulong First, ulong SecondPage, int Length) BytesOf(Op* first)
+    {
+        var header = Header(first);
+        return (header->Key & ((1UL << 56) - 1), (header->Flags & CrossesPage) != 0 ? (header - 1)->Key : 0, header->ByteLength);
+    }
+
     private Op* Lookup(ulong key)
     {
         ulong hash = Hash(key);

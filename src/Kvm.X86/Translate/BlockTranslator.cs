@@ -23,6 +23,7 @@ internal sealed unsafe partial class BlockTranslator
     private readonly OpInfo[] _infos = new OpInfo[BlockBuilder.MaxOps + 1];
     private readonly FlagSet[] _before = new FlagSet[BlockBuilder.MaxOps + 1];
     private readonly FlagSet[] _after = new FlagSet[BlockBuilder.MaxOps + 1];
+    private readonly int[] _starts = new int[BlockBuilder.MaxOps + 1];
     private readonly Stub[] _stubs = new Stub[MaxStubs];
     private Op* _entry;
     private Op* _ops;
@@ -59,6 +60,9 @@ internal sealed unsafe partial class BlockTranslator
         Dead,
     }
 
+    /// <summary>Where each op's code begins in the block translated last, from its start; then where the last one's ends.</summary>
+    public ReadOnlySpan<int> Starts => _starts.AsSpan(0, _count + 1);
+
     /// <summary>Ops of the block translated last.</summary>
     public int OpCount => _count;
 
@@ -66,7 +70,9 @@ internal sealed unsafe partial class BlockTranslator
     /// Translates the block behind an entry op. Returns where its code begins in the executable view, or 0 if the arena is
     /// full: the caller resets it and tries again.
     /// </summary>
-    public nint TryTranslate(Op* entry)
+    /// <param name="entry">The entry op.</param>
+    /// <param name="counter">Not null: the code adds one here each time it is entered.</param>
+    public nint TryTranslate(Op* entry, ulong* counter = null)
     {
         _entry = entry;
         _ops = entry + 1;
@@ -76,13 +82,22 @@ internal sealed unsafe partial class BlockTranslator
         _start = _e.At;
         _stubCount = 0;
         _flags = FlagState.Any;
+        if (counter != null)
+        {
+            // RAX and the host's flags are nobody's where a block is entered.
+            _e.MovConstant(Host.Rax, (nint)counter);
+            _e.MemImm(8, Opcode.AluImmediate, 0, new HostMemory(Host.Rax, 0), 1);
+        }
+
         for (_i = 0; _i < _count; _i++)
         {
+            _starts[_i] = (int)(_e.At - _start);
             _opStubs = _stubCount;
             TranslateOp(ref _ops[_i], _infos[_i]);
             CloseStubs();
         }
 
+        _starts[_count] = (int)(_e.At - _start);
         WriteStubs();
         _arena.Close();
         return (nint)_start + _arena.ToExecutable;

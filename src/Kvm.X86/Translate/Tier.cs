@@ -22,13 +22,16 @@ internal sealed unsafe class Tier : IDisposable
     private readonly BlockTranslator _translator;
     private readonly TranslatedBlock* _blocks;
     private readonly int _capacity;
+    private readonly ulong* _counters;
+    private readonly List<int[]>? _starts;
     private int _count;
 
     /// <summary>Makes the tier and gives it to the processor.</summary>
     /// <param name="context">The processor.</param>
     /// <param name="memory">Where code goes; stays the caller's, who disposes it after the processor.</param>
     /// <param name="threshold">Executions before a block is translated, from 1.</param>
-    public Tier(CpuContext context, ICodeMemory memory, int threshold = DefaultThreshold)
+    /// <param name="keep">Counts executions and keeps what <see cref="TranslationTable"/> shows.</param>
+    public Tier(CpuContext context, ICodeMemory memory, int threshold = DefaultThreshold, bool keep = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(threshold, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(memory.Length, 1 << 20);
@@ -39,6 +42,12 @@ internal sealed unsafe class Tier : IDisposable
         _translator = new BlockTranslator(_arena, _emitter, field);
         _capacity = memory.Length / 128;
         _blocks = (TranslatedBlock*)NativeMemory.Alloc((nuint)_capacity, (nuint)sizeof(TranslatedBlock));
+        if (keep)
+        {
+            _counters = (ulong*)NativeMemory.AllocZeroed((nuint)_capacity, sizeof(ulong));
+            _starts = [];
+        }
+
         _cpu->HostEnter = _arena.Enter;
         _cpu->HostToWritable = -_arena.ToExecutable;
     }
@@ -70,17 +79,36 @@ internal sealed unsafe class Tier : IDisposable
             return;
         }
 
-        nint code = _count < _capacity ? _translator.TryTranslate(entry) : 0;
+        nint code = _count < _capacity ? _translator.TryTranslate(entry, Counter) : 0;
         if (code == 0)
         {
             Flush();
-            code = _translator.TryTranslate(entry);
+            code = _translator.TryTranslate(entry, Counter);
         }
+
+        _starts?.Add(_translator.Starts.ToArray());
 
         ulong rip = _cpu->Gpr[Slots.CodeBase] + entry->Offset;
         _blocks[_count++] = new TranslatedBlock((nint)entry, rip, code, (int)(_arena.End - code), _translator.OpCount);
         Translations++;
         Entry.SetCode(entry, code);
+    }
+
+    /// <summary>Times a block's code was entered; 0 where nobody counts.</summary>
+    public ulong ExecutionsOf(int block) => _counters == null ? 0 : _counters[block];
+
+    /// <summary>Where the code of each of a block's ops begins, and the last one's ends; empty where that is not kept.</summary>
+    public ReadOnlySpan<int> StartsOf(int block) => _starts == null ? [] : _starts[block];
+
+    private ulong* Counter
+    {
+        get
+        {
+            if (_counters == null)
+                return null;
+            _counters[_count] = 0;
+            return _counters + _count;
+        }
     }
 
     /// <summary>Throws all code away; the blocks are interpreted until they have earned it again.</summary>
@@ -96,11 +124,16 @@ internal sealed unsafe class Tier : IDisposable
     public void Forget()
     {
         _count = 0;
+        _starts?.Clear();
         _arena.Reset();
     }
 
     /// <inheritdoc/>
-    public void Dispose() => NativeMemory.Free(_blocks);
+    public void Dispose()
+    {
+        NativeMemory.Free(_blocks);
+        NativeMemory.Free(_counters);
+    }
 }
 
 /// <summary>One translated block.</summary>

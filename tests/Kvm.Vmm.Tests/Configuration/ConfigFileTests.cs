@@ -73,6 +73,7 @@ public class ConfigFileTests
             Console = ConsoleKind.File,
             ConsolePath = "/c",
             ReportPath = "/r",
+            TranslationsPath = "/t",
         };
         Parse(ConfigFile.Write(settings)).Should().Be(settings);
     }
