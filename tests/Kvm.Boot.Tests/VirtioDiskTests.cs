@@ -33,6 +33,23 @@ public class VirtioDiskTests
     }
 
     [SkippableFact]
+    public void Stock_kernel_finds_its_disk_on_pci_with_its_own_modules()
+    {
+        using var disk = new Ext4Disk();
+        using var initrd = new ModuleInitrd("virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci_modern_dev",
+            "virtio/virtio_pci", "block/virtio_blk");
+        var run = LinuxGuest.Boot("stock/bzImage", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            InitrdPath = initrd.FilePath,
+            MemoryBytes = 512 << 20,
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+        });
+        ShouldBeDone(run);
+        disk.ShouldBeWhole();
+        run.Result.Devices["disk0"]["interrupts"].Should().BeGreaterThan(0);
+    }
+
+    [SkippableFact]
     public void Disk_for_reading_is_not_changed()
     {
         using var disk = new Ext4Disk();
