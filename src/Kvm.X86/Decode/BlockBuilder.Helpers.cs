@@ -237,7 +237,7 @@ internal sealed partial class BlockBuilder
                 op.Disp = _i.OpCount == 0 ? 0 : (ushort)_i.GetImmediate(0);
                 return;
             case Mnemonic.Les or Mnemonic.Lds or Mnemonic.Lss or Mnemonic.Lfs or Mnemonic.Lgs:
-                op.V = (byte)(_i.Mnemonic switch { Mnemonic.Les => Seg.Es, Mnemonic.Lds => Seg.Ds, Mnemonic.Lss => Seg.Ss, Mnemonic.Lfs => Seg.Fs, _ => Seg.Gs });
+                op.Imm8 = (byte)(_i.Mnemonic switch { Mnemonic.Les => Seg.Es, Mnemonic.Lds => Seg.Ds, Mnemonic.Lss => Seg.Ss, Mnemonic.Lfs => Seg.Fs, _ => Seg.Gs });
                 return;
             case Mnemonic.Lgdt or Mnemonic.Lidt or Mnemonic.Sgdt or Mnemonic.Sidt:
                 op.Imm8 = (byte)(_long ? 8 : _i.Code is Code.Lgdt_m1632_16 or Code.Lidt_m1632_16 ? 3 : 4);

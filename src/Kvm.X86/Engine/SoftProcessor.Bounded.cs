@@ -60,6 +60,12 @@ public sealed partial class SoftProcessor
         return AfterRun(ref cpu, StepOne(ref cpu, 1), out exit) ? SoftExit.Limit : exit;
     }
 
+    /// <summary>The instruction stepped last, with IP counted from its page.</summary>
+    internal ref readonly Iced.Intel.Instruction Stepped => ref _runner.Builder.Last;
+
+    /// <summary>What it runs on.</summary>
+    internal CpuContext Context => _context;
+
     /// <summary>Ends <see cref="Run(ulong)"/> behind the instruction in hand. For what that instruction brings about, on the same thread.</summary>
     internal void Yield()
     {

@@ -75,7 +75,7 @@ internal static unsafe class SegmentHelpers
         ulong* buffer = stackalloc ulong[2];
         if (!Mem.TryReadBytes(cpu, op, at, (byte*)buffer, TSize.Bytes + 2))
             return false;
-        if (!TryLoad(cpu, op->V, *(ushort*)((byte*)buffer + TSize.Bytes)))
+        if (!TryLoad(cpu, op->Imm8, *(ushort*)((byte*)buffer + TSize.Bytes)))
             return false;
         TSize.Set(cpu, op->Reg, TSize.Load((nint)buffer));
         return true;

@@ -1,6 +1,6 @@
 using Kvm.X86.State;
 
-namespace Kvm.X86.Tests.Engine;
+namespace Kvm.X86.Tests.Hostile;
 
 /// <summary>Makes guests that are wrong in interesting ways: mostly plausible structures with random damage.</summary>
 internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
@@ -101,7 +101,7 @@ internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
             s.Idtr = new DescriptorTable { Base = (ulong)random.NextInt64(), Limit = 0xffff };
         s.Ldtr = new SegmentRegister { Base = 0x8000, Limit = 0x7ff, Attributes = 0x82 };
         s.Tr = new SegmentRegister { Selector = 8, Base = (ulong)random.Next(size), Limit = (uint)random.Next(0x200), Attributes = (ushort)(random.Next(2) == 0 ? 0x8b : 0x83) };
-        Mode(s, random.Next(7));
+        Mode(s, Math.Min(random.Next(11), 6) is var mode && random.Next(3) == 0 ? 5 : mode);
         if (random.Next(4) == 0)
             s.Dr7 = 0x400 | (uint)random.Next();
         for (int n = 0; n < 4; n++)
