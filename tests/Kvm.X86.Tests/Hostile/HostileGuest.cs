@@ -29,7 +29,12 @@ internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
         PageTables(0x1000);
         Descriptors(0x8000);
         Gates(0x9000);
+        if (_plausible)
+            PlausibleCode.Write(random, memory);
     }
+
+    // Half of the guests have code that runs on, and tables that are rarely spoilt.
+    private readonly bool _plausible = random.Next(2) == 0;
 
     private void Write64(int at, ulong value) => *(ulong*)(memory + at) = value;
 
@@ -52,7 +57,7 @@ internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
     private ulong Entry(ulong address)
     {
         ulong entry = address | 7;
-        return random.Next(24) switch
+        return random.Next(_plausible ? 1000 : 24) switch
         {
             0 => entry & ~1UL,
             1 => entry & ~2UL,
@@ -101,7 +106,8 @@ internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
             s.Idtr = new DescriptorTable { Base = (ulong)random.NextInt64(), Limit = 0xffff };
         s.Ldtr = new SegmentRegister { Base = 0x8000, Limit = 0x7ff, Attributes = 0x82 };
         s.Tr = new SegmentRegister { Selector = 8, Base = (ulong)random.Next(size), Limit = (uint)random.Next(0x200), Attributes = (ushort)(random.Next(2) == 0 ? 0x8b : 0x83) };
-        Mode(s, Math.Min(random.Next(11), 6) is var mode && random.Next(3) == 0 ? 5 : mode);
+        bool begins = _plausible && random.Next(8) != 0;
+        Mode(s, begins ? 5 : random.Next(7));
         if (random.Next(4) == 0)
             s.Dr7 = 0x400 | (uint)random.Next();
         for (int n = 0; n < 4; n++)
@@ -111,6 +117,8 @@ internal sealed unsafe class HostileGuest(Random random, int size, byte* memory)
         s.Msr.SysenterCs = (ulong)random.Next(64);
         random.NextBytes(s.Extended.AsSpan(0, 416));
         s.Extended[512] = (byte)random.Next(8);
+        if (begins)
+            PlausibleCode.Begin(random, s);
         return s;
     }
 

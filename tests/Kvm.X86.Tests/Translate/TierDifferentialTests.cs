@@ -20,7 +20,7 @@ public sealed class TierDifferentialTests
         Mnemonic.Clc, Mnemonic.Stc, Mnemonic.Cmc, Mnemonic.Sahf, Mnemonic.Nop, Mnemonic.Andn, Mnemonic.Shlx, Mnemonic.Movbe,
     ];
 
-    private static readonly Code[] Codes = [.. Enum.GetValues<Code>().Where(code => Integer.Contains(code.Mnemonic()) && code.ToOpCode().Mode64
+    internal static readonly Code[] Codes = [.. Enum.GetValues<Code>().Where(code => Integer.Contains(code.Mnemonic()) && code.ToOpCode().Mode64
         && code.Encoding() is EncodingKind.Legacy or EncodingKind.VEX && !code.CpuidFeatures().Contains(CpuidFeature.KNC))];
 
     [SkippableTheory]
