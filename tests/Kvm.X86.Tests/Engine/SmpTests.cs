@@ -1,20 +1,25 @@
 using Iced.Intel;
 using Kvm.X86.Engine;
+using Kvm.X86.Tests.Translate;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kvm.X86.Tests.Engine;
 
 /// <summary>Two processors on two threads: locked operations are atomic, and code written by one is seen by the other.</summary>
-public sealed class SmpTests : IDisposable
+public abstract class SmpTests : IDisposable
 {
-    private const int Rounds = 20_000;
+    private const int Rounds = 20_000, Changes = 3_000;
     private readonly EngineRig _memory = new();
     private readonly SoftMachine _machine;
     private readonly SoftProcessor[] _processors;
 
-    public SmpTests()
+    protected SmpTests(bool translated)
     {
-        _machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(2));
+        _machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(2))
+        {
+            CodeMemory = translated && TestCodeMemory.Unavailable == null ? () => TestCodeMemory.Create() : null,
+            TranslateAfter = 2,
+        };
         _processors = [_machine.AddProcessor(null), _machine.AddProcessor(null)];
     }
 
@@ -163,10 +168,84 @@ public sealed class SmpTests : IDisposable
         ((uint)_memory.Read64(EngineRig.Data + 128)).Should().Be(500);
     }
 
+    [Fact]
+    public void SoakOfCodeAndDataChangedUnderEachOther()
+    {
+        // Both count under a lock on a page that also holds code; one rewrites a function all the while, the other runs it from two
+        // places and must never see an older version after a newer one.
+        const ulong Shared = EngineRig.Code + 0x50000;
+        var f = new Assembler(64);
+        f.nop();
+        f.nop();
+        f.nop();
+        f.mov(eax, 0); // the immediate is aligned, so a store of it is atomic
+        f.ret();
+        var stream = new MemoryStream();
+        f.Assemble(new StreamCodeWriter(stream), Shared);
+        _memory.Memory.TryWrite(Shared, stream.ToArray()).Should().BeTrue();
+        Run(
+            a =>
+            {
+                var top = a.CreateLabel();
+                a.mov(rsi, Shared + 0x800);
+                a.mov(rdi, Shared + 4);
+                a.xor(ecx, ecx);
+                a.Label(ref top);
+                a.inc(ecx);
+                a.mov(__dword_ptr[rdi], ecx);
+                a.@lock.inc(__dword_ptr[rsi]);
+                a.cmp(ecx, Changes);
+                a.jb(top);
+                a.mov(__dword_ptr[rsi + 64], 1);
+            },
+            a =>
+            {
+                var top = a.CreateLabel();
+                var wrong = a.CreateLabel();
+                var end = a.CreateLabel();
+                a.mov(rsi, Shared + 0x800);
+                a.mov(rdi, Shared);
+                a.xor(r8d, r8d);
+                a.Label(ref top);
+                a.@lock.inc(__dword_ptr[rsi]);
+                a.inc(r9d);
+                a.call(rdi);
+                a.cmp(eax, r8d);
+                a.jb(wrong);
+                a.mov(r8d, eax);
+                a.call(Shared);
+                a.cmp(eax, r8d);
+                a.jb(wrong);
+                a.mov(r8d, eax);
+                a.cmp(__dword_ptr[rsi + 64], 0);
+                a.je(top);
+                a.xor(eax, eax);
+                a.cpuid();
+                a.call(rdi);
+                a.mov(__dword_ptr[rsi + 128], eax);
+                a.mov(__dword_ptr[rsi + 132], r9d);
+                a.jmp(end);
+                a.Label(ref wrong);
+                a.mov(__dword_ptr[rsi + 128], -1);
+                a.Label(ref end);
+                a.nop();
+            });
+        ulong seen = _memory.Read64(Shared + 0x880);
+        ((uint)seen).Should().Be(Changes);
+        _memory.Read64(Shared + 0x800).Should().Be((seen >> 32) + Changes);
+    }
+
     public void Dispose()
     {
+        GC.SuppressFinalize(this);
         foreach (var processor in _processors)
             processor.Dispose();
         _memory.Dispose();
     }
 }
+
+/// <summary>With the interpreter alone.</summary>
+public sealed class InterpretedSmpTests() : SmpTests(false);
+
+/// <summary>With translation at the second execution; as above on hosts it does not run on.</summary>
+public sealed class TranslatedSmpTests() : SmpTests(true);
