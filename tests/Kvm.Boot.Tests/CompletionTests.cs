@@ -95,7 +95,7 @@ public class CompletionTests
     };
 
     private static string Describe(TinyGuest guest) =>
-        Kvm.Vmm.Vcpu.RegisterDump.Describe(Kvm.Vmm.Vcpu.ExitDispatcher.Explain(guest.Vcpu.RunPage), guest.Vcpu);
+        Kvm.Vmm.Vcpu.RegisterDump.Describe(Kvm.Vmm.Vcpu.ExitDispatcher.Explain(guest.Vcpu.RunPage), state => Kvm.Vmm.Vcpu.KvmVcpuState.Save(guest.Vcpu, state));
 
     private static byte[] Assemble(Action<Assembler> code)
     {

@@ -66,6 +66,20 @@ public static unsafe class HostThread
         return Libc.getrusage(Libc.RUSAGE_THREAD, usage) == 0 ? usage[16] : 0;
     }
 
+    /// <summary>PR_SET_NAME of the calling thread: what ps and top show; the kernel keeps 15 bytes.</summary>
+    public static void SetName(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        byte* bytes = stackalloc byte[16];
+        new Span<byte>(bytes, 16).Clear();
+        for (int i = 0; i < Math.Min(name.Length, 15); i++)
+        {
+            bytes[i] = char.IsAscii(name[i]) ? (byte)name[i] : (byte)'?';
+        }
+
+        _ = Libc.prctl(Libc.PR_SET_NAME, (nuint)bytes, 0, 0, 0);
+    }
+
     /// <summary>PR_SET_TIMERSLACK of the calling thread: how much later than asked its sleeps may end, in nanoseconds. Returns 0 or -errno.</summary>
     public static int SetTimerSlack(ulong nanoseconds) =>
         Libc.prctl(Libc.PR_SET_TIMERSLACK, (nuint)nanoseconds, 0, 0, 0) == 0 ? 0 : -Errno.Last;

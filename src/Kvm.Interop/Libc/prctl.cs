@@ -6,6 +6,7 @@ internal static unsafe partial class Libc
 {
     public const int PR_SET_PDEATHSIG = 1;
     public const int PR_SET_DUMPABLE = 4;
+    public const int PR_SET_NAME = 15;
     public const int PR_SET_TIMERSLACK = 29;
     public const int PR_GET_TIMERSLACK = 30;
     public const int PR_SET_NO_NEW_PRIVS = 38;

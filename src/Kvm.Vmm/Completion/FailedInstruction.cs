@@ -19,7 +19,7 @@ internal static class FailedInstruction
         vcpu.GetSregs(out var sregs);
         int bitness = sregs.Cs.L != 0 ? 64 : sregs.Cs.Db != 0 ? 32 : 16;
         string place = SystemMap.Describe(kernelPath, regs.Rip) is { } symbol ? $" in {symbol}" : "";
-        return RegisterDump.Describe($"KVM could not emulate {Text(bytes, bitness, regs.Rip)}{place}: {why}", vcpu);
+        return RegisterDump.Describe($"KVM could not emulate {Text(bytes, bitness, regs.Rip)}{place}: {why}", state => KvmVcpuState.Save(vcpu, state));
     }
 
     /// <summary><c>popcnt rax,rcx (f3 48 0f b8 c1)</c>; only the bytes where they are no instruction.</summary>

@@ -19,13 +19,15 @@ internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftPr
 
     public long? Instructions => (long)processor.Instructions;
 
-    public void SetBootState(BootState state)
-    {
-        var registers = new ArchitecturalState();
-        processor.GetState(registers);
-        SoftBootState.Apply(state, registers);
-        processor.SetState(registers);
-    }
+    public void SetBootState(BootState state) => SoftProcessorState.SetBootState(processor, state);
+
+    public void Save(ArchitecturalState state) => processor.GetState(state);
+
+    public void Restore(ArchitecturalState state) => processor.SetState(state);
+
+    public void Inject(byte vector, uint? errorCode) => SoftProcessorState.Inject(processor, vector, errorCode);
+
+    public void InjectNmi() => SoftProcessorState.InjectNmi(processor);
 
     public void EnterThread()
     {
@@ -83,6 +85,14 @@ internal sealed class PassiveVcpuEngine(SoftProcessor processor) : IVcpuEngine
 
     /// <summary>Only the first vCPU is a boot processor.</summary>
     public void SetBootState(BootState state) => throw new InvalidOperationException("an application processor starts by INIT and SIPI");
+
+    public void Save(ArchitecturalState state) => processor.GetState(state);
+
+    public void Restore(ArchitecturalState state) => processor.SetState(state);
+
+    public void Inject(byte vector, uint? errorCode) => SoftProcessorState.Inject(processor, vector, errorCode);
+
+    public void InjectNmi() => SoftProcessorState.InjectNmi(processor);
 
     public void EnterThread()
     {

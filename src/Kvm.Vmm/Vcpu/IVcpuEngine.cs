@@ -1,4 +1,5 @@
 using Kvm.Vmm.Boot;
+using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -36,6 +37,18 @@ internal interface IVcpuEngine : IDisposable
 
     /// <summary>Runs the guest until something has to be decided outside.</summary>
     VcpuStop Run();
+
+    /// <summary>Takes the processor's whole state out: registers, extended state, MSRs, pending events. The interrupt chips' is not part of it.</summary>
+    void Save(ArchitecturalState state);
+
+    /// <summary>Puts a state in that this engine or another one saved; the next <see cref="Run"/> goes on from it.</summary>
+    void Restore(ArchitecturalState state);
+
+    /// <summary>Delivers an exception (vector 0 to 31) before the next instruction.</summary>
+    void Inject(byte vector, uint? errorCode);
+
+    /// <summary>Raises the vCPU's NMI.</summary>
+    void InjectNmi();
 
     /// <summary>Makes <see cref="Run"/> return <see cref="VcpuStop.Kicked"/> soon, or at once when it is next called.</summary>
     void Kick();

@@ -3,6 +3,7 @@ using Kvm.Interop;
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Completion;
 using Kvm.Vmm.Cpu;
+using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -86,15 +87,23 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
                 case ExitAction.WriteMsr when _ticks is not null && _ticks.TryHandleWriteMsr():
                     continue;
                 case ExitAction.TripleFault:
-                    Failure = RegisterDump.Describe("the guest triple-faulted", _vcpu);
+                    Failure = RegisterDump.Describe("the guest triple-faulted", Save);
                     return VcpuStop.TripleFault;
                 case ExitAction.EmulationFailure:
                     return Fail(FailedInstruction.Describe(_vcpu, _completer is null ? "completion is off (--no-complete)" : "completion does not know it either", _kernelPath));
                 default:
-                    return Fail(RegisterDump.Describe(ExitDispatcher.Explain(_page), _vcpu));
+                    return Fail(RegisterDump.Describe(ExitDispatcher.Explain(_page), Save));
             }
         }
     }
+
+    public void Save(ArchitecturalState state) => KvmVcpuState.Save(_vcpu, state);
+
+    public void Restore(ArchitecturalState state) => KvmVcpuState.Restore(_vcpu, state);
+
+    public void Inject(byte vector, uint? errorCode) => KvmVcpuState.Inject(_vcpu, vector, errorCode);
+
+    public void InjectNmi() => _vcpu.Nmi();
 
     public void Kick()
     {

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Kvm.Interop;
-using Kvm.Vmm.Completion;
 using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
@@ -8,15 +7,13 @@ namespace Kvm.Vmm.Vcpu;
 /// <summary>A vCPU's registers for people, when a run ends because of them.</summary>
 internal static class RegisterDump
 {
-    /// <summary><paramref name="what"/>, then the registers, a few to a line. Called on the vCPU's thread, outside the guest.</summary>
-    public static string Describe(string what, KvmVcpu vcpu)
+    /// <summary><paramref name="what"/>, then the registers, a few to a line. <paramref name="save"/> is an engine's; called on the vCPU's thread, outside the guest.</summary>
+    public static string Describe(string what, Action<ArchitecturalState> save)
     {
         try
         {
-            vcpu.GetRegs(out var regs);
-            vcpu.GetSregs(out var sregs);
             var state = new ArchitecturalState();
-            KvmArchitecturalState.Load(state, regs, sregs);
+            save(state);
             return Describe(what, state);
         }
         catch (KvmException e)

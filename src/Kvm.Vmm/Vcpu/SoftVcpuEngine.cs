@@ -19,13 +19,15 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
 
     public long? Instructions => (long)processor.Instructions;
 
-    public void SetBootState(BootState state)
-    {
-        var registers = new ArchitecturalState();
-        processor.GetState(registers);
-        SoftBootState.Apply(state, registers);
-        processor.SetState(registers);
-    }
+    public void SetBootState(BootState state) => SoftProcessorState.SetBootState(processor, state);
+
+    public void Save(ArchitecturalState state) => processor.GetState(state);
+
+    public void Restore(ArchitecturalState state) => processor.SetState(state);
+
+    public void Inject(byte vector, uint? errorCode) => SoftProcessorState.Inject(processor, vector, errorCode);
+
+    public void InjectNmi() => SoftProcessorState.InjectNmi(processor);
 
     public void EnterThread()
     {
@@ -42,10 +44,10 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
             case SoftExit.Kicked:
                 return VcpuStop.Kicked;
             case SoftExit.Shutdown:
-                Failure = RegisterDump.Describe(processor.Failure ?? "the guest triple-faulted", State());
+                Failure = RegisterDump.Describe(processor.Failure ?? "the guest triple-faulted", Save);
                 return VcpuStop.TripleFault;
             default:
-                Failure = RegisterDump.Describe(processor.Failure ?? $"the software engine stopped: {exit}", State());
+                Failure = RegisterDump.Describe(processor.Failure ?? $"the software engine stopped: {exit}", Save);
                 return VcpuStop.Failed;
         }
     }
@@ -69,11 +71,4 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
     }
 
     public void Dispose() => processor.Dispose();
-
-    private ArchitecturalState State()
-    {
-        var state = new ArchitecturalState();
-        processor.GetState(state);
-        return state;
-    }
 }

@@ -89,6 +89,7 @@ internal sealed class VcpuThread : IDisposable
         string? failure = null;
         try
         {
+            HostThread.SetName(_thread.Name!); // the runtime does not tell the kernel when compiled ahead of time
             _engine.EnterThread();
             Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());
             _running = true;

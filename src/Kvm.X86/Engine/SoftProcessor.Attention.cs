@@ -66,6 +66,12 @@ public sealed partial class SoftProcessor
         exit = SoftExit.Kicked;
         if (_context.Pending.IsPending && !DeliverRestored(ref cpu, out exit))
             return false;
+        if (cpu.NmiPending != 0 && TakesNmi(cpu))
+        {
+            cpu.NmiPending = 0;
+            return DeliverNmi(ref cpu, out exit);
+        }
+
         if (_chips == null)
             return true;
         var pending = _chips.Pending;
@@ -77,16 +83,22 @@ public sealed partial class SoftProcessor
             Start(ref cpu, _chips.TakeStartup());
         if (cpu.Activity is (int)ActivityState.WaitForSipi or (int)ActivityState.Shutdown || cpu.InterruptShadow != 0)
             return true;
-        if ((pending & InterruptEvents.Nmi) != 0 && cpu.NmiMasked == 0 && _chips.TakeNmi())
-        {
-            cpu.NmiMasked = 1;
-            return DeliverExternal(ref cpu, Vector.Nmi, out exit);
-        }
+        if ((pending & InterruptEvents.Nmi) != 0 && TakesNmi(cpu) && _chips.TakeNmi())
+            return DeliverNmi(ref cpu, out exit);
 
         if ((pending & InterruptEvents.Maskable) == 0 || (cpu.Rflags & Bits.If) == 0)
             return true;
         int vector = _chips.AcknowledgeInterrupt();
         return vector < 0 || DeliverExternal(ref cpu, vector, out exit);
+    }
+
+    private static bool TakesNmi(in Cpu cpu) =>
+        cpu.NmiMasked == 0 && cpu.InterruptShadow == 0 && cpu.Activity is (int)ActivityState.Running or (int)ActivityState.Halted;
+
+    private bool DeliverNmi(ref Cpu cpu, out SoftExit exit)
+    {
+        cpu.NmiMasked = 1;
+        return DeliverExternal(ref cpu, Vector.Nmi, out exit);
     }
 
     private bool DeliverExternal(ref Cpu cpu, int vector, out SoftExit exit)
