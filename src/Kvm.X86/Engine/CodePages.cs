@@ -11,6 +11,9 @@ internal sealed class CodePages
 {
     private const int PagesInChunk = 512, ChunkShift = 21;
 
+    /// <summary>A region of at most this size has all its chunks from the start: 4 KiB for every 2 MiB.</summary>
+    private const ulong EagerSize = 512UL << 20;
+
     private readonly ulong[] _starts;
     private readonly ulong[] _sizes;
     private readonly ulong[]?[][] _chunks;
@@ -26,6 +29,9 @@ internal sealed class CodePages
             _starts[n] = regions[n].Start;
             _sizes[n] = regions[n].Size;
             _chunks[n] = new ulong[]?[(regions[n].Size + (1UL << ChunkShift) - 1) >> ChunkShift];
+            // A running processor allocates nothing; of a large memory only what comes to hold code is worth its table.
+            for (int chunk = 0; regions[n].Size <= EagerSize && chunk < _chunks[n].Length; chunk++)
+                _chunks[n][chunk] = new ulong[PagesInChunk];
         }
     }
 
