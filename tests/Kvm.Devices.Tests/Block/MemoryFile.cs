@@ -64,6 +64,9 @@ internal sealed class MemoryFile : IHostFile
     /// <summary>The content after a crash of the host at this moment.</summary>
     public ReadOnlySpan<byte> Stable => _stable;
 
+    /// <summary>True once a transfer was asked for that does not lie in the file.</summary>
+    public bool Strayed { get; private set; }
+
     public int Holes => _holes.Count(h => h);
 
     public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Transfer(FileCall.Read, position, buffers);
@@ -112,6 +115,7 @@ internal sealed class MemoryFile : IHostFile
         {
             if (buffers.Length > MaxBuffers || !IsAligned(position, buffers) || (call == FileCall.Write && IsReadOnly))
                 return new HostFileResult(0, HostFileError.Failed);
+            Strayed |= position > Length || (ulong)wanted > Length - position;
             long most = Math.Min(wanted, Math.Max(0, _bytes.Length - (long)position));
             if (Next(call, wanted) is { } injected)
             {

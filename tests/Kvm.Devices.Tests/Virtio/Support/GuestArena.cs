@@ -9,19 +9,27 @@ internal sealed class GuestArena : IDisposable
 {
     public const ulong Base = 0x10_0000;
 
+    private const int Guard = 4096;
+
     private readonly HostMemory _host;
+    private readonly GuestMemory _guards;
     private ulong _next = Base;
 
     public GuestArena(int size = 1 << 20)
     {
-        _host = new HostMemory(size);
+        _host = new HostMemory(size + 2 * Guard);
         Size = size;
-        Memory = new GuestMemory([new GuestRegion(Base, (ulong)size, _host.Address)]);
+        Memory = new GuestMemory([new GuestRegion(Base, (ulong)size, _host.Address + Guard)]);
+        _guards = new GuestMemory([new GuestRegion(0, Guard, _host.Address), new GuestRegion(2 * Guard, Guard, _host.Address + Guard + size)]);
     }
 
     public GuestMemory Memory { get; }
 
     public int Size { get; }
+
+    /// <summary>False if bytes of the host before or after the guest's memory were written.</summary>
+    public bool IsTheHostIntact =>
+        _guards.TrySlice(0, Guard, out var before) && _guards.TrySlice(2 * Guard, Guard, out var after) && !before.ContainsAnyExcept((byte)0) && !after.ContainsAnyExcept((byte)0);
 
     public ulong End => Base + (ulong)Size;
 

@@ -1,0 +1,302 @@
+using System.Diagnostics;
+using Kvm.Devices.Tests.Support;
+using Kvm.Devices.Tests.Virtio.Support;
+using Kvm.Devices.Virtio;
+
+namespace Kvm.Devices.Tests.Fuzz;
+
+/// <summary>
+/// A guest whose every act is chosen by bytes: registers of every width, descriptors, rings, notifications, moves to another device. Nothing it
+/// does may throw, take long, touch a byte that is not its own, or keep a reset from mending the device.
+/// </summary>
+internal sealed class FuzzRun : IDisposable
+{
+    private const int QueueSize = 16, ArenaSize = 1 << 20, RingSpace = 0x4000, DataSpace = 0x80000;
+
+    /// <summary>No input takes longer, however slow the host: an endless loop does.</summary>
+    private static readonly TimeSpan MostTime = TimeSpan.FromSeconds(20);
+
+    private readonly FuzzTarget _target;
+    private readonly bool _pci;
+    private readonly bool _packed;
+    private readonly GuestArena _arena = new(ArenaSize);
+    private VirtioDevice _device;
+    private GuestTransport _transport;
+    private bool _wrap = true;
+    private int _slot;
+    private ushort _available;
+
+    private FuzzRun(FuzzTarget target, bool pci, bool packed)
+    {
+        (_target, _pci, _packed) = (target, pci, packed);
+        (_device, _transport) = Connect();
+    }
+
+    /// <summary>Where the run has been, for those who collect inputs.</summary>
+    public int Signature => HashCode.Combine(_device.LastFault, Math.Min(_device.Breaks, 2), _device.IsActive, _device.NeedsReset, _target.Signature(_device));
+
+    /// <summary>Runs one input.</summary>
+    /// <returns>What was wrong, or null; and the run's signature.</returns>
+    public static (string? Wrong, int Signature) Execute(string target, ReadOnlySpan<byte> bytes)
+    {
+        var input = new FuzzInput(bytes);
+        byte form = input.U8();
+        using var run = new FuzzRun(FuzzTarget.Create(target), (form & 1) != 0, (form & 2) != 0);
+        var clock = Stopwatch.StartNew();
+        try
+        {
+            run.Start(ulong.MaxValue);
+            while (!input.IsEmpty && clock.Elapsed < MostTime)
+                run.Step(ref input);
+            int signature = HashCode.Combine(form & 3, run.Signature);
+            return (clock.Elapsed < MostTime ? run.Verdict() : "it takes too long", signature);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            return (e.ToString(), 0);
+        }
+    }
+
+    public void Dispose()
+    {
+        _target.Dispose();
+        _arena.Dispose();
+    }
+
+    private (VirtioDevice Device, GuestTransport Transport) Connect()
+    {
+        var device = _target.Make(_arena);
+        device.Schedule(new InlineScheduler());
+        return (device, GuestTransport.Make(_pci, device));
+    }
+
+    private string? Verdict()
+    {
+        if (!_arena.IsTheHostIntact)
+            return "memory outside the guest's was written";
+        if (_target.Check(_arena) is { } wrong)
+            return wrong;
+        _device.Resume();
+        _target.Mend(_device);
+        RestoreAddresses();
+        var driver = new FakeSplitDriver(_arena, 8, false, true);
+        _transport.Status = 0;
+        if (_transport.Status != 0)
+            return "a reset leaves a status";
+        _transport.Start(0, Enumerable.Repeat(driver, 1).Concat(Enumerable.Range(1, _device.QueueCount - 1).Select(_ => new FakeSplitDriver(_arena, 8, false, true))).ToArray());
+        return Answers(driver) ? null : "after a reset the device does not answer";
+    }
+
+    private bool Answers(FakeSplitDriver first)
+    {
+        var (queue, request) = _target.GoodRequest(_arena);
+        if (queue != 0)
+        {
+            first = new FakeSplitDriver(_arena, 8, false, true);
+            _transport.Status = 0;
+            _transport.Negotiate(GuestTransport.FeaturesOf(first));
+            _transport.SetUp(queue, first);
+            _transport.SetDriverOk();
+        }
+
+        first.Add(request);
+        _transport.Notify(queue);
+        return first.TakeUsed() is not null;
+    }
+
+    /// <summary>Puts a PCI function's registers back where they were: a guest may have moved or switched them off.</summary>
+    private void RestoreAddresses()
+    {
+        if (_transport is not GuestPci guest)
+            return;
+        guest.SetConfig(4, 2, 0);
+        guest.SetConfig(0x14, 4, 0xd000_0000);
+        guest.SetConfig(0x20, 4, 0xd100_0000);
+        guest.SetConfig(4, 2, 2);
+        guest.SetConfig(guest.MsixCapability + 2, 2, 0);
+    }
+
+    private void Start(ulong features)
+    {
+        _transport.Negotiate((_device.OfferedFeatures & features & ~VirtioFeature.RingPacked) | VirtioFeature.Version1 | (_packed ? VirtioFeature.RingPacked : 0));
+        for (int queue = 0; queue < _device.QueueCount; queue++)
+        {
+            ulong ring = Ring(queue);
+            _arena.Bytes(ring, RingSpace).Clear();
+            _transport.SetQueueSize(queue, QueueSize);
+            _transport.SetQueueAddresses(queue, ring, ring + 0x1000, ring + 0x2000);
+            _transport.EnableQueue(queue);
+        }
+
+        _transport.SetDriverOk();
+        (_wrap, _slot, _available) = (true, 0, 0);
+    }
+
+    private static ulong Ring(int queue) => GuestArena.Base + (ulong)(queue * RingSpace);
+
+    private void Step(ref FuzzInput input)
+    {
+        switch (input.U8() % 14)
+        {
+            case 0:
+                Start(input.Number());
+                break;
+            case 1:
+                Access(ref input, write: true);
+                break;
+            case 2:
+                Access(ref input, write: false);
+                break;
+            case 3:
+                WriteDescriptor(ref input);
+                break;
+            case 4 or 5 or 6:
+                Offer(ref input);
+                break;
+            case 7:
+                _transport.Notify(Queue(ref input));
+                break;
+            case 8:
+                input.Fill(_arena.Bytes(GuestArena.Base + input.U32() % (ArenaSize - 16), 1 + input.U8() % 16));
+                break;
+            case 9:
+                Move();
+                break;
+            case 10:
+                _target.HostEvent(_device, ref input);
+                break;
+            case 11:
+                Configure(ref input);
+                break;
+            case 12:
+                _transport.ResetQueue(Queue(ref input));
+                break;
+            default:
+                _transport.Status = input.U8();
+                break;
+        }
+    }
+
+    private int Queue(ref FuzzInput input) => input.U8() % _device.QueueCount;
+
+    private void Access(ref FuzzInput input, bool write)
+    {
+        Span<byte> data = stackalloc byte[8];
+        int offset = input.U16(), width = 1 + input.U8() % 8;
+        BitConverter.TryWriteBytes(data, input.Number());
+        if (_transport is GuestPci pci)
+        {
+            ulong at = pci.BarAddress((offset & 0x8000) != 0 ? 1 : 4) + (ulong)(offset & 0x7fff);
+            if (write)
+                pci.Mmio.Write(at, data[..width]);
+            else
+                pci.Mmio.Read(at, data[..width]);
+        }
+        else if (_transport is GuestMmio mmio)
+        {
+            if (write)
+                mmio.Registers.Write((ulong)(offset % 0x1000), data[..width]);
+            else
+                mmio.Registers.Read((ulong)(offset % 0x1000), data[..width]);
+        }
+    }
+
+    /// <summary>An address: mostly of the data's, sometimes of a ring's, seldom of nothing's.</summary>
+    private static ulong Address(ref FuzzInput input) => input.U8() switch
+    {
+        < 200 => GuestArena.Base + DataSpace + input.U16() % 0x8000u,
+        < 230 => GuestArena.Base + input.U32() % (ArenaSize + 4096),
+        _ => input.Number(),
+    };
+
+    private void Put(ulong at, ulong address, uint length, ushort low, ushort high)
+    {
+        _arena.Set64(at, address);
+        _arena.Set32(at + 8, length);
+        _arena.Set16(at + 12, low);
+        _arena.Set16(at + 14, high);
+    }
+
+    /// <summary>Any descriptor anywhere in a ring or in its indirect table.</summary>
+    private void WriteDescriptor(ref FuzzInput input)
+    {
+        ulong at = Ring(Queue(ref input)) + (uint)((input.U8() & 1) * 0x3000 + input.U8() % QueueSize * 16);
+        Put(at, Address(ref input), (uint)(input.Number() & uint.MaxValue), input.U16(), input.U16());
+    }
+
+    /// <summary>A chain that is nearly right: a header of the input's bytes, elements, flags with a bit turned now and then; offered and notified.</summary>
+    private void Offer(ref FuzzInput input)
+    {
+        int queue = Queue(ref input), count = 1 + input.U8() % 5;
+        ulong ring = Ring(queue), header = GuestArena.Base + DataSpace + (ulong)(input.U8() * 64);
+        _target.Prepare(_arena, header, ref input);
+        byte shape = input.U8();
+        int readable = shape < 128 ? 1 + shape % count : shape % (count + 1), head = _packed ? _slot : input.U8() % QueueSize;
+        for (int i = 0; i < count; i++)
+        {
+            ulong address = i == 0 ? header : Address(ref input);
+            uint length = i == 0 && shape < 160 ? shape % 4 == 0 ? 32u : 16u : Length(ref input);
+            int flags = (i < count - 1 ? 1 : 0) | (i >= readable ? 2 : 0);
+            byte odd = input.U8();
+            flags ^= odd > 240 ? 1 << (odd & 3) : 0;
+            if (_packed)
+                PutPacked(ring, address, length, flags, input.U8());
+            else
+                Put(ring + (ulong)((head + i) % QueueSize * 16), address, length, (ushort)flags, (ushort)((head + i + 1) % QueueSize));
+        }
+
+        if (!_packed)
+        {
+            _arena.Set16(ring + 0x1000 + 4 + (ulong)(_available % QueueSize * 2), head);
+            byte jump = input.U8();
+            _available += (ushort)(jump < 230 ? 1 : jump);
+            _arena.Set16(ring + 0x1000 + 2, _available);
+        }
+
+        _transport.Notify(queue);
+    }
+
+    private static uint Length(ref FuzzInput input) => input.U8() switch
+    {
+        < 60 => 1,
+        < 120 => 512,
+        < 180 => 4096,
+        < 220 => input.U16(),
+        _ => (uint)(input.Number() & uint.MaxValue),
+    };
+
+    private void PutPacked(ulong ring, ulong address, uint length, int flags, byte odd)
+    {
+        if (odd < 240)
+            flags |= _wrap ? 0x80 : 0x8000;
+        Put(ring + (ulong)(_slot * 16), address, length, (ushort)(odd % QueueSize), (ushort)flags);
+        if (++_slot == QueueSize)
+            (_slot, _wrap) = (0, !_wrap);
+    }
+
+    private void Configure(ref FuzzInput input)
+    {
+        Span<byte> data = stackalloc byte[8];
+        int offset = input.U8(), width = 1 << input.U8() % 4;
+        BitConverter.TryWriteBytes(data, input.Number());
+        if (_transport is GuestPci pci && (offset & 1) != 0)
+            pci.Bus.WriteConfig(GuestPci.Slot, offset & 0xfc, data[..Math.Min(width, 4)]);
+        else if (_device.ConfigSize > 0)
+            _transport.WriteConfig(offset, data[..width]);
+    }
+
+    /// <summary>Saves, and goes on with a new device that the record is given to.</summary>
+    private void Move()
+    {
+        _device.Pause();
+        var (device, transport) = Connect();
+        foreach (var (from, to) in _transport.Parts.Zip(transport.Parts))
+        {
+            if (!to.RestoreState(from.SaveState()))
+                throw new InvalidOperationException($"{from.StateName} does not take its own record back");
+        }
+
+        (_device, _transport) = (device, transport);
+        device.Resume();
+    }
+}
