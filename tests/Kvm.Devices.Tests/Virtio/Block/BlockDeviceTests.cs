@@ -275,6 +275,48 @@ public sealed class BlockDeviceTests : IDisposable
     }
 
     [Theory]
+    [MemberData(nameof(PciAndPacked))]
+    public async Task Disk_saved_again_and_again_while_a_thread_works_on_it_answers_every_request_once(bool pci, bool packed)
+    {
+        using var guest = new DeviceGuest<BlockDevice>(arena => new BlockDevice("disk0", arena.Memory, _image, new BlockOptions()), pci: pci, packed: packed, size: 64);
+        var make = (GuestArena arena) => new BlockDevice("disk0", arena.Memory, _image, new BlockOptions());
+        ulong data = guest.Arena.Allocate(64 * 513);
+        int answered = 0, offered = 0;
+        using var stop = new CancellationTokenSource();
+        var current = guest.Device;
+        // The host's thread, which never stops looking for work while devices come and go.
+        var worker = Task.Run(() =>
+        {
+            while (!stop.IsCancellationRequested)
+                Volatile.Read(ref current).ProcessQueue(0);
+        });
+        for (int round = 0; round < 200; round++)
+        {
+            while (offered - answered < 16)
+            {
+                byte[] header = BlockGuest.Header(BlockGuest.Out, (ulong)(offered % Sectors));
+                ulong at = data + (ulong)(offered % 64 * 513);
+                BitConverter.TryWriteBytes(guest.Arena.Bytes(at, 512), offered);
+                guest.Arena.Bytes(at + 512, 1)[0] = BlockGuest.Untouched;
+                guest.Drivers[0].Add(guest.Out(header), Element.Out(at, 512), Element.In(at + 512, 1));
+                offered++;
+            }
+
+            guest.Move(make);
+            Volatile.Write(ref current, guest.Device);
+            answered += guest.Drivers[0].TakeAllUsed().Count;
+        }
+
+        SpinWait.SpinUntil(() => (answered += guest.Drivers[0].TakeAllUsed().Count) == offered, TimeSpan.FromSeconds(30)).Should().BeTrue();
+        await stop.CancelAsync();
+        await worker;
+        guest.Device.NeedsReset.Should().BeFalse();
+        for (int i = Math.Max(0, offered - Sectors); i < offered; i++)
+            BitConverter.ToInt32(_file.Bytes[(i % Sectors * 512)..]).Should().Be(i);
+        _file.Calls.Count(c => c == FileCall.Write).Should().Be(offered, "none is done twice");
+    }
+
+    [Theory]
     [InlineData(false)]
     [InlineData(true)]
     public void Ten_thousand_requests_allocate_nothing(bool packed)
