@@ -46,7 +46,12 @@ internal static class HostErrors
         "Take `--engine soft`, or leave `--deterministic` out.")
     { ExitCode = ExitCode.Usage };
 
+    public static readonly ErrorInfo NoShadowPaging = new("KVM0209", "shadow paging needs the software engine",
+        "Under KVM the host's kernel translates addresses, and a program cannot choose how.",
+        "Take `--engine soft`, or leave `--paging` out.")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
-        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic];
+        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic, NoShadowPaging];
 }

@@ -220,6 +220,7 @@ public sealed class VirtualMachine : IDisposable
             VmmRssBytes = Math.Max(0, ProcessMemory.ResidentBytes() - guestResident),
             GuestResidentBytes = guestResident,
             Determinism = _engine.Determinism is { } determinism ? determinism with { MemoryHash = MemoryHash.Of(_ram.Memory) } : null,
+            Paging = _engine.Paging,
             Devices = counters,
         };
     }

@@ -77,6 +77,9 @@ public sealed record VmConfig
     /// <summary>Lets the software engine translate code that runs often to host code; without it everything is interpreted.</summary>
     public bool Translate { get; init; } = true;
 
+    /// <summary>How the software engine translates addresses; KVM has no choice here and is refused with <see cref="PagingMode.Shadow"/>.</summary>
+    public PagingMode Paging { get; init; }
+
     /// <summary>Has the software engine count how often translated code runs, for <see cref="VirtualMachine.WriteTranslations"/>.</summary>
     public bool KeepTranslations { get; init; }
 

@@ -55,6 +55,18 @@ public class EngineTests
     }
 
     [SkippableFact]
+    public void Shadow_paging_is_counted_in_the_report_and_refused_on_KVM()
+    {
+        Published.Require();
+        var paging = Published.Run("run", Guests.Six, "--engine", "soft", "--paging", "shadow", "--json").Json.GetProperty("paging");
+        paging.GetProperty("mode").GetString().Should().Be("shadow");
+        paging.GetProperty("shadow").GetProperty("fills").GetInt64().Should().BeGreaterThanOrEqualTo(0);
+        Published.Run("run", Guests.Six, "--engine", "soft", "--json").Json.GetProperty("paging").GetProperty("mode").GetString().Should().Be("tlb");
+        Published.Run("run", Guests.Six, "--engine", "kvm", "--paging", "shadow").ShouldFail(2, "KVM0209", "--engine soft");
+        Published.Run("run", Guests.Six, "--paging", "nested").ShouldFail(2, "KVM0003", "--paging");
+    }
+
+    [SkippableFact]
     public void A_deterministic_run_on_KVM_is_refused_and_explained()
     {
         Published.Require();

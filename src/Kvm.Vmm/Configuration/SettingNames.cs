@@ -12,6 +12,9 @@ public static class SettingNames
     /// <summary>The names of <see cref="EngineChoice"/>, in its order.</summary>
     public static IReadOnlyList<string> Engines { get; } = ["auto", "kvm", "soft"];
 
+    /// <summary>The names of <see cref="PagingMode"/>, in its order.</summary>
+    public static IReadOnlyList<string> PagingModes { get; } = ["tlb", "shadow"];
+
     /// <summary>The names of <see cref="BootProtocol"/>, in its order.</summary>
     public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32", "multiboot"];
 
@@ -24,6 +27,10 @@ public static class SettingNames
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>
     public static string Of(EngineChoice engine) => Engines[(int)engine];
+
+    /// <summary>The name of a way to translate addresses.</summary>
+    /// <param name="paging">A defined mode.</param>
+    public static string Of(PagingMode paging) => PagingModes[(int)paging];
 
     /// <summary>The name of a boot protocol.</summary>
     /// <param name="protocol">A defined protocol.</param>

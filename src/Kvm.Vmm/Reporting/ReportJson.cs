@@ -85,6 +85,7 @@ public static class ReportJson
         WriteCounts(json, "completions", result.Completions);
         WriteVcpus(json, result.Vcpus);
         WriteDeterminism(json, result.Determinism);
+        WritePaging(json, result.Paging);
         json.WriteStartObject("memory");
         json.WriteNumber("vmmRssBytes", result.VmmRssBytes);
         json.WriteNumber("guestResidentBytes", result.GuestResidentBytes);
@@ -159,6 +160,36 @@ public static class ReportJson
         json.WriteNumber("instructions", determinism.Instructions);
         WriteMilliseconds(json, "guestMs", determinism.GuestTime);
         json.WriteString("memoryHash", determinism.MemoryHash);
+        json.WriteEndObject();
+    }
+
+    private static void WritePaging(Utf8JsonWriter json, PagingReport? paging)
+    {
+        if (paging is null)
+        {
+            json.WriteNull("paging");
+            return;
+        }
+
+        json.WriteStartObject("paging");
+        json.WriteString("mode", SettingNames.Of(paging.Shadow is null ? PagingMode.Tlb : PagingMode.Shadow));
+        json.WriteNumber("walks", paging.Walks);
+        if (paging.Shadow is { } shadow)
+        {
+            json.WriteStartObject("shadow");
+            json.WriteNumber("fills", shadow.Fills);
+            json.WriteNumber("hits", shadow.Hits);
+            json.WriteNumber("syncs", shadow.Syncs);
+            json.WriteNumber("dropped", shadow.Dropped);
+            json.WriteNumber("writeProtectHits", shadow.WriteProtectHits);
+            json.WriteNumber("floods", shadow.Floods);
+            json.WriteNumber("roots", shadow.Roots);
+            json.WriteNumber("rootHits", shadow.RootHits);
+            json.WriteNumber("evictions", shadow.Evictions);
+            json.WriteNumber("tables", shadow.Tables);
+            json.WriteEndObject();
+        }
+
         json.WriteEndObject();
     }
 

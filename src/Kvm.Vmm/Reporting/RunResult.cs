@@ -51,6 +51,9 @@ public sealed record RunResult
     /// <summary>What a second deterministic run has in common with this one; null for other runs.</summary>
     public DeterminismReport? Determinism { get; init; }
 
+    /// <summary>How addresses were translated; null under KVM.</summary>
+    public PagingReport? Paging { get; init; }
+
     /// <summary>Counters of each device, by device name and counter name.</summary>
     public IReadOnlyDictionary<string, IReadOnlyDictionary<string, long>> Devices { get; init; } =
         new Dictionary<string, IReadOnlyDictionary<string, long>>();

@@ -37,6 +37,7 @@ internal sealed class DeterministicEngine : IEngine
         _machine = new SoftMachine(memory, ports, mmio, SoftEngine.MakeCpuid(_clock, config.Cpus), HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
+            ShadowPaging = config.Paging == PagingMode.Shadow,
             CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
             Deterministic = _seed,
         };
@@ -48,6 +49,8 @@ internal sealed class DeterministicEngine : IEngine
 
     public DeterminismReport? Determinism =>
         new(_seed, (long)(_runner?.Instructions ?? 0), TimeSpan.FromTicks((long)(_clock.Now / 100)));
+
+    public PagingReport? Paging => PagingReport.Of(_processors);
 
     public IMsiSink Msi => _chips.Msi;
 

@@ -97,6 +97,9 @@ internal interface IEngine : IDisposable
     /// <summary>What two equal runs have in common, after the run; null where runs do not repeat.</summary>
     Reporting.DeterminismReport? Determinism => null;
 
+    /// <summary>How addresses were translated, after the run; null where that is the host's business.</summary>
+    Reporting.PagingReport? Paging => null;
+
     /// <summary>Notifications that do not end a run, or null where the engine has none.</summary>
     Virtio.IDoorbells? Doorbells => null;
 

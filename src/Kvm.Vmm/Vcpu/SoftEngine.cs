@@ -16,6 +16,7 @@ internal sealed class SoftEngine : IEngine
     private readonly SoftMachine _machine;
     private readonly PreciseWait _wait = new();
     private readonly TimerThread _timers;
+    private readonly List<SoftProcessor> _processors = [];
     private int _started;
 
     /// <summary>Builds the chips, puts them on the buses, and composes the processor.</summary>
@@ -28,6 +29,7 @@ internal sealed class SoftEngine : IEngine
         _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config.Cpus), HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
+            ShadowPaging = config.Paging == PagingMode.Shadow,
             CodeMemory = config.Translate ? () => CodeBuffer.TryCreate() : null,
         };
         _timers = new TimerThread(_chips.Timers, _wait);
@@ -36,6 +38,8 @@ internal sealed class SoftEngine : IEngine
     public string Name => "soft";
 
     public TimeProvider Time { get; }
+
+    public Reporting.PagingReport? Paging => Reporting.PagingReport.Of(_processors);
 
     public IMsiSink Msi => _chips.Msi;
 
@@ -46,6 +50,7 @@ internal sealed class SoftEngine : IEngine
         var chips = _chips.Processors[index];
         var processor = _machine.AddProcessor(chips);
         chips.Target = processor;
+        _processors.Add(processor);
         return new SoftVcpuEngine(processor, StartTime);
     }
 

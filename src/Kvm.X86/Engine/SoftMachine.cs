@@ -31,6 +31,7 @@ public sealed class SoftMachine
         Cpuid = cpuid;
         HostCode = hostCode;
         Code = new CodePages(memory);
+        Tables = new CodePages(memory);
         memory.WriteObserver = NotifyWritten;
     }
 
@@ -70,7 +71,16 @@ public sealed class SoftMachine
     /// </summary>
     public ulong? Deterministic { get; init; }
 
+    /// <summary>
+    /// Whether processors translate by shadow page tables (docs/engine.md, "Shadow paging") instead of the guest's own. Set before the
+    /// first processor is added.
+    /// </summary>
+    public bool ShadowPaging { get; init; }
+
     internal CodePages Code { get; }
+
+    /// <summary>Guest page tables that processors shadow.</summary>
+    internal CodePages Tables { get; }
 
     /// <summary>
     /// Makes the next processor; its APIC id is its number. Not to be called once one is running.
@@ -96,6 +106,20 @@ public sealed class SoftMachine
             ulong owners = Code.Owners(page);
             if (owners != 0)
                 Tell(owners, new CodeNotice(CodeNoticeKind.Written, page, ulong.MaxValue), -1);
+            TellTables(page, ulong.MaxValue, -1);
+        }
+    }
+
+    /// <summary>Tells the processors that shadow a page table, but one, that it was written.</summary>
+    internal void TellTables(ulong page, ulong granules, int except)
+    {
+        ulong owners = Tables.Owners(page);
+        if (owners == 0)
+            return;
+        foreach (var processor in _processors)
+        {
+            if (processor.Index != except && ((owners >> (processor.Index & 63)) & 1) != 0)
+                processor.Context.Shadow?.Post(new CodeNotice(CodeNoticeKind.Written, page, granules));
         }
     }
 

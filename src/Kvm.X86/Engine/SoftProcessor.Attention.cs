@@ -149,6 +149,7 @@ public sealed partial class SoftProcessor
             {
                 // Until now this processor could write the page unseen: what others decoded may be stale.
                 _machine.Tell(_machine.Code.Owners(notice.Page), new CodeNotice(CodeNoticeKind.Written, notice.Page, ulong.MaxValue), -1);
+                _machine.TellTables(notice.Page, ulong.MaxValue, -1);
             }
         }
     }

@@ -53,6 +53,8 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
             WrittenByUs = (owners, page, granules) => _machine.Tell(owners, new CodeNotice(CodeNoticeKind.Written, page, granules), Index),
         };
         _context.Code = _cache;
+        if (machine.ShadowPaging)
+            AddShadow();
         _runner = new StepRunner(_context);
         Reset(chips?.IsBootstrapProcessor ?? true);
     }
@@ -237,6 +239,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     public void Dispose()
     {
         _context.Code = null;
+        _context.Shadow?.DropAll();
         _cache.Dispose();
         _context.Tier?.Dispose();
         _codeMemory?.Dispose();

@@ -88,7 +88,7 @@ internal sealed unsafe class CpuContext : IDisposable
             }
         }
 
-        return Code != null && Code.HasCode(physicalPage) ? bits | Tlb.SlowNotify : bits;
+        return IsWatched(physicalPage) ? bits | Tlb.SlowNotify : bits;
     }
 
     /// <summary>Chooses the translation buffer after CPL, CR0, CR4 or AC changed.</summary>
@@ -115,6 +115,10 @@ internal sealed unsafe class CpuContext : IDisposable
     {
         for (int set = 0; set < Tlb.EmptySet; set++)
             _filled[set].Flush(_tlbs + (set * Tlb.Bytes), global);
+        if (global)
+            Shadow?.DropAll();
+        else
+            Shadow?.LoadRoot(ref *Cpu);
         NewJumpGeneration(global || SupervisorCodeIsLocal);
     }
 
@@ -123,6 +127,7 @@ internal sealed unsafe class CpuContext : IDisposable
     {
         for (int set = 0; set < Tlb.EmptySet; set++)
             _filled[set].FlushPage(_tlbs + (set * Tlb.Bytes), linear);
+        Shadow?.InvalidatePage(ref *Cpu, linear);
         NewJumpGeneration((long)linear < 0 || SupervisorCodeIsLocal);
     }
 
@@ -211,7 +216,7 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>After a write to a page of code: back to the fast path if no code is left.</summary>
     public void Unprotect(TlbEntry* entry)
     {
-        if (Code != null && !Code.HasCode(entry->Info & ~0xfffUL))
+        if (!IsWatched(entry->Info & ~0xfffUL))
             entry->WriteTag &= ~Tlb.SlowNotify;
     }
 
@@ -297,8 +302,37 @@ internal sealed unsafe class CpuContext : IDisposable
             Cpu->Attention = -1;
     }
 
-    /// <summary>Guest code wrote physical memory off the fast path: decoded code there is stale.</summary>
-    public void Written(ulong physical, uint length) => Code?.Written(physical, length);
+    /// <summary>Guest code wrote physical memory off the fast path: decoded code there is stale, and what shadows page tables.</summary>
+    public void Written(ulong physical, uint length)
+    {
+        Code?.Written(physical, length);
+        TablesWritten?.Invoke(physical, length);
+    }
+
+    /// <summary>Shadow page tables; none where translations come from the guest's tables directly.</summary>
+    public ShadowPager? Shadow { get; set; }
+
+    /// <summary>The machine's page tables that are shadowed.</summary>
+    public CodePages? Tables { get; set; }
+
+    /// <summary>Told writes where page tables are shadowed.</summary>
+    public Action<ulong, uint>? TablesWritten { get; set; }
+
+    /// <summary>Translations the buffers did not have.</summary>
+    public long Walks { get; private set; }
+
+    /// <summary>Translates by the shadow tables or by the guest's.</summary>
+    public bool TryWalk(ulong linear, AccessKind access, Privilege privilege, out PageMapping mapping, out uint error)
+    {
+        Walks++;
+        return Shadow != null
+            ? Shadow.TryTranslate(ref *Cpu, linear, access, privilege, out mapping, out error)
+            : PageWalker.TryWalk(ref *Cpu, Physical, linear, access, privilege, out mapping, out error);
+    }
+
+    /// <summary>Writes to a physical page must be heard of: it holds code, or a shadowed page table.</summary>
+    private bool IsWatched(ulong physicalPage) =>
+        (Code != null && Code.HasCode(physicalPage)) || (Tables != null && Tables.Owners(physicalPage) != 0);
 
     /// <summary>The second tier; none where everything is interpreted.</summary>
     public Translate.Tier? Tier { get; set; }
@@ -373,6 +407,12 @@ internal sealed unsafe class CpuContext : IDisposable
         Mem.Translate(this, null, linear, access, privilege) != null
         && ((linear & 0xfff) + (uint)length <= 4096 || Mem.Translate(this, null, (linear & ~0xfffUL) + 4096, access, privilege) != null);
 
+    private void TellWritten(TlbEntry* entry, ulong linear)
+    {
+        if ((entry->WriteTag & Tlb.SlowNotify) != 0)
+            Written((entry->Info & ~0xfffUL) | (linear & 0xfff), 1);
+    }
+
     /// <summary>Sets bits of a byte of a system structure atomically (accessed and busy bits of descriptors).</summary>
     public bool TrySetSystemBits(ulong linear, byte bits)
     {
@@ -384,6 +424,7 @@ internal sealed unsafe class CpuContext : IDisposable
             nint host = (nint)Mem.HostOf(entry, linear);
             ref uint word = ref *(uint*)(host & ~3);
             Interlocked.Or(ref word, (uint)bits << (int)((host & 3) * 8));
+            TellWritten(entry, linear);
         }
 
         return true;
@@ -400,6 +441,7 @@ internal sealed unsafe class CpuContext : IDisposable
             nint host = (nint)Mem.HostOf(entry, linear);
             ref uint word = ref *(uint*)(host & ~3);
             Interlocked.And(ref word, ~((uint)bits << (int)((host & 3) * 8)));
+            TellWritten(entry, linear);
         }
 
         return true;

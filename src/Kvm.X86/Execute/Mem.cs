@@ -189,7 +189,7 @@ internal static unsafe class Mem
             return null;
         }
 
-        if (!PageWalker.TryWalk(ref *cpu, context.Physical, linear, access, privilege, out var mapping, out uint error))
+        if (!context.TryWalk(linear, access, privilege, out var mapping, out uint error))
         {
             Fault.RaisePage(ref *cpu, linear, error);
             return null;

@@ -44,6 +44,44 @@ internal struct PageMapping
     public bool Dirty;
 }
 
+/// <summary>What a walk went through.</summary>
+internal struct PageWalk
+{
+    /// <summary>Guest-physical address of the 4 KiB page.</summary>
+    public ulong Physical;
+
+    /// <summary>The last entry.</summary>
+    public ulong Leaf;
+
+    /// <summary>Write and user bits that all entries have.</summary>
+    public ulong Rights;
+
+    /// <summary>Bit 63 if an entry forbids execution.</summary>
+    public ulong NotExecutable;
+
+    /// <summary>#PF error code so far.</summary>
+    public uint Error;
+
+    /// <summary>Entries below; PAE's directory-pointer entry, which has no rights, is not among them.</summary>
+    public int Levels;
+
+    /// <summary>The page is part of a larger one.</summary>
+    public bool IsLarge;
+
+    /// <summary>Physical addresses of the entries, from the top.</summary>
+    public LevelArray Address;
+
+    /// <summary>The entries.</summary>
+    public LevelArray Entry;
+
+    /// <summary>One value for each level.</summary>
+    [System.Runtime.CompilerServices.InlineArray(5)]
+    internal struct LevelArray
+    {
+        private ulong _first;
+    }
+}
+
 /// <summary>
 /// Walks the guest's page tables (SDM vol. 3, chapter 4): none, 32-bit, PAE, 4-level and 5-level, with large pages, reserved bits,
 /// protection and the accessed and dirty bits, set by atomic compare-exchange as the processor does.
@@ -58,10 +96,15 @@ internal static class PageWalker
 
     /// <summary>Translates; on false <paramref name="error"/> is the #PF error code.</summary>
     public static bool TryWalk(ref Cpu cpu, PhysicalMemory memory, ulong linear, AccessKind access, Privilege privilege,
-        out PageMapping mapping, out uint error)
+        out PageMapping mapping, out uint error) => TryWalk(ref cpu, memory, linear, access, privilege, out mapping, out error, out _);
+
+    /// <summary>As above, and tells the entries that were used.</summary>
+    public static bool TryWalk(ref Cpu cpu, PhysicalMemory memory, ulong linear, AccessKind access, Privilege privilege,
+        out PageMapping mapping, out uint error, out PageWalk walk)
     {
         error = 0;
         mapping = default;
+        walk = default;
         if ((cpu.Cr0 & Bits.Cr0Pg) == 0)
         {
             mapping = new PageMapping { Physical = (uint)linear & ~0xfffUL, Readable = true, Writable = true, Executable = true, Dirty = true };
@@ -71,7 +114,7 @@ internal static class PageWalker
         for (int restart = 0; ; restart++)
         {
             bool wide = (cpu.Cr4 & Bits.Cr4Pae) != 0;
-            var walk = new Walk { Error = (uint)access | (privilege == Privilege.User ? ErrorUser : 0) };
+            walk = new PageWalk { Error = (uint)access | (privilege == Privilege.User ? ErrorUser : 0) };
             if (access == AccessKind.Execute && !((wide && (cpu.Efer & Bits.EferNxe) != 0) || (cpu.Cr4 & Bits.Cr4Smep) != 0))
                 walk.Error &= ~(uint)AccessKind.Execute;
             bool found = wide ? Walk64(ref cpu, memory, linear, ref walk) : Walk32(ref cpu, memory, (uint)linear, ref walk);
@@ -90,22 +133,7 @@ internal static class PageWalker
         }
     }
 
-    private struct Walk
-    {
-        public ulong Physical, Leaf, Rights, NotExecutable;
-        public uint Error;
-        public int Levels;
-        public bool IsLarge;
-        public LevelArray Address, Entry;
-    }
-
-    [System.Runtime.CompilerServices.InlineArray(5)]
-    private struct LevelArray
-    {
-        private ulong _first;
-    }
-
-    private static bool Walk64(ref Cpu cpu, PhysicalMemory memory, ulong linear, ref Walk walk)
+    private static bool Walk64(ref Cpu cpu, PhysicalMemory memory, ulong linear, ref PageWalk walk)
     {
         bool longMode = (cpu.Efer & Bits.EferLma) != 0;
         int levels = !longMode ? 3 : (cpu.Cr4 & Bits.Cr4La57) != 0 ? 5 : 4;
@@ -157,7 +185,7 @@ internal static class PageWalker
         }
     }
 
-    private static bool Walk32(ref Cpu cpu, PhysicalMemory memory, uint linear, ref Walk walk)
+    private static bool Walk32(ref Cpu cpu, PhysicalMemory memory, uint linear, ref PageWalk walk)
     {
         ulong address = (cpu.Cr3 & 0xffff_f000) + ((linear >> 22) * 4);
         ulong entry = memory.Read32(address);
@@ -191,14 +219,14 @@ internal static class PageWalker
         return true;
     }
 
-    private static bool Reserved(ref Walk walk)
+    private static bool Reserved(ref PageWalk walk)
     {
         walk.Error |= ErrorPresent | ErrorReserved;
         return false;
     }
 
     /// <summary>SDM vol. 3, 4.6.1.</summary>
-    private static bool Permits(ref Cpu cpu, AccessKind access, Privilege privilege, ref Walk walk, out PageMapping mapping)
+    internal static bool Permits(ref Cpu cpu, AccessKind access, Privilege privilege, ref PageWalk walk, out PageMapping mapping)
     {
         bool userPage = (walk.Rights & User) != 0;
         bool writable = (walk.Rights & Write) != 0;
@@ -223,7 +251,7 @@ internal static class PageWalker
         return allowed;
     }
 
-    private static bool TryMark(PhysicalMemory memory, ref Walk walk, bool wide, bool dirty)
+    private static bool TryMark(PhysicalMemory memory, ref PageWalk walk, bool wide, bool dirty)
     {
         for (int i = 0; i < walk.Levels; i++)
         {

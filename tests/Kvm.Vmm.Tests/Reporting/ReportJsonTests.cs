@@ -30,6 +30,7 @@ public class ReportJsonTests
                 Completions = new Dictionary<string, long> { ["popcnt"] = 2 },
                 Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99), new VcpuReport(1, default, 1, 8)],
                 Determinism = new DeterminismReport(5, 99, TimeSpan.FromTicks(12_500), "xxh64:0123456789abcdef"),
+                Paging = new PagingReport(3, new Kvm.X86.Paging.ShadowStatistics { Fills = 2, Hits = 1, Roots = 1, Tables = 4 }),
                 VmmRssBytes = 1000,
                 GuestResidentBytes = 2000,
                 Devices = new Dictionary<string, IReadOnlyDictionary<string, long>> { ["serial0"] = new Dictionary<string, long> { ["bytesFromGuest"] = 11 } },
@@ -80,6 +81,22 @@ public class ReportJsonTests
                 "instructions": 99,
                 "guestMs": 1.25,
                 "memoryHash": "xxh64:0123456789abcdef"
+              },
+              "paging": {
+                "mode": "shadow",
+                "walks": 3,
+                "shadow": {
+                  "fills": 2,
+                  "hits": 1,
+                  "syncs": 0,
+                  "dropped": 0,
+                  "writeProtectHits": 0,
+                  "floods": 0,
+                  "roots": 1,
+                  "rootHits": 0,
+                  "evictions": 0,
+                  "tables": 4
+                }
               },
               "memory": {
                 "vmmRssBytes": 1000,

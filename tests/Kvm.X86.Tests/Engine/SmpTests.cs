@@ -13,12 +13,13 @@ public abstract class SmpTests : IDisposable
     private readonly SoftMachine _machine;
     private readonly SoftProcessor[] _processors;
 
-    protected SmpTests(bool translated)
+    protected SmpTests(bool translated, bool shadow = false)
     {
         _machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(2))
         {
             CodeMemory = translated && TestCodeMemory.Unavailable == null ? () => TestCodeMemory.Create() : null,
             TranslateAfter = 2,
+            ShadowPaging = shadow,
         };
         _processors = [_machine.AddProcessor(null), _machine.AddProcessor(null)];
     }
@@ -235,6 +236,67 @@ public abstract class SmpTests : IDisposable
         _memory.Read64(Shared + 0x800).Should().Be((seen >> 32) + Changes);
     }
 
+    [Fact]
+    public void AMappingChangedByOneProcessorIsSeenByTheOtherAfterItsCr3Load()
+    {
+        // The first changes a page's frame 300 times; the second loads CR3 and must read from the frame it was told.
+        const ulong Window = 0x800000, Small = EngineRig.Tables + 0x5000, Frames = 0x400000;
+        _memory.Write64(EngineRig.Tables + 0x2000 + (4 * 8), Small | 7);
+        for (ulong n = 0; n < 512; n++)
+            _memory.Write64(Frames + (n << 12), n);
+        _memory.Write64(Small, Frames | 7);
+        Run(
+            a =>
+            {
+                var top = a.CreateLabel();
+                var wait = a.CreateLabel();
+                a.mov(rsi, EngineRig.Data);
+                a.mov(rdi, Small);
+                a.mov(rbx, Frames + 7);
+                a.xor(ecx, ecx);
+                a.Label(ref top);
+                a.inc(ecx);
+                a.add(rbx, 4096);
+                a.mov(__qword_ptr[rdi], rbx);
+                a.mov(__dword_ptr[rsi], ecx);
+                a.Label(ref wait);
+                a.pause();
+                a.cmp(__dword_ptr[rsi + 64], ecx);
+                a.jb(wait);
+                a.cmp(ecx, 300);
+                a.jb(top);
+            },
+            a =>
+            {
+                var top = a.CreateLabel();
+                var wait = a.CreateLabel();
+                var wrong = a.CreateLabel();
+                a.mov(rsi, EngineRig.Data);
+                a.mov(rdi, Window);
+                a.xor(r8d, r8d);
+                a.mov(rdx, __qword_ptr[rdi]);
+                a.Label(ref top);
+                a.inc(r8d);
+                a.Label(ref wait);
+                a.pause();
+                a.cmp(__dword_ptr[rsi], r8d);
+                a.jb(wait);
+                a.mov(rax, cr3);
+                a.mov(cr3, rax);
+                a.mov(rdx, __qword_ptr[rdi]);
+                a.cmp(edx, r8d);
+                a.jne(wrong);
+                a.mov(__dword_ptr[rsi + 64], r8d);
+                a.cmp(r8d, 300);
+                a.jb(top);
+                a.Label(ref wrong);
+                a.mov(__dword_ptr[rsi + 128], r8d);
+                a.mov(__dword_ptr[rsi + 64], 300);
+            });
+        ((uint)_memory.Read64(EngineRig.Data + 128)).Should().Be(300);
+        ((uint)_memory.Read64(EngineRig.Data)).Should().Be(300);
+    }
+
     public void Dispose()
     {
         GC.SuppressFinalize(this);
@@ -246,6 +308,9 @@ public abstract class SmpTests : IDisposable
 
 /// <summary>With the interpreter alone.</summary>
 public sealed class InterpretedSmpTests() : SmpTests(false);
+
+/// <summary>With shadow page tables.</summary>
+public sealed class ShadowedSmpTests() : SmpTests(true, true);
 
 /// <summary>With translation at the second execution; as above on hosts it does not run on.</summary>
 public sealed class TranslatedSmpTests() : SmpTests(true);

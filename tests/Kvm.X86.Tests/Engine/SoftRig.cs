@@ -22,11 +22,13 @@ internal sealed unsafe class SoftRig : IDisposable
     /// <param name="chips">What interrupts it.</param>
     /// <param name="translateAfter">Executions after which a block is translated; 0: everything is interpreted.</param>
     /// <param name="keepTranslations">Counts executions of translated code.</param>
-    public SoftRig(IInterruptSource? chips = null, int translateAfter = 0, bool keepTranslations = false)
+    /// <param name="shadow">Whether page tables are shadowed.</param>
+    public SoftRig(IInterruptSource? chips = null, int translateAfter = 0, bool keepTranslations = false, bool shadow = false)
     {
         _memory.Pio.Add(EndPort, 1, _end);
         Machine = new SoftMachine(_memory.Memory, _memory.Pio, _memory.Mmio, CpuidTable.CreateDefault(1))
         {
+            ShadowPaging = shadow,
             CodeMemory = translateAfter > 0 ? () => TestCodeMemory.Create() : null,
             TranslateAfter = Math.Max(translateAfter, 1),
             KeepTranslations = keepTranslations,

@@ -5,14 +5,15 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Kvm.X86.Tests.Engine;
 
 /// <summary>What the translation buffers may remember and when they must forget (SDM vol. 3, 4.10).</summary>
-public sealed class TranslationTests : IDisposable
+public abstract class TranslationTests : IDisposable
 {
     // A fourth table: small pages for the two megabytes at 0x800000.
     private const ulong Window = 0x800000, Small = EngineRig.Tables + 0x5000, Directory = EngineRig.Tables + 0x2000;
-    private readonly SoftRig _rig = new();
+    private readonly SoftRig _rig;
 
-    public TranslationTests()
+    protected TranslationTests(bool shadow)
     {
+        _rig = new SoftRig(shadow: shadow);
         _rig.Memory.Write64(Directory + (4 * 8), Small | 7);
         Map(0, EngineRig.Data);
         _rig.Memory.Write64(EngineRig.Data, 0x1111);
@@ -166,5 +167,15 @@ public sealed class TranslationTests : IDisposable
         _rig.Memory.Read64(EngineRig.Data + 0xff8).Should().Be(0);
     }
 
-    public void Dispose() => _rig.Dispose();
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        _rig.Dispose();
+    }
 }
+
+/// <summary>By walks of the guest's tables.</summary>
+public sealed class WalkedTranslationTests() : TranslationTests(false);
+
+/// <summary>By shadow tables.</summary>
+public sealed class ShadowedTranslationTests() : TranslationTests(true);

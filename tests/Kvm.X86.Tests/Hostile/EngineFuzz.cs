@@ -28,6 +28,9 @@ internal sealed unsafe class EngineFuzz(Journal? journal = null) : IDisposable
     /// <summary>Blocks translated.</summary>
     public ulong Translations { get; private set; }
 
+    /// <summary>Entries taken into shadow page tables.</summary>
+    public long ShadowFills { get; private set; }
+
     /// <summary>Runs that parted where an instruction leaves flags undefined, which the tiers need not agree on.</summary>
     public int Undefined { get; private set; }
 
@@ -46,13 +49,15 @@ internal sealed unsafe class EngineFuzz(Journal? journal = null) : IDisposable
 
     private string? Compare(int seed)
     {
-        using HostileMachine a = new(_first, seed, 0, [null]), b = new(_second, seed, _translates ? 1 + (seed % 3) : 0, [null]);
+        using HostileMachine a = new(_first, seed, 0, false, [null]), b = new(_second, seed, _translates ? 1 + (seed % 3) : 0, seed % 2 == 1, [null]);
+        if (b.Processor.Context.Shadow is { } shadow)
+            shadow.Immediate = true; // what it would keep until a flush, the other may not
         using Timer watchdog = new(_ =>
         {
             a.Processor.Kick();
             b.Processor.Kick();
         }, null, MostKickTime, MostKickTime);
-        Restart(a, b, new Random(seed));
+        Restart(a, b);
         Random random = new(seed);
         for (int run = 0, restarts = 0; run < Runs; run++)
         {
@@ -81,18 +86,18 @@ internal sealed unsafe class EngineFuzz(Journal? journal = null) : IDisposable
             {
                 if (++restarts > Restarts)
                     break;
-                Restart(a, b, random);
+                Restart(a, b);
             }
         }
 
         Translations += b.Processor.Translations;
+        ShadowFills += b.Processor.Shadow?.Fills ?? 0;
         return RomIntact(a, seed) && RomIntact(b, seed) ? null : "ROM was written";
     }
 
     /// <summary>Both from the same new state, on the memory they have.</summary>
-    private static void Restart(HostileMachine a, HostileMachine b, Random random)
+    private static void Restart(HostileMachine a, HostileMachine b)
     {
-        _ = random;
         a.Processor.SetState(a.Guest.State());
         b.Processor.SetState(b.Guest.State());
     }
@@ -114,7 +119,7 @@ internal sealed unsafe class EngineFuzz(Journal? journal = null) : IDisposable
     private bool Explained(int seed)
     {
         using FencedMemory memory = new();
-        using HostileMachine machine = new(memory, seed, 0, [null]);
+        using HostileMachine machine = new(memory, seed, 0, false, [null]);
         _image.CopyTo(machine.Bytes);
         machine.Processor.SetState(_before);
         for (int n = 0; n < Length; n++)
@@ -137,7 +142,7 @@ internal sealed unsafe class EngineFuzz(Journal? journal = null) : IDisposable
     private string? LetLoose(int seed, int processors)
     {
         ChipSet board = new(new ChipSetOptions { Clock = new HostGuestClock(), Memory = _first.Memory, Processors = processors });
-        using HostileMachine machine = new(_first, seed, _translates ? 1 + (seed % 3) : 0, [.. board.Processors]);
+        using HostileMachine machine = new(_first, seed, _translates ? 1 + (seed % 3) : 0, seed % 4 < 2, [.. board.Processors]);
         var ended = new SoftExit[processors];
         var failures = new Exception?[processors];
         var threads = new Thread[processors];

@@ -21,6 +21,7 @@ public sealed class EngineFuzzTests
 
         failures.Should().BeEmpty();
         fuzz.Instructions.Should().BeGreaterThan(50_000);
+        fuzz.ShadowFills.Should().BeGreaterThan(1000);
         fuzz.Exits[(int)SoftExit.Limit].Should().BePositive();
         fuzz.Exits[(int)SoftExit.Shutdown].Should().BePositive();
     }
@@ -60,7 +61,7 @@ public sealed class EngineFuzzTests
 
         using StreamWriter writer = new(report!);
         writer.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"# {seed - first} machines in {clock.Elapsed.TotalMinutes:f2} min, {fuzz.Instructions} instructions compared, {fuzz.Translations} blocks translated, {fuzz.Undefined} parted at undefined flags, slowest kick {fuzz.SlowestKick.TotalMilliseconds:f1} ms, {failures.Count} failures"));
+            $"# {seed - first} machines in {clock.Elapsed.TotalMinutes:f2} min, {fuzz.Instructions} instructions compared, {fuzz.Translations} blocks translated, {fuzz.ShadowFills} shadow entries, {fuzz.Undefined} parted at undefined flags, slowest kick {fuzz.SlowestKick.TotalMilliseconds:f1} ms, {failures.Count} failures"));
         foreach (string failure in failures)
             writer.WriteLine(failure.ReplaceLineEndings(" "));
         writer.Flush();

@@ -16,8 +16,9 @@ internal sealed unsafe class HostileMachine : IDisposable
     /// <param name="memory">Its memory; stays the caller's.</param>
     /// <param name="seed">Of the image and of what devices answer.</param>
     /// <param name="translateAfter">0: interpreted.</param>
+    /// <param name="shadow">Whether page tables are shadowed.</param>
     /// <param name="chips">Interrupts; null for none.</param>
-    public HostileMachine(FencedMemory memory, int seed, int translateAfter, params IInterruptSource?[] chips)
+    public HostileMachine(FencedMemory memory, int seed, int translateAfter, bool shadow, params IInterruptSource?[] chips)
     {
         _memory = memory;
         IoBus pio = new(), mmio = new();
@@ -25,6 +26,7 @@ internal sealed unsafe class HostileMachine : IDisposable
         mmio.Add(0x4000_0000, 0x1000_0000, new Noise(seed));
         Machine = new SoftMachine(memory.Memory, pio, mmio, CpuidTable.CreateDefault(chips.Length))
         {
+            ShadowPaging = shadow,
             CodeMemory = translateAfter > 0 ? () => TestCodeMemory.Create(1 << 20) : null,
             TranslateAfter = Math.Max(translateAfter, 1),
         };
