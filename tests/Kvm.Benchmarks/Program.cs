@@ -5,6 +5,12 @@ using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.Emit;
 using Kvm.Benchmarks;
 
+if (args is ["queue-rates", var path])
+{
+    QueueRates.Print(path);
+    return;
+}
+
 // In this process: the build has its outputs in folders that BenchmarkDotNet's own builds would not find.
 var config = DefaultConfig.Instance
     .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))
