@@ -7,7 +7,7 @@ namespace Kvm.Boot.Tests;
 public sealed class SmallKernelOnKvm
 {
     private readonly Lazy<LinuxRun> _run = new(() =>
-        LinuxGuest.Boot("small/vmlinux", EngineChoice.Kvm, "programs", TimeSpan.FromMinutes(5), c => c with { MemoryBytes = 64 << 20 }));
+        LinuxGuest.Boot("small/vmlinux", EngineChoice.Kvm, "programs", TimeSpan.FromMinutes(5), c => c with { MemoryBytes = 64 << 20, Append = $"{c.Append} loglevel=7" }));
 
     /// <summary>The boot; the first caller waits for it.</summary>
     public LinuxRun Run

@@ -11,7 +11,7 @@ public class UsageTests
     [InlineData("run vmlinuz initrd", "KVM0001", "run does not take 'initrd' here")]
     [InlineData("run --json=1 vmlinuz", "KVM0001", "--json takes no value")]
     [InlineData("run --dry-run=yes vmlinuz", "KVM0001", "--dry-run takes no value")]
-    [InlineData("run vmlinuz --disk a.img", "KVM0001", "unknown option '--disk'")]
+    [InlineData("run vmlinuz --net user", "KVM0001", "unknown option '--net'")]
     [InlineData("run @vmlinuz @args", "KVM0001", "run does not take '@args' here")]
     [InlineData("run vmlinuz --memory", "KVM0002", "--memory")]
     [InlineData("run vmlinuz --memory 1G --memory 2G", "KVM0002", "--memory")]
