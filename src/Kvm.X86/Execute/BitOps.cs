@@ -69,14 +69,17 @@ internal static unsafe class Bit<TBit, TSize> where TBit : IBit where TSize : IS
         SetCarry(cpu, (value >> bit) & 1);
     }
 
-    /// <summary>CF is the bit; ZF stays; OF, SF, AF and PF are undefined and stay too.</summary>
+    /// <summary>
+    /// CF is the bit; ZF stays. Of the undefined flags SF and PF stay, OF and AF are cleared, whatever form the flags were in: what is
+    /// undefined must not depend on how code was run before.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void SetCarry(Cpu* cpu, long carry)
     {
         if (cpu->FlagKind is FlagKind.Explicit)
-            cpu->Rflags = (cpu->Rflags & ~Bits.Cf) | (uint)carry;
+            cpu->Rflags = (cpu->Rflags & ~(Bits.Cf | Bits.Af | Bits.Of)) | (uint)carry;
         else if (cpu->FlagKind is FlagKind.Host)
-            cpu->HostFlags = (ushort)((cpu->HostFlags & ~0x100) | (int)(carry << 8));
+            cpu->HostFlags = (ushort)((cpu->HostFlags & ~0x1101) | (int)(carry << 8));
         else
             Flags.SetBits(cpu, cpu->FlagResult, carry);
     }

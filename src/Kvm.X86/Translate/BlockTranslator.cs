@@ -60,6 +60,12 @@ internal sealed unsafe partial class BlockTranslator
         Dead,
     }
 
+    /// <summary>
+    /// Runs are to repeat on every host: an op that leaves flags undefined, which host processors fill in their own ways, is run by its
+    /// handler if anybody may look at them.
+    /// </summary>
+    public bool Exact { get; init; }
+
     /// <summary>Where each op's code begins in the block translated last, from its start; then where the last one's ends.</summary>
     public ReadOnlySpan<int> Starts => _starts.AsSpan(0, _count + 1);
 
@@ -126,6 +132,12 @@ internal sealed unsafe partial class BlockTranslator
 
     private void TranslateOp(ref Op op, in OpInfo info)
     {
+        if (Exact && (LiveAfter & FlagEffect.UndefinedBy(info, op)) != FlagSet.None)
+        {
+            Single();
+            return;
+        }
+
         switch (info.Family)
         {
             case OpFamily.Alu: Alu(op, info); break;

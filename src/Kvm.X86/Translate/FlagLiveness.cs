@@ -36,6 +36,34 @@ internal readonly record struct FlagEffect(FlagSet Reads, FlagSet Kills)
         _ => Exits,
     };
 
+    /// <summary>
+    /// Parts with a flag that the manual calls undefined behind the op (SDM vol. 1, appendix A). AF behind AND, OR, XOR and TEST is left out:
+    /// it is 0 on every processor known.
+    /// </summary>
+    public static FlagSet UndefinedBy(in OpInfo info, in Op op) => info.Family switch
+    {
+        OpFamily.Shift => OfShiftUndefined(info, op),
+        OpFamily.DoubleShift => FlagSet.All,
+        OpFamily.Mul => info.Form is (byte)MulForm.Div or (byte)MulForm.Idiv ? FlagSet.None : FlagSet.Rest,
+        OpFamily.Bit => FlagSet.Rest,
+        OpFamily.Scan => (ScanKind)info.Kind switch
+        {
+            ScanKind.Popcnt or ScanKind.BitAddress => FlagSet.None,
+            ScanKind.Bsf or ScanKind.Bsr => FlagSet.All,
+            _ => FlagSet.Rest,
+        },
+        _ => FlagSet.None,
+    };
+
+    /// <summary>Rotates by one leave nothing undefined, by more OF; shifts always AF, and CF for counts above the operand's size.</summary>
+    private static FlagSet OfShiftUndefined(in OpInfo info, in Op op)
+    {
+        bool byCl = info.Form != 0;
+        if ((ShiftKind)info.Kind < ShiftKind.Shl)
+            return byCl || op.Imm != 1 ? FlagSet.Rest : FlagSet.None;
+        return byCl || op.Imm >= info.Size * 8 ? FlagSet.All : FlagSet.Rest;
+    }
+
     /// <summary>Flags a condition code looks at.</summary>
     public static FlagSet ReadBy(int cc) => (cc >> 1) switch { 1 => FlagSet.Carry, 3 => FlagSet.All, _ => FlagSet.Rest };
 

@@ -39,7 +39,7 @@ internal sealed unsafe class Tier : IDisposable
         _cpu = context.Cpu;
         var field = new CpuField(_cpu);
         _arena = new CodeArena(memory, _emitter, field);
-        _translator = new BlockTranslator(_arena, _emitter, field);
+        _translator = new BlockTranslator(_arena, _emitter, field) { Exact = context.Exact };
         _capacity = memory.Length / 128;
         _blocks = (TranslatedBlock*)NativeMemory.Alloc((nuint)_capacity, (nuint)sizeof(TranslatedBlock));
         if (keep)
