@@ -114,6 +114,7 @@ public class VirtioDiskTests
         var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Kvm, "disk", TimeSpan.FromMinutes(20), c => c with
         {
             Disks = [new DiskConfig { Path = disk.FilePath }],
+            InlineQueues = false,
             AppendFast = true,
         });
         ShouldBeDone(run);

@@ -4,10 +4,11 @@ using Kvm.Vmm.Vcpu;
 namespace Kvm.Vmm.Virtio;
 
 /// <summary>
-/// Who runs a device's queues: the one decision. On KVM a disk's run on a thread of the device, woken by an ioeventfd, so that a transfer
-/// does not stop the vCPU that asked for it. The software engine's vCPUs leave the guest for nothing, and a hand-over to
-/// another thread costs more than a transfer from the page cache: there queues run where they are notified. Devices that only
-/// move a few bytes run there on every engine, and so do all in a run that is to repeat.
+/// Who runs a device's queues: the one decision (docs/virtio.md has what was measured). Queues run where they are notified on the
+/// software engine, where a notification is a call and not an exit, and on a KVM whose guests are para-virtualized (<c>pvm</c>), where
+/// waking another thread costs more than the exit it saves. On hardware virtualization a disk's run on a thread of the device, woken by
+/// an ioeventfd, so that a transfer does not stop the vCPU that asked for it. Devices that only move a few bytes run where
+/// they are notified everywhere, and so do all in a run that is to repeat.
 /// </summary>
 internal static class QueuePlacement
 {
@@ -15,9 +16,10 @@ internal static class QueuePlacement
     /// <param name="device">The device.</param>
     /// <param name="config">May say otherwise, for measuring (<see cref="VmConfig.InlineQueues"/>).</param>
     /// <param name="engine">The engine.</param>
+    /// <param name="backend">What is behind KVM (<see cref="Probing.HostProfile.Backend"/>).</param>
     /// <param name="failed">Told of a fault of the program on a device's thread.</param>
-    public static IQueueScheduler Place(VirtioDevice device, VmConfig config, IEngine engine, Action<string> failed) =>
-        device.Type == VirtioDeviceType.Block && !config.Deterministic && !(config.InlineQueues ?? engine.Doorbells is null)
+    public static IQueueScheduler Place(VirtioDevice device, VmConfig config, IEngine engine, string backend, Action<string> failed) =>
+        device.Type == VirtioDeviceType.Block && !config.Deterministic && !(config.InlineQueues ?? (engine.Doorbells is null || backend == "pvm"))
             ? new DeviceThread(device, failed)
             : new InlineScheduler();
 }
