@@ -51,7 +51,12 @@ internal static class HostErrors
         "Take `--engine soft`, or leave `--paging` out.")
     { ExitCode = ExitCode.Usage };
 
+    public static readonly ErrorInfo NoCpuModel = new("KVM0210", "choosing the processor needs the software engine",
+        "Under KVM a guest sees the host's processor.",
+        "Take `--engine soft`, or leave `--cpu` out.")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
-        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic, NoShadowPaging];
+        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic, NoShadowPaging, NoCpuModel];
 }

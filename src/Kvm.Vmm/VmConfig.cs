@@ -80,6 +80,9 @@ public sealed record VmConfig
     /// <summary>How the software engine translates addresses; KVM has no choice here and is refused with <see cref="PagingMode.Shadow"/>.</summary>
     public PagingMode Paging { get; init; }
 
+    /// <summary>The processor the software engine shows; KVM shows the host's and is refused with anything else.</summary>
+    public CpuModel Cpu { get; init; }
+
     /// <summary>Has the software engine count how often translated code runs, for <see cref="VirtualMachine.WriteTranslations"/>.</summary>
     public bool KeepTranslations { get; init; }
 

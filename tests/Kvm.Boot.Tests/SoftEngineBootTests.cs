@@ -24,6 +24,18 @@ public class SoftEngineBootTests
     }
 
     [SkippableTheory]
+    [InlineData("small/vmlinux", 256, "programs")]
+    [InlineData("stock/bzImage", 512, null)]
+    public void Kernel_runs_on_a_processor_with_wide_vectors(string kernel, int mebibytes, string? task)
+    {
+        var run = LinuxGuest.Boot(kernel, EngineChoice.Soft, task, s_limit, c => c with { MemoryBytes = (ulong)mebibytes << 20, Cpu = CpuModel.V3 });
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+        run.Console.Should().Contain("GUEST-UP 6.1.", run.Tail).And.NotContain("BUG:").And.NotContain("WARNING:").And.NotContain("GUEST-FAILED");
+        if (task != null)
+            run.Console.Should().Contain("vectors ok (ymm)", run.Tail);
+    }
+
+    [SkippableTheory]
     [InlineData(2)]
     [InlineData(4)]
     public void Every_processor_comes_up(int cpus)

@@ -67,6 +67,14 @@ public class EngineTests
     }
 
     [SkippableFact]
+    public void A_processor_model_is_refused_on_KVM()
+    {
+        Published.Require();
+        Published.Run("run", Guests.Six, "--engine", "soft", "--cpu", "v3").ExitCode.Should().Be(Published.Run("run", Guests.Six, "--engine", "soft").ExitCode);
+        Published.Run("run", Guests.Six, "--engine", "kvm", "--cpu", "v3").ShouldFail(2, "KVM0210", "--engine soft");
+    }
+
+    [SkippableFact]
     public void A_deterministic_run_on_KVM_is_refused_and_explained()
     {
         Published.Require();

@@ -44,6 +44,9 @@ internal sealed class RunVerb : Verb
     private readonly SwitchOption _noComplete = new("--no-complete", Processor, "Ends the guest at an instruction KVM gives up on, instead of completing it.");
     private readonly SwitchOption _noTranslate = new("--no-translate", Processor, "Has the software engine interpret everything, instead of translating what runs often.");
 
+    private readonly ValueOption _cpu = new("--cpu", "MODEL", Processor,
+        "The processor the software engine shows: x86-64-v2, or v3 with AVX2 and FMA. [default: v2]")
+    { Kind = ValueKind.OneOf, Values = SettingNames.CpuModels };
     private readonly ValueOption _paging = new("--paging", "MODE", Processor,
         "How the software engine translates addresses: by the guest's page tables, or by shadow tables of its own. [default: tlb]")
     { Kind = ValueKind.OneOf, Values = SettingNames.PagingModes };
@@ -78,7 +81,7 @@ internal sealed class RunVerb : Verb
         Add(_kernel);
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
-             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _paging, _deterministic, _seed,
+             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
              _disk, _rng, _balloon, _virtio,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -157,6 +160,7 @@ internal sealed class RunVerb : Verb
         HyperV = _hyperV.IsGiven(result) || machine.HyperV,
         Complete = !_noComplete.IsGiven(result) && machine.Complete,
         Translate = !_noTranslate.IsGiven(result) && machine.Translate,
+        Cpu = _cpu.Text(result) is { } cpu ? (CpuModel)Quantities.OneOf("--cpu", cpu, SettingNames.CpuModels) : machine.Cpu,
         Paging = _paging.Text(result) is { } paging ? (PagingMode)Quantities.OneOf("--paging", paging, SettingNames.PagingModes) : machine.Paging,
         Deterministic = _deterministic.IsGiven(result) || machine.Deterministic,
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : machine.Seed,

@@ -80,6 +80,7 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Engine, SettingNames.Of(machine.Engine));
         json.WriteBoolean(ConfigMembers.Complete, machine.Complete);
         json.WriteBoolean(ConfigMembers.Translate, machine.Translate);
+        json.WriteString(ConfigMembers.CpuModel, SettingNames.Of(machine.Cpu));
         json.WriteString(ConfigMembers.Paging, SettingNames.Of(machine.Paging));
         json.WriteBoolean(ConfigMembers.Deterministic, machine.Deterministic);
         json.WriteNumber(ConfigMembers.Seed, machine.Seed);

@@ -28,6 +28,7 @@ internal static class ConfigMembers
     public const string Engine = "engine"; // ours
     public const string Complete = "complete"; // ours
     public const string Translate = "translate"; // ours
+    public const string CpuModel = "cpu_model"; // ours
     public const string Paging = "paging"; // ours
     public const string Deterministic = "deterministic"; // ours
     public const string Seed = "seed"; // ours
@@ -76,7 +77,7 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Translate, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
+        Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];

@@ -122,6 +122,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Translate:
                     _machine = _machine with { Translate = Flag(member) };
                     break;
+                case ConfigMembers.CpuModel:
+                    _machine = _machine with { Cpu = (CpuModel)OneOf(member, SettingNames.CpuModels) };
+                    break;
                 case ConfigMembers.Paging:
                     _machine = _machine with { Paging = (PagingMode)OneOf(member, SettingNames.PagingModes) };
                     break;

@@ -12,6 +12,9 @@ public static class SettingNames
     /// <summary>The names of <see cref="EngineChoice"/>, in its order.</summary>
     public static IReadOnlyList<string> Engines { get; } = ["auto", "kvm", "soft"];
 
+    /// <summary>The names of <see cref="CpuModel"/>, in its order.</summary>
+    public static IReadOnlyList<string> CpuModels { get; } = ["v2", "v3"];
+
     /// <summary>The names of <see cref="PagingMode"/>, in its order.</summary>
     public static IReadOnlyList<string> PagingModes { get; } = ["tlb", "shadow"];
 
@@ -27,6 +30,10 @@ public static class SettingNames
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>
     public static string Of(EngineChoice engine) => Engines[(int)engine];
+
+    /// <summary>The name of a processor.</summary>
+    /// <param name="cpu">A defined model.</param>
+    public static string Of(CpuModel cpu) => CpuModels[(int)cpu];
 
     /// <summary>The name of a way to translate addresses.</summary>
     /// <param name="paging">A defined mode.</param>

@@ -34,7 +34,7 @@ internal sealed class DeterministicEngine : IEngine
         _chips.Register(ports, mmio);
         Time = new GuestTimeProvider(_chips.Timers, Epoch);
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", Time, _chips.Pit));
-        _machine = new SoftMachine(memory, ports, mmio, SoftEngine.MakeCpuid(_clock, config.Cpus), HostCode.Instance)
+        _machine = new SoftMachine(memory, ports, mmio, SoftEngine.MakeCpuid(_clock, config), HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
             ShadowPaging = config.Paging == PagingMode.Shadow,

@@ -26,8 +26,10 @@ internal static class EngineSelector
             throw new VmmException(HostErrors.NotDeterministic, "--nested and --hyperv need KVM, --deterministic the software engine"),
         _ when config.Paging == PagingMode.Shadow && (config.Engine == EngineChoice.Kvm || config.Nested || config.HyperV) =>
             throw new VmmException(HostErrors.NoShadowPaging, "--paging shadow was asked for together with --engine kvm, --nested or --hyperv"),
+        _ when config.Cpu != CpuModel.V2 && (config.Engine == EngineChoice.Kvm || config.Nested || config.HyperV) =>
+            throw new VmmException(HostErrors.NoCpuModel, "--cpu was asked for together with --engine kvm, --nested or --hyperv"),
         _ when config.Deterministic => Deterministic(host),
-        EngineChoice.Auto when config.Paging == PagingMode.Shadow => Soft(host, host.Profile?.Backend ?? "none"),
+        EngineChoice.Auto when config.Paging == PagingMode.Shadow || config.Cpu != CpuModel.V2 => Soft(host, host.Profile?.Backend ?? "none"),
         EngineChoice.Soft => Soft(host, host.Profile?.Backend ?? "none"),
         EngineChoice.Kvm => OfferKvm(OpenKvm(), host),
         _ => Auto(config, host),

@@ -26,7 +26,7 @@ internal sealed class SoftEngine : IEngine
         _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = time });
         _chips.Register(ports, mmio);
         ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
-        _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config.Cpus), HostCode.Instance)
+        _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config), HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
             ShadowPaging = config.Paging == PagingMode.Shadow,
@@ -70,9 +70,9 @@ internal sealed class SoftEngine : IEngine
     }
 
     /// <summary>The default processor with the leaves that KVM guests know, so that kernels use kvmclock and do not measure the TSC.</summary>
-    internal static CpuidTable MakeCpuid(GuestClock clock, int cpus)
+    internal static CpuidTable MakeCpuid(GuestClock clock, VmConfig config)
     {
-        var table = CpuidTable.CreateDefault(cpus);
+        var table = config.Cpu == CpuModel.V3 ? CpuidTable.CreateWithVectors(config.Cpus) : CpuidTable.CreateDefault(config.Cpus);
         ReadOnlySpan<uint> leaves = [0x15, 0x16, KvmLeaves.Signature, KvmLeaves.Features, KvmLeaves.Timing];
         foreach (uint leaf in leaves)
         {

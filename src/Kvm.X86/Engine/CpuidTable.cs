@@ -47,6 +47,22 @@ public sealed class CpuidTable
 
     private static ulong Key(uint leaf, uint subleaf) => ((ulong)leaf << 32) | subleaf;
 
+    /// <summary>The default processor with x86-64-v3's vectors: AVX, AVX2, FMA and F16C, and their state under XSAVE.</summary>
+    /// <param name="processors">Number of processors, for the topology leaves.</param>
+    public static CpuidTable CreateWithVectors(int processors)
+    {
+        var table = CreateDefault(processors);
+        var basic = table.Get(1);
+        table.Set(1, 0, basic with { Ecx = basic.Ecx | (1u << 12) | (1u << 28) | (1u << 29) });
+        var structured = table.Get(7);
+        table.Set(7, 0, structured with { Ebx = structured.Ebx | (1u << 5) });
+        // The upper halves of the YMM registers: 256 bytes behind header and SSE.
+        table.Set(0xd, 0, new CpuidResult(7, 832, 832, 0));
+        table.Set(0xd, 1, new CpuidResult(3, 832, 0, 0));
+        table.Set(0xd, 2, new CpuidResult(256, 576, 0, 0));
+        return table;
+    }
+
     /// <summary>
     /// The default processor: x86-64-v2 with the instructions beyond it that cost this engine nothing (string
     /// operations, bit manipulation), and neither the mitigations nor the protection keys that would.

@@ -62,6 +62,7 @@ public class ConfigFileTests
                 Protocol = BootProtocol.Linux32,
                 Complete = false,
                 Translate = false,
+                Cpu = CpuModel.V3,
                 Paging = PagingMode.Shadow,
                 Deterministic = true,
                 Seed = long.MaxValue,
