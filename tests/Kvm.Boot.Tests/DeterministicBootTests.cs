@@ -23,6 +23,15 @@ public class DeterministicBootTests
     }
 
     [SkippableFact]
+    public void Shadow_page_tables_cannot_be_told_from_walks()
+    {
+        var first = Boot("small/vmlinux", c => c with { Cpus = 2 }, "programs");
+        var shadow = Boot("small/vmlinux", c => c with { Cpus = 2, Paging = PagingMode.Shadow }, "programs");
+        shadow.Result.Determinism.Should().NotBeNull().And.Be(first.Result.Determinism);
+        shadow.Console.Should().Be(first.Console);
+    }
+
+    [SkippableFact]
     public void Stock_kernel_boots_twice_to_the_same_end()
     {
         var first = Boot("stock/bzImage", c => c with { MemoryBytes = 512 << 20 });
