@@ -19,6 +19,7 @@ internal sealed partial class BlockBuilder
             EmitAluMemory(kind, size, effects | Effects.Exits);
         _producer = kind switch
         {
+            _ when Clears(kind, size) => FlagProducer.Logic,
             AluKind.Sub or AluKind.Cmp => FlagProducer.Sub,
             AluKind.And or AluKind.Or or AluKind.Xor or AluKind.Test => FlagProducer.Logic,
             _ => FlagProducer.Result,
@@ -40,7 +41,7 @@ internal sealed partial class BlockBuilder
         if (IsRegister(Kind1))
         {
             byte source = RegisterNumber.Of(_i.Op1Register);
-            if (source == reg && size >= 4 && (kind is AluKind.Xor or AluKind.Sub))
+            if (Clears(kind, size))
             {
                 Add(HotTable.Simple(SimpleKind.Clear), effects).Reg = reg;
                 return;
@@ -58,6 +59,10 @@ internal sealed partial class BlockBuilder
         imm.Imm = Immediate(1, size);
         MarkFusable(kind, size, true);
     }
+
+    /// <summary>XOR or SUB of a register with itself, which is carried out as a store of zero and leaves its flags in the form of a logical operation.</summary>
+    private bool Clears(AluKind kind, int size) =>
+        size >= 4 && (kind is AluKind.Xor or AluKind.Sub) && IsRegister(Kind0) && IsRegister(Kind1) && _i.Op0Register == _i.Op1Register;
 
     /// <summary>Remembers a register comparison: a conditional jump right behind it joins it.</summary>
     private void MarkFusable(AluKind kind, int size, bool immediate)

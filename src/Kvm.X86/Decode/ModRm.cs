@@ -6,12 +6,18 @@ internal readonly record struct ModRm(byte Reg, byte Rm, byte V)
     /// <summary>Finds them in the bytes of one valid instruction. Fields that are not there read zero.</summary>
     public static ModRm Parse(ReadOnlySpan<byte> bytes, bool longMode)
     {
-        int n = 0;
-        while (n < bytes.Length && bytes[n] is 0x66 or 0x67 or 0xf2 or 0xf3 or 0xf0 or 0x2e or 0x36 or 0x3e or 0x26 or 0x64 or 0x65)
-            n++;
-        int rex = 0;
-        if (longMode && n < bytes.Length && (bytes[n] & 0xf0) == 0x40)
-            rex = bytes[n++];
+        int n = 0, rex = 0;
+        for (; n < bytes.Length; n++)
+        {
+            // A REX prefix counts only right before the opcode (SDM vol. 2, 2.2.1).
+            if (bytes[n] is 0x66 or 0x67 or 0xf2 or 0xf3 or 0xf0 or 0x2e or 0x36 or 0x3e or 0x26 or 0x64 or 0x65)
+                rex = 0;
+            else if (longMode && (bytes[n] & 0xf0) == 0x40)
+                rex = bytes[n];
+            else
+                break;
+        }
+
         if (n >= bytes.Length)
             return default;
         byte lead = bytes[n];

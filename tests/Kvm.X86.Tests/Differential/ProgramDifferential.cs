@@ -100,11 +100,11 @@ internal sealed unsafe class ProgramDifferential : IDisposable
             n = Math.Min(n, items.Count);
         }
 
-        byte[] code = Place(items, seed);
+        Place(items, seed);
         StringBuilder text = new();
         foreach (var item in items)
             text.Append(text.Length == 0 ? "" : "; ").Append(item.Kind == ItemKind.Plain ? item.Instruction.ToString() : $"{item.Kind} {item.Choice} to {item.Target}");
-        return new Disagreement(text.ToString(), Convert.ToHexString(code), seed, difference);
+        return new Disagreement(text.ToString(), Convert.ToHexString(_code), seed, difference);
     }
 
     /// <summary>Lays a program out, at an address that depends on the seed's sixteenth: sometimes across two pages.</summary>
