@@ -46,6 +46,8 @@ internal sealed class RunSession : IDisposable
             ReportFile.Check(path);
         if (_settings.TranslationsPath is { } translations)
             ReportFile.Check(translations);
+        // Until the report is written: a lost terminal's signal comes behind the hang-up that ended the run.
+        using var signals = new SignalGuard(OnSignal, OnContinued);
         VmmException? error = null;
         RunResult? result = null;
         try
@@ -73,7 +75,6 @@ internal sealed class RunSession : IDisposable
 
     private RunResult RunMachine()
     {
-        using var signals = new SignalGuard(OnSignal, OnContinued);
         LastResort.Restore = RestoreTerminal;
         var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null }, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
         using var input = _takesInput ? Input(machine) : null;
