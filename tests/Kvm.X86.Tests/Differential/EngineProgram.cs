@@ -9,7 +9,8 @@ namespace Kvm.X86.Tests.Programs;
 
 /// <summary>
 /// Runs programs in the engine at the addresses of <see cref="NativeProgram"/>, in user mode, with nothing mapped but the program's
-/// pages: instruction by instruction, or as blocks with their hot handlers. A program ends by UD2.
+/// pages: instruction by instruction, or as blocks with their hot handlers. A program ends as on the host, so that programs which read
+/// their own page read the same there: by a jump through a page that is not mapped here.
 /// </summary>
 internal sealed unsafe class EngineProgram : IDisposable
 {
@@ -43,12 +44,13 @@ internal sealed unsafe class EngineProgram : IDisposable
 
     private void MapPages()
     {
-        const ulong All = 7, Directory = EngineRig.Tables + 0x2000, Table = EngineRig.Tables + 0x3000;
+        // What writes its code faults here, and is taken out: it would find it changed when it runs again.
+        const ulong All = 7, ReadOnly = 5, Directory = EngineRig.Tables + 0x2000, Table = EngineRig.Tables + 0x3000;
         for (ulong n = 0; n < 512; n++)
             _rig.Write64(Directory + (n * 8), 0);
         _rig.Write64(Directory, Table | All);
         for (ulong at = NativeProgram.Code; at < NativeProgram.Code + NativeProgram.CodeSize; at += 4096)
-            _rig.Write64(Table + (at >> 12 << 3), at | All);
+            _rig.Write64(Table + (at >> 12 << 3), at | ReadOnly);
         for (ulong n = 0; n < (ulong)Frames.Length; n++)
             _rig.Write64(Table + ((NativeProgram.Scratch >> 12) + n << 3), Frames[n] | All);
     }
@@ -57,7 +59,7 @@ internal sealed unsafe class EngineProgram : IDisposable
     public void Place(ReadOnlySpan<byte> code, ulong at)
     {
         code.CopyTo(new Span<byte>(_rig.Host + at, code.Length));
-        *(ushort*)(_rig.Host + at + code.Length) = 0x0b0f;
+        NativeProgram.End.CopyTo(new Span<byte>(_rig.Host + at + code.Length, NativeProgram.End.Length));
         for (ulong page = NativeProgram.Code; page < NativeProgram.Code + NativeProgram.CodeSize; page += 4096)
             _cache.Drop(page, ulong.MaxValue);
     }
@@ -81,7 +83,7 @@ internal sealed unsafe class EngineProgram : IDisposable
     /// <summary>Executes one instruction; the vector of a fault, or −1.</summary>
     public int Step() => _rig.Step();
 
-    /// <summary>Runs blocks until a fault: its vector, 6 at the program's end, or −1 where it went on for seconds.</summary>
+    /// <summary>Runs blocks until a fault: its vector, 14 at the program's end, or −1 where it went on for seconds.</summary>
     public int RunBlocks()
     {
         for (int attempt = 0; attempt < 2; attempt++)

@@ -271,7 +271,7 @@ internal sealed unsafe class ProgramDifferential : IDisposable
         fixed (byte* memory = _memory)
             _engine.Load(NativeProgram.Block, memory, _start);
         int vector = _engine.RunBlocks();
-        if (vector != 6 || _engine.Cpu->Rip != _addresses[^1])
+        if (vector != 14 || _engine.Cpu->Rip != _addresses[^1])
             return $"by blocks: vector {vector} at {_engine.Cpu->Rip - _start:x}, address {_engine.Cpu->FaultAddress:x}" + Start(seed);
         difference = Differs();
         return difference == null ? null : "by blocks: " + difference + Start(seed);
