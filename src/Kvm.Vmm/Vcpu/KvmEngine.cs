@@ -21,6 +21,7 @@ internal sealed class KvmEngine : IEngine
     private readonly KvmCpuidEntry2[] _supportedCpuid;
     private readonly bool _tscDeadline;
     private readonly uint _tscKhz;
+    private KvmDoorbells? _doorbells;
 
     /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
     /// <exception cref="KvmException">KVM refused a step.</exception>
@@ -30,7 +31,6 @@ internal sealed class KvmEngine : IEngine
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
         Msi = new KvmMsiSink(_vm);
-        Doorbells = new KvmDoorbells(_vm);
         try
         {
             _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
@@ -59,7 +59,7 @@ internal sealed class KvmEngine : IEngine
 
     public IMsiSink Msi { get; }
 
-    public Virtio.IDoorbells? Doorbells { get; }
+    public Virtio.IDoorbells? Doorbells => _doorbells ??= new KvmDoorbells(_vm);
 
     public IInterruptLine Line(uint gsi) => new KvmInterruptLine(_vm, gsi);
 
