@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace Kvm.Interop;
 
@@ -39,21 +38,11 @@ public sealed unsafe class DiskFile : IDisposable
     /// <exception cref="KvmException">It cannot be opened, is no file with positions (ESPIPE), or is a folder (EISDIR); EINVAL: this file system has no O_DIRECT.</exception>
     public static DiskFile Open(string path, bool readOnly, bool direct)
     {
-        ArgumentNullException.ThrowIfNull(path);
         int flags = (readOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_CLOEXEC | Libc.O_NONBLOCK | (direct ? Libc.O_DIRECT : 0);
-        int fd;
-        fixed (byte* name = Encoding.UTF8.GetBytes(path + "\0"))
-        {
-            do
-            {
-                fd = Libc.open(name, flags, 0);
-            }
-            while (fd < 0 && Errno.Last == Errno.EINTR);
-        }
-
+        int fd = Descriptor.Open(path, flags);
         if (fd < 0)
         {
-            throw new KvmException("open", Errno.Last);
+            throw new KvmException("open", -fd);
         }
 
         FdHandle handle = new(fd);

@@ -15,7 +15,10 @@ public static unsafe class Descriptor
     /// Opens a file for reading without ever waiting: a FIFO that nobody writes to opens as well, and is then found not to be a
     /// regular file. Returns the descriptor, which the caller owns, or -errno.
     /// </summary>
-    public static int OpenForReading(string path)
+    public static int OpenForReading(string path) => Open(path, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
+
+    /// <summary>open(2) of something that is there: a descriptor, which the caller owns, or -errno.</summary>
+    internal static int Open(string path, int flags)
     {
         ArgumentNullException.ThrowIfNull(path);
         byte[] name = new byte[Encoding.UTF8.GetByteCount(path) + 1]; // ends with a NUL
@@ -24,7 +27,7 @@ public static unsafe class Descriptor
         {
             while (true)
             {
-                int fd = Libc.open(p, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC, 0);
+                int fd = Libc.open(p, flags, 0);
                 if (fd >= 0)
                 {
                     return fd;

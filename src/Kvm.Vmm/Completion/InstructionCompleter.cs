@@ -4,6 +4,7 @@ using Kvm.Devices.Memory;
 using Kvm.Interop;
 using Kvm.Vmm.Cpu;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Vcpu;
 using Kvm.X86.Engine;
 using Kvm.X86.State;
 
@@ -122,7 +123,7 @@ internal sealed class InstructionCompleter(KvmVcpu vcpu, GuestMemory memory, IoB
                 _vcpu.TrySetMsr(s_msrs[4], _state.Msr.KernelGsBase);
             if (!extended)
                 return;
-            StoreXcr0();
+            KvmVcpuState.SetXcr0(_vcpu, _state.Xcr0);
             if (_state.Extended.AsSpan().SequenceEqual(_xsave.AsSpan(0, ArchitecturalState.ExtendedSize)))
                 return;
             _state.Extended.CopyTo(_xsave, 0);
@@ -131,34 +132,20 @@ internal sealed class InstructionCompleter(KvmVcpu vcpu, GuestMemory memory, IoB
 
         private ulong ReadTsc() => _vcpu.TryGetMsr(TimeStampCounter, out ulong value) ? value : 0;
 
-        private void StoreXcr0()
-        {
-            _vcpu.GetXcrs(out var xcrs);
-            if (xcrs.NrXcrs == 0 || xcrs.Xcrs[0].Value == _state.Xcr0)
-                return;
-            xcrs.Xcrs[0].Value = _state.Xcr0;
-            _vcpu.SetXcrs(xcrs);
-        }
-
         /// <summary>Queues the exception for delivery at the next entry (api.rst, KVM_SET_VCPU_EVENTS).</summary>
         private void Inject(in StepResult result)
         {
-            _vcpu.GetVcpuEvents(out var events);
             // INT n with a vector that is no exception's is delivered like an interrupt; KVM takes exceptions 0–31 only.
-            if (result.IsSoftware && result.Vector > 31)
+            if (!result.IsSoftware || result.Vector <= 31)
             {
-                events.Interrupt.Injected = 1;
-                events.Interrupt.Nr = (byte)result.Vector;
-                events.Interrupt.Soft = 0;
-            }
-            else
-            {
-                events.Exception.Injected = 1;
-                events.Exception.Nr = (byte)result.Vector;
-                events.Exception.HasErrorCode = result.HasErrorCode ? (byte)1 : (byte)0;
-                events.Exception.ErrorCode = result.ErrorCode;
+                KvmVcpuState.Inject(_vcpu, (byte)result.Vector, result.HasErrorCode ? result.ErrorCode : null);
+                return;
             }
 
+            _vcpu.GetVcpuEvents(out var events);
+            events.Interrupt.Injected = 1;
+            events.Interrupt.Nr = (byte)result.Vector;
+            events.Interrupt.Soft = 0;
             _vcpu.SetVcpuEvents(events);
         }
 

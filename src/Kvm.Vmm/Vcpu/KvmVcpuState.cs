@@ -90,6 +90,16 @@ internal static class KvmVcpuState
         vcpu.SetVcpuEvents(events);
     }
 
+    /// <summary>Sets XCR0, where KVM has it and it differs.</summary>
+    public static void SetXcr0(KvmVcpu vcpu, ulong value)
+    {
+        vcpu.GetXcrs(out var xcrs);
+        if (xcrs.NrXcrs == 0 || xcrs.Xcrs[0].Value == value)
+            return;
+        xcrs.Xcrs[0].Value = value;
+        vcpu.SetXcrs(xcrs);
+    }
+
     private static void SaveExtended(KvmVcpu vcpu, ArchitecturalState state)
     {
         byte[] area = new byte[Math.Max(vcpu.XsaveSize, ArchitecturalState.ExtendedSize)];
@@ -101,13 +111,7 @@ internal static class KvmVcpuState
 
     private static void RestoreExtended(KvmVcpu vcpu, ArchitecturalState state)
     {
-        vcpu.GetXcrs(out var xcrs);
-        if (xcrs.NrXcrs > 0 && xcrs.Xcrs[0].Value != state.Xcr0)
-        {
-            xcrs.Xcrs[0].Value = state.Xcr0;
-            vcpu.SetXcrs(xcrs);
-        }
-
+        SetXcr0(vcpu, state.Xcr0);
         byte[] area = new byte[Math.Max(vcpu.XsaveSize, ArchitecturalState.ExtendedSize)];
         vcpu.GetXsave(area); // what lies beyond the neutral state stays
         state.Extended.CopyTo(area, 0);
