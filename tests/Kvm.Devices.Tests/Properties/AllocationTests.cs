@@ -8,8 +8,6 @@ namespace Kvm.Devices.Tests.Properties;
 
 public sealed class AllocationTests
 {
-    private const int Accesses = 10_000;
-
     public static TheoryData<int> EachDevice => [.. Enumerable.Range(0, Machine.DeviceCount)];
 
     private sealed class Quiet : ISerialSink, Kvm.Devices.Interrupts.IInterruptLine
@@ -48,23 +46,13 @@ public sealed class AllocationTests
         return new PciConfigPorts("pci-config", bus, static () => { });
     }
 
-    private static long Measure(Action<int> access)
-    {
-        for (int i = 0; i < 1_000; i++)
-            access(i);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < Accesses; i++)
-            access(i);
-        return GC.GetAllocatedBytesForCurrentThread() - before;
-    }
-
     [Theory]
     [MemberData(nameof(EachDevice))]
     public void Ten_thousand_accesses_of_a_device_allocate_nothing(int index)
     {
         var device = Make(index);
         byte[] data = new byte[8];
-        Measure(i =>
+        Allocation.Of(i =>
         {
             var bytes = data.AsSpan(0, 1 + (i & 7));
             bytes.Fill(unchecked((byte)(i * 37)));
@@ -81,7 +69,7 @@ public sealed class AllocationTests
         var port = new Serial16550("serial0", quiet, quiet);
         port.Out8(1, 0x0f);
         byte[] data = new byte[1];
-        Measure(_ =>
+        Allocation.Of(_ =>
         {
             port.Receive(data);
             port.Read(0, data);
@@ -97,7 +85,7 @@ public sealed class AllocationTests
         rtc.Write(0, select);
         select[0] = 0x0c;
         rtc.Write(0, select.AsSpan(0, 1));
-        Measure(_ => rtc.Read(1, data)).Should().Be(0);
+        Allocation.Of(_ => rtc.Read(1, data)).Should().Be(0);
     }
 
     [Fact]
@@ -108,7 +96,7 @@ public sealed class AllocationTests
         var bus = new IoBus();
         bus.Add(0x80, 1, new PostCodePort("port80"));
         byte[] data = new byte[4];
-        Measure(i =>
+        Allocation.Of(i =>
         {
             bus.Write((ulong)(0x7c + (i & 7)), data);
             bus.Read((ulong)(0x7c + (i & 7)), data);

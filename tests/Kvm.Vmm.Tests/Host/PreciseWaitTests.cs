@@ -71,13 +71,12 @@ public sealed class PreciseWaitTests : IDisposable
     public void Waiting_and_waking_allocates_nothing()
     {
         _wait.Wait(1);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 1000; i++)
-        {
-            _wait.Wake();
-            _wait.Wait(1000);
-        }
-
-        (GC.GetAllocatedBytesForCurrentThread() - before).Should().Be(0);
+        Allocation.Of(
+            _ =>
+            {
+                _wait.Wake();
+                _wait.Wait(1000);
+            },
+            1000).Should().Be(0);
     }
 }

@@ -121,10 +121,7 @@ public sealed class ExitDispatcherTests : IDisposable
     {
         SetIo(direction: 0, size: 1, count: 1);
         Dispatch();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 10_000; i++)
-            ExitDispatcher.Dispatch(_page, _ports, _mmio);
-        (GC.GetAllocatedBytesForCurrentThread() - before).Should().Be(0);
+        Allocation.Of(_ => ExitDispatcher.Dispatch(_page, _ports, _mmio), 10_000).Should().Be(0);
     }
 
     private ExitAction Dispatch() => ExitDispatcher.Dispatch(_page, _ports, _mmio);

@@ -239,10 +239,7 @@ public sealed class InstructionStepperTests : IDisposable
         _rig.Assemble(a => a.popcnt(rax, __qword_ptr[rbx]));
         for (int n = 0; n < 100; n++)
             Again();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int n = 0; n < 10_000; n++)
-            Again();
-        (GC.GetAllocatedBytesForCurrentThread() - before).Should().Be(0);
+        Allocation.Of(_ => Again(), 10_000).Should().Be(0);
 
         void Again()
         {

@@ -286,12 +286,13 @@ public sealed class SoftProcessorTests : IDisposable
         a.jne(top);
         a.@out((byte)SoftRig.EndPort, al);
         _rig.Put(a, EngineRig.Code);
-        _rig.Processor.SetState(_rig.State);
-        _rig.Processor.Run();
-        _rig.Processor.SetState(_rig.State);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        _rig.Processor.Run();
-        (GC.GetAllocatedBytesForCurrentThread() - before).Should().Be(0);
+        Allocation.Of(
+            _ =>
+            {
+                _rig.Processor.SetState(_rig.State);
+                _rig.Processor.Run();
+            },
+            1).Should().Be(0);
     }
 
     public void Dispose() => _rig.Dispose();

@@ -100,10 +100,7 @@ public sealed class TimerQueueTests
         }
 
         Round(1);
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (ulong i = 0; i < 10_000; i++)
-            Round(i);
-        (GC.GetAllocatedBytesForCurrentThread() - before).Should().Be(0);
+        Allocation.Of(i => Round((ulong)i), 10_000).Should().Be(0);
     }
 
     [Fact]
