@@ -41,6 +41,7 @@ public static class Errno
     public const int EOPNOTSUPP = 95;
     public const int ETIMEDOUT = 110;
     public const int EDQUOT = 122;
+    public const int ECANCELED = 125;
     public const int EHWPOISON = 133;
 
     private static readonly (int Number, string Name)[] Names =
@@ -51,7 +52,8 @@ public static class Errno
         (ENODEV, nameof(ENODEV)), (ENOTDIR, nameof(ENOTDIR)), (EISDIR, nameof(EISDIR)), (EINVAL, nameof(EINVAL)), (ENFILE, nameof(ENFILE)),
         (EMFILE, nameof(EMFILE)), (ENOTTY, nameof(ENOTTY)), (EFBIG, nameof(EFBIG)), (ENOSPC, nameof(ENOSPC)), (ESPIPE, nameof(ESPIPE)),
         (EROFS, nameof(EROFS)), (EPIPE, nameof(EPIPE)), (ERANGE, nameof(ERANGE)), (ENOSYS, nameof(ENOSYS)), (EOVERFLOW, nameof(EOVERFLOW)),
-        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (EDQUOT, nameof(EDQUOT)), (EHWPOISON, nameof(EHWPOISON)),
+        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (EDQUOT, nameof(EDQUOT)),
+        (ECANCELED, nameof(ECANCELED)), (EHWPOISON, nameof(EHWPOISON)),
     ];
 
     /// <summary>All numbers this library names.</summary>

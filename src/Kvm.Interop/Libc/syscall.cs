@@ -7,6 +7,7 @@ internal static unsafe partial class Libc
     public const long SYS_gettid = 186;
     public const long SYS_tgkill = 234;
     public const long SYS_io_uring_setup = 425;
+    public const long SYS_io_uring_enter = 426;
     public const long SYS_io_uring_register = 427;
     public const long SYS_pidfd_open = 434;
 
@@ -16,4 +17,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial long syscall(long number, nint a, nint b, nint c, nint d);
+
+    [LibraryImport(C)]
+    public static partial long syscall(long number, nint a, nint b, nint c, nint d, nint e, nint f);
 }

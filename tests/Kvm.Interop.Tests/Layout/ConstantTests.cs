@@ -60,6 +60,25 @@ public sealed class ConstantTests
             atLeast: 8);
 
     [SkippableFact]
+    public void Every_operation_of_io_uring_is_the_headers()
+    {
+        CProgram.SkipUnlessPossible();
+        (string Name, ulong Value)[] ours =
+        [
+            .. EnumOf<IoUringOp>(name => "IORING_OP_" + ManagedLayout.ToC(name).ToUpperInvariant()),
+            .. EnumOf<IoUringRegister>(name => "IORING_REGISTER_" + ManagedLayout.ToC(name).ToUpperInvariant()),
+        ];
+        CProgram program = new();
+        // Enumerators, which no #ifdef knows.
+        foreach ((string name, _) in ours)
+        {
+            program.Print(name, name);
+        }
+
+        program.Run().Should().Equal(ours.ToDictionary(o => o.Name, o => o.Value)).And.HaveCountGreaterThan(9);
+    }
+
+    [SkippableFact]
     public void The_kick_signal_is_one_neither_the_C_library_nor_the_runtime_uses()
     {
         CProgram.SkipUnlessPossible();

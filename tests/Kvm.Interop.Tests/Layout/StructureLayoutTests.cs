@@ -106,12 +106,26 @@ public sealed class StructureLayoutTests
         new(typeof(PollFd), "struct pollfd"),
         new(typeof(FileLock), "struct flock"),
         new(typeof(IoVector), "struct iovec"),
+        new(typeof(IoSqringOffsets), "struct io_sqring_offsets"),
+        new(typeof(IoCqringOffsets), "struct io_cqring_offsets"),
+        new(typeof(IoUringParams), "struct io_uring_params"),
+        new(typeof(IoUringSqe), "struct io_uring_sqe"),
+        new(typeof(IoUringCqe), "struct io_uring_cqe"),
+        new(typeof(IoUringProbeOp), "struct io_uring_probe_op"),
+        new(typeof(IoUringProbe), "struct io_uring_probe"),
     ];
 
     /// <summary>Fields C calls otherwise, or has only as members of an anonymous union.</summary>
     private static readonly Dictionary<(Type, string), string> Names = new()
     {
         [(typeof(KvmRun), "Union")] = "padding",
+        [(typeof(IoUringParams), "Resv0")] = "resv[0]",
+        [(typeof(IoUringParams), "Resv1")] = "resv[1]",
+        [(typeof(IoUringParams), "Resv2")] = "resv[2]",
+        [(typeof(IoUringSqe), "Pad2")] = "__pad2",
+        [(typeof(IoUringProbe), "Reserved0")] = "resv2[0]",
+        [(typeof(IoUringProbe), "Reserved1")] = "resv2[1]",
+        [(typeof(IoUringProbe), "Reserved2")] = "resv2[2]",
     };
 
     [SkippableFact]
