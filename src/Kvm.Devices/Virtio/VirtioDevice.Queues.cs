@@ -146,11 +146,33 @@ public abstract partial class VirtioDevice
     /// does not.
     /// </summary>
     /// <returns>True if there may be more, for which no notification will come: call again, after what else the thread has to do.</returns>
-    public bool ProcessQueue(int index)
+    public bool ProcessQueue(int index) => Process(index, polled: false);
+
+    /// <summary>
+    /// Processes a queue if there is anything in it, and leaves the driver's notifications off: for a thread that looks again soon, and calls
+    /// <see cref="ProcessQueue"/> before it sleeps. Any thread, as there.
+    /// </summary>
+    /// <returns>True if a chain was taken.</returns>
+    public bool PollQueue(int index)
+    {
+        var queue = _queues[index];
+        long before;
+        lock (queue.Gate)
+        {
+            if (_paused || !queue.HasAvailable)
+                return false;
+            before = queue.Popped;
+        }
+
+        Process(index, polled: true);
+        return queue.Popped != before;
+    }
+
+    private bool Process(int index, bool polled)
     {
         var outer = _processing;
         _processing = this;
-        bool more = ProcessUnderGate(index, _queues[index]);
+        bool more = ProcessUnderGate(index, _queues[index], polled);
         _processing = outer;
         ulong wakes = Interlocked.Exchange(ref _deferredWakes, 0);
         for (; wakes != 0; wakes &= wakes - 1)
@@ -158,12 +180,13 @@ public abstract partial class VirtioDevice
         return more;
     }
 
-    private bool ProcessUnderGate(int index, VirtQueue queue)
+    private bool ProcessUnderGate(int index, VirtQueue queue, bool polled)
     {
         lock (queue.Gate)
         {
             if (!queue.IsRunning || _paused || NeedsReset)
                 return false;
+            queue.IsPolled = polled;
             bool more = OnQueue(index, queue);
             if (queue.Fault == QueueFault.None)
                 return more;

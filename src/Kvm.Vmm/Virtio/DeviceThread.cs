@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Numerics;
 using Kvm.Devices.Virtio;
 using Kvm.Interop;
 
@@ -10,6 +12,10 @@ namespace Kvm.Vmm.Virtio;
 internal sealed class DeviceThread : IQueueScheduler, IDisposable
 {
     private const ulong StopData = ulong.MaxValue;
+    private const int TurnsBetweenBells = 64;
+
+    // With one processor the driver does nothing while this thread looks for it.
+    private static readonly bool s_mayPoll = Environment.ProcessorCount > 1;
 
     private readonly VirtioDevice _device;
     private readonly Action<string> _failed;
@@ -18,6 +24,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private readonly Epoll _epoll = new();
     private readonly EpollEvent[] _events;
     private readonly Thread _thread;
+    private long _lastWork;
 
     /// <summary>Starts the thread.</summary>
     /// <param name="device">The device; its queues' scheduler is to be this object.</param>
@@ -70,24 +77,68 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
 
     private void Loop()
     {
-        // Queues with more to do than one turn; at most 64 (VirtioDevice.MaxQueues).
-        ulong busy = 0;
-        while (true)
+        // Queues that may have something to do, or are looked at; at most 64 (VirtioDevice.MaxQueues).
+        ulong awake = 0;
+        var window = new PollWindow();
+        while (Collect(ref awake, ref window))
         {
-            int count = _epoll.Wait(_events, busy == 0 ? -1 : 0);
-            for (int i = 0; i < count; i++)
+            int turns = 0;
+            while (turns < TurnsBetweenBells && Poll(awake, window.Nanoseconds))
+                turns++;
+            if (turns < TurnsBetweenBells)
+                awake = Rest(awake);
+        }
+    }
+
+    /// <summary>Adds the queues whose bells rang, after sleeping if none is awake. False if the thread is to end.</summary>
+    private bool Collect(ref ulong awake, ref PollWindow window)
+    {
+        bool sleep = awake == 0;
+        int count = _epoll.Wait(_events, sleep ? -1 : 0);
+        if (sleep && s_mayPoll)
+            window.Woke((long)Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds);
+        for (int i = 0; i < count; i++)
+        {
+            if (_events[i].Data == StopData)
+                return false;
+            _bells[_events[i].Data].Drain();
+            awake |= 1UL << (int)_events[i].Data;
+        }
+
+        return true;
+    }
+
+    /// <summary>Looks at the queues, notifications off, until one has something, which is done, or the window has passed: false.</summary>
+    private bool Poll(ulong awake, long window)
+    {
+        do
+        {
+            bool worked = false;
+            for (ulong queues = awake; queues != 0; queues &= queues - 1)
+                worked |= _device.PollQueue(BitOperations.TrailingZeroCount(queues));
+            if (worked)
             {
-                if (_events[i].Data == StopData)
-                    return;
-                _bells[_events[i].Data].Drain();
-                busy |= 1UL << (int)_events[i].Data;
+                _lastWork = Stopwatch.GetTimestamp();
+                return true;
             }
 
-            for (int queue = 0; queue < _bells.Length; queue++)
-            {
-                if ((busy & 1UL << queue) != 0 && !_device.ProcessQueue(queue))
-                    busy &= ~(1UL << queue);
-            }
+            Thread.SpinWait(1);
         }
+        while (window != 0 && Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds < window);
+        return false;
+    }
+
+    /// <summary>Turns notifications on again, and does what came meanwhile. Returns the queues that have still more.</summary>
+    private ulong Rest(ulong awake)
+    {
+        ulong more = 0;
+        for (; awake != 0; awake &= awake - 1)
+        {
+            int queue = BitOperations.TrailingZeroCount(awake);
+            if (_device.ProcessQueue(queue))
+                more |= 1UL << queue;
+        }
+
+        return more;
     }
 }

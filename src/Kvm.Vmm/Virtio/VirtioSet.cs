@@ -24,7 +24,6 @@ internal sealed class VirtioSet : IDisposable
 
     private readonly VmConfig _config;
     private readonly IEngine _engine;
-    private readonly bool _kernelInterpreted;
     private readonly GuestMemory _memory;
     private readonly PciBus _pci;
     private readonly IoBus _mmio;
@@ -36,9 +35,9 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Makes the devices <paramref name="config"/> asks for.</summary>
     /// <exception cref="VmmException">A disk cannot be opened.</exception>
-    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, bool kernelInterpreted, PciBus pci, IoBus mmio)
+    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio)
     {
-        (_config, _engine, _kernelInterpreted, _memory, _pci, _mmio) = (config, engine, kernelInterpreted, ram.Memory, pci, mmio);
+        (_config, _engine, _memory, _pci, _mmio) = (config, engine, ram.Memory, pci, mmio);
         try
         {
             for (int pin = 0; pin < _wires.Length; pin++)
@@ -106,7 +105,7 @@ internal sealed class VirtioSet : IDisposable
     {
         int index = _devices.Count;
         _devices.Add(device);
-        var scheduler = QueuePlacement.Place(device, _config, _engine, _kernelInterpreted, message => _failed?.Invoke(message));
+        var scheduler = QueuePlacement.Place(device, _config, _engine, message => _failed?.Invoke(message));
         device.Schedule(scheduler);
         var thread = scheduler as DeviceThread;
         if (thread is not null)

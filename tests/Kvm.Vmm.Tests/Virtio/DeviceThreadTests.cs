@@ -64,6 +64,32 @@ public sealed class DeviceThreadTests : IDisposable
         text.Should().StartWith("thrower0: ").And.Contain("on purpose");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void No_request_is_lost_between_looking_and_sleeping(bool pauses)
+    {
+        const int Requests = 20_000, Flags = 0x3000, UsedIndex = 0x3002, AvailableIndex = 0x2002;
+        var device = new Probe(_memory, 1);
+        using var thread = new DeviceThread(device, _ => { });
+        device.Schedule(thread);
+        Start(new VirtioMmio(device, null));
+        // One descriptor, a byte to be written by the device; each ring entry names it.
+        _memory.TryWrite(0x1000, [0, 0x40, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]).Should().BeTrue();
+        for (int i = 1; i <= Requests; i++)
+        {
+            _memory.TryWrite(AvailableIndex, (ushort)i);
+            Interlocked.MemoryBarrier();
+            if ((Load(Flags) & 1) == 0)
+                thread.Wake(device, 0);
+            SpinWait.SpinUntil(() => Load(UsedIndex) == (ushort)i, s_limit).Should().BeTrue("request {0} is answered", i);
+            if (pauses && i % 8 == 0)
+                Thread.Yield();
+        }
+
+        ushort Load(ulong at) => _memory.TryRead(at, out ushort value) ? value : throw new InvalidOperationException($"{at:x} is not memory");
+    }
+
     /// <summary>What a driver does until DRIVER_OK, which wakes every queue (virtio 1.2, 3.1.1).</summary>
     private static void Start(VirtioMmio registers)
     {

@@ -81,7 +81,7 @@ public sealed class VirtQueue
         (_ring, _setup, Fault) = (ring, setup, QueueFault.None);
         _chain.Configure(setup.Size, setup.Indirect);
         Forget();
-        (_stopRequested, _running) = (false, true);
+        (_stopRequested, IsPolled, _running) = (false, false, true);
         return true;
     }
 
@@ -163,6 +163,12 @@ public sealed class VirtQueue
     /// <returns>True if the driver wants to be interrupted for them; false also if there are none.</returns>
     public bool Publish() => _running && _ring.Publish();
 
+    /// <summary>True while the device looks at the queue again and again by itself: notifications then stay off. A start ends it.</summary>
+    public bool IsPolled { get; set; }
+
+    /// <summary>True if a chain, or a fault of the ring, is there to be taken. What it reads of the ring is one number.</summary>
+    public bool HasAvailable => _running && !_stopRequested && Fault == QueueFault.None && _ring.HasAvailable(out _);
+
     /// <summary>Advises the driver not to notify: the device looks by itself.</summary>
     public void DisableNotifications()
     {
@@ -170,13 +176,14 @@ public sealed class VirtQueue
             _ring.DisableNotifications();
     }
 
-    /// <summary>Asks the driver to notify again.</summary>
+    /// <summary>Asks the driver to notify again, unless the queue <see cref="IsPolled"/>.</summary>
     /// <returns>True if chains came in meanwhile, for which no notification need come: the device goes on.</returns>
     public bool EnableNotifications()
     {
         if (!_running || Fault != QueueFault.None)
             return false;
-        _ring.EnableNotifications();
+        if (!IsPolled)
+            _ring.EnableNotifications();
         // One that was asked to stop gives nothing, however much there is: whoever lets it go on looks again.
         return !_stopRequested && _ring.HasAvailable(out _);
     }

@@ -51,6 +51,32 @@ public sealed class VirtQueueTests : IDisposable
     }
 
     [Theory]
+    [MemberData(nameof(PackedAndEventIndex))]
+    public void Polled_queue_leaves_notifications_off_until_it_is_not_polled(bool packed, bool eventIndex)
+    {
+        var driver = FakeDriver.Make(packed, _arena, 8, eventIndex);
+        var queue = Started(driver);
+        queue.HasAvailable.Should().BeFalse();
+        queue.IsPolled = true;
+        queue.DisableNotifications();
+        queue.EnableNotifications().Should().BeFalse();
+        driver.Add(Element.In(GuestArena.Base, 1));
+        // A split ring's event index is 0 from the start, which asks for the first notification (2.7.10).
+        driver.MustNotify().Should().Be(eventIndex && !packed);
+        queue.HasAvailable.Should().BeTrue();
+        Pop(queue);
+        driver.Add(Element.In(GuestArena.Base, 1));
+        driver.MustNotify().Should().BeFalse();
+
+        queue.IsPolled = false;
+        queue.EnableNotifications().Should().BeTrue("one came meanwhile");
+        Pop(queue);
+        queue.EnableNotifications().Should().BeFalse();
+        driver.Add(Element.In(GuestArena.Base, 1));
+        driver.MustNotify().Should().BeTrue();
+    }
+
+    [Theory]
     [MemberData(nameof(Packed))]
     public void Indirect_table_is_popped_like_direct_descriptors(bool packed)
     {

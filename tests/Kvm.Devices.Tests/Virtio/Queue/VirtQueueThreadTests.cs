@@ -8,11 +8,20 @@ public sealed class VirtQueueThreadTests
 {
     private const int Buffers = 50_000;
 
-    public static TheoryData<bool, bool> Forms => new() { { false, false }, { false, true }, { true, false }, { true, true } };
+    public static TheoryData<bool, bool, bool> Forms
+    {
+        get
+        {
+            var forms = new TheoryData<bool, bool, bool>();
+            for (int i = 0; i < 8; i++)
+                forms.Add((i & 1) != 0, (i & 2) != 0, (i & 4) != 0);
+            return forms;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Forms))]
-    public async Task Fifty_thousand_buffers_pass_both_ways_with_notifications_suppressed_and_none_lost(bool packed, bool eventIndex)
+    public async Task Fifty_thousand_buffers_pass_both_ways_with_notifications_suppressed_and_none_lost(bool packed, bool eventIndex, bool polled)
     {
         using var arena = new GuestArena();
         var driver = FakeDriver.Make(packed, arena, 16, eventIndex);
@@ -22,7 +31,7 @@ public sealed class VirtQueueThreadTests
         using var interrupt = new SemaphoreSlim(0);
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds(120));
 
-        var device = Task.Factory.StartNew(() => Serve(queue, notify, interrupt, stop.Token), stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        var device = Task.Factory.StartNew(() => Serve(queue, polled, notify, interrupt, stop.Token), stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         var guest = Task.Factory.StartNew(() => Drive(driver, notify, interrupt, stop.Token), stop.Token, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         await Task.WhenAll(device, guest);
         queue.Fault.Should().Be(QueueFault.None);
@@ -30,10 +39,12 @@ public sealed class VirtQueueThreadTests
         (await guest).Should().Be(Buffers);
     }
 
-    private static void Serve(VirtQueue queue, SemaphoreSlim notify, SemaphoreSlim interrupt, CancellationToken stop)
+    private static void Serve(VirtQueue queue, bool polled, SemaphoreSlim notify, SemaphoreSlim interrupt, CancellationToken stop)
     {
-        for (int done = 0; done < Buffers;)
+        // A device that polls looks twice without asking for notifications, then asks and sleeps.
+        for (int done = 0, turn = 0; done < Buffers; turn++)
         {
+            queue.IsPolled = polled && turn % 3 != 0;
             queue.DisableNotifications();
             do
             {
@@ -45,7 +56,7 @@ public sealed class VirtQueueThreadTests
             while (queue.EnableNotifications());
             if (queue.Fault != QueueFault.None)
                 throw new InvalidOperationException($"{queue.Fault}");
-            if (done < Buffers)
+            if (done < Buffers && !queue.IsPolled)
                 notify.Wait(stop);
         }
     }
