@@ -60,4 +60,10 @@ public interface IDiskImage : IDisposable
 
     /// <summary>Makes a range read as zeros, giving its storage back if <paramref name="mayUnmap"/>.</summary>
     DiskResult WriteZeroes(ulong position, ulong length, bool mayUnmap);
+
+    /// <summary>Opens queues for requests that go on while their caller does something else. They are the image's to dispose of.</summary>
+    /// <param name="count">How many.</param>
+    /// <param name="depth">The most requests under way in each.</param>
+    /// <returns>So many, or none where the image is used by the calls above.</returns>
+    IReadOnlyList<IDiskQueue> OpenQueues(int count, int depth) => [];
 }

@@ -62,4 +62,10 @@ public interface IHostFile : IDisposable
 
     /// <summary>Makes a range read as zeros, keeping its storage.</summary>
     HostFileError WriteZeroes(ulong position, ulong length);
+
+    /// <summary>Opens queues for operations that go on while their caller does something else. They are the caller's to dispose of, before the file.</summary>
+    /// <param name="count">How many.</param>
+    /// <param name="depth">The most operations under way in each.</param>
+    /// <returns>So many, or none where the file is used by the calls above.</returns>
+    IReadOnlyList<IHostFileQueue> OpenQueues(int count, int depth) => [];
 }

@@ -12,13 +12,14 @@ public sealed class RawImage : IDiskImage
     private const int ZeroesSize = 256 << 10;
 
     /// <summary>Interruptions in a row after which a transfer counts as failed: a host that interrupts for ever is broken.</summary>
-    private const int MostInterruptions = 1000;
+    internal const int MostInterruptions = 1000;
 
     private readonly IHostFile _file;
     private readonly DirectTransfer? _direct;
     private readonly AlignedBuffer _zeroes;
     private volatile bool _canDiscard;
     private volatile bool _canZero;
+    private readonly List<RawQueue> _queues = [];
 
     /// <summary>Takes a file over.</summary>
     /// <param name="file">The file; disposed with the image. What is left over behind its last whole sector is never touched.</param>
@@ -99,12 +100,41 @@ public sealed class RawImage : IDiskImage
     }
 
     /// <inheritdoc/>
+    public IReadOnlyList<IDiskQueue> OpenQueues(int count, int depth)
+    {
+        // Where blocks are larger than sectors a write of part of one changes all of it, and a queue keeps only its own others away meanwhile.
+        if (_file.Alignment > IDiskImage.SectorSize && count > 1)
+            return [];
+        RawQueue[] queues = [.. _file.OpenQueues(count, depth).Select(file => new RawQueue(this, file, _file.MaxBuffers, depth))];
+        _queues.AddRange(queues);
+        return queues;
+    }
+
+    /// <inheritdoc/>
     public void Dispose()
     {
+        foreach (var queue in _queues)
+            queue.Dispose();
+        _queues.Clear();
         _file.Dispose();
         _direct?.Dispose();
         _zeroes.Dispose();
     }
+
+    /// <summary>True while the file is believed to have a quick way to write zeros.</summary>
+    internal bool CanZero => _canZero;
+
+    /// <summary>The file said that it cannot give storage back, or write zeros quickly.</summary>
+    internal void Lacks(bool discard)
+    {
+        if (discard)
+            _canDiscard = false;
+        else
+            _canZero = false;
+    }
+
+    /// <summary>True if the file takes a transfer as it lies.</summary>
+    internal bool FitsFile(ulong position, ReadOnlySpan<HostBuffer> buffers) => _direct is not { } direct || direct.Fits(position, buffers);
 
     /// <summary>Transfers all bytes, going on after short transfers and interruptions. What an O_DIRECT file demands is the caller's to see to.</summary>
     internal DiskResult Transfer(ulong position, ReadOnlySpan<HostBuffer> buffers, bool write)
@@ -185,7 +215,7 @@ public sealed class RawImage : IDiskImage
         return HostFileError.Failed;
     }
 
-    private static DiskResult Result(HostFileError error) => error switch
+    internal static DiskResult Result(HostFileError error) => error switch
     {
         HostFileError.None => DiskResult.Done,
         HostFileError.NoSpace => DiskResult.NoSpace,

@@ -101,7 +101,7 @@ public abstract partial class VirtioDevice
         lock (_control)
         {
             _registers[index].Enabled = false;
-            return StopQueue(index);
+            return StopQueue(index, abandon: false);
         }
     }
 
@@ -112,7 +112,7 @@ public abstract partial class VirtioDevice
             return;
         lock (_control)
         {
-            StopQueue(index);
+            StopQueue(index, abandon: true);
             _registers[index] = new QueueRegisters { Size = (ushort)_queues[index].MaxSize };
         }
     }
@@ -206,6 +206,14 @@ public abstract partial class VirtioDevice
         return ChainResult.Taken;
     }
 
+    /// <summary>
+    /// All chains that there were have been given to <see cref="OnChain"/>, and what is completed is about to be published: a device that only
+    /// took note of them begins them here, all at once.
+    /// </summary>
+    protected virtual void OnTaken(int index, VirtQueue queue)
+    {
+    }
+
     /// <summary>Takes chains until there are none, or one ring's worth; publishes what is used, and interrupts once.</summary>
     protected bool Drain(int index, VirtQueue queue)
     {
@@ -219,11 +227,13 @@ public abstract partial class VirtioDevice
                 if (OnChain(index, queue, ref chain) == ChainResult.Later)
                 {
                     queue.PutBack(chain.Token);
+                    OnTaken(index, queue);
                     Publish(index, queue);
                     return false;
                 }
             }
 
+            OnTaken(index, queue);
             Publish(index, queue);
             if (budget == 0)
                 return true;
@@ -250,7 +260,7 @@ public abstract partial class VirtioDevice
         for (int i = 0; i < _queues.Length; i++)
         {
             lock (_queues[i].Gate)
-                DrainQueue(i);
+                DrainQueue(i, _queues[i], abandon: false);
         }
     }
 
@@ -284,13 +294,13 @@ public abstract partial class VirtioDevice
         return false;
     }
 
-    private QueuePosition StopQueue(int index)
+    private QueuePosition StopQueue(int index, bool abandon)
     {
         var queue = _queues[index];
         queue.RequestStop();
         lock (queue.Gate)
         {
-            DrainQueue(index);
+            DrainQueue(index, queue, abandon);
             return queue.Stop();
         }
     }

@@ -104,7 +104,7 @@ public abstract partial class VirtioDevice : IStateful
     private void Apply(byte status, ulong features, uint generation, QueueRecord[] records)
     {
         for (int i = 0; i < _queues.Length; i++)
-            StopQueue(i);
+            StopQueue(i, abandon: true);
         _driverFeatures = features;
         for (int i = 0; i < _queues.Length; i++)
         {

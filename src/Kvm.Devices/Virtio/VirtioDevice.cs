@@ -178,7 +178,10 @@ public abstract partial class VirtioDevice
     /// Waits until nothing of a queue is under way on the host's side, so that no byte of guest memory changes after it is stopped. Under
     /// the queue's gate. What runs under the gate anyway needs nothing here.
     /// </summary>
-    protected virtual void DrainQueue(int index)
+    /// <param name="index">The queue's number.</param>
+    /// <param name="queue">The queue.</param>
+    /// <param name="abandon">It is being reset: nobody wants the rest. Else chains that were taken are completed and published.</param>
+    protected virtual void DrainQueue(int index, VirtQueue queue, bool abandon)
     {
     }
 
@@ -187,7 +190,7 @@ public abstract partial class VirtioDevice
         for (int i = 0; i < _queues.Length; i++)
             _queues[i].RequestStop();
         for (int i = 0; i < _queues.Length; i++)
-            StopQueue(i);
+            StopQueue(i, abandon: true);
         OnReset();
         ResetRegisters();
         _driverFeatures = 0;

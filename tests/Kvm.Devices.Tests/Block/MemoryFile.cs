@@ -47,6 +47,12 @@ internal sealed class MemoryFile : IHostFile
 
     public int MaxBuffers { get; init; } = 1024;
 
+    /// <summary>It has queues.</summary>
+    public bool Asynchronous { get; init; }
+
+    /// <summary>The queues it has given.</summary>
+    public List<MemoryFileQueue> Queues { get; } = [];
+
     public bool Disposed { get; private set; }
 
     public IReadOnlyList<FileCall> Calls
@@ -83,6 +89,13 @@ internal sealed class MemoryFile : IHostFile
     });
 
     public HostFileError WriteZeroes(ulong position, ulong length) => Change(FileCall.WriteZeroes, () => Span(position, length).Clear());
+
+    public IReadOnlyList<IHostFileQueue> OpenQueues(int count, int depth)
+    {
+        MemoryFileQueue[] queues = Asynchronous ? [.. Enumerable.Range(0, count).Select(_ => new MemoryFileQueue(this, depth))] : [];
+        Queues.AddRange(queues);
+        return queues;
+    }
 
     public void Dispose() => Disposed = true;
 

@@ -63,10 +63,18 @@ public sealed class BlockDevice : VirtioDevice
         _limits = new BlockLimits(image.Length, readOnly, image.MaxZeroes / IDiskImage.SectorSize);
         _executor = new BlockExecutor(image, options.Cache, options.Id);
         _perQueue = new PerQueue[options.Queues];
+        var queues = image.OpenQueues(options.Queues, options.QueueSize);
+        IsAsynchronous = queues.Count != 0;
         for (int i = 0; i < _perQueue.Length; i++)
-            _perQueue[i] = new PerQueue();
+            _perQueue[i] = new PerQueue(IsAsynchronous ? new BlockPipeline(queues[i], memory, options.QueueSize) : null);
         FillConfig();
     }
+
+    /// <summary>
+    /// True if requests are under way while the queue goes on with others: whoever runs a queue is then also woken when some have ended, and
+    /// processes it again.
+    /// </summary>
+    public bool IsAsynchronous { get; }
 
     /// <summary>What was done so far, summed over the queues.</summary>
     public BlockCounters Counters
@@ -157,25 +165,85 @@ public sealed class BlockDevice : VirtioDevice
     }
 
     /// <inheritdoc/>
+    protected override bool OnQueue(int index, VirtQueue queue)
+    {
+        if (_perQueue[index].Pipeline is not { } pipeline)
+            return Drain(index, queue);
+        pipeline.Mute();
+        bool more = Drain(index, queue);
+        // What has ended since the last look wakes nobody.
+        return pipeline.Unmute() || more;
+    }
+
+    /// <inheritdoc/>
     protected override ChainResult OnChain(int index, VirtQueue queue, ref DescriptorChain chain)
     {
         ArgumentNullException.ThrowIfNull(queue);
         var own = _perQueue[index];
         uint written = 0;
-        var status = BlockRequest.Parse(ref chain, in _limits, own.Ranges, out var request);
+        var room = own.Pipeline is { } pipeline ? pipeline.RangesOf(chain.Token) : own.Ranges;
+        var status = BlockRequest.Parse(ref chain, in _limits, room, out var request);
         if (status == BlockStatus.Ok)
-            status = _executor.Execute(in request, _stable, out written);
-        own.Count(in request, status);
-        if (request.Status.Length != 0)
         {
-            request.Status.Span[0] = (byte)status;
+            if (own.Pipeline is not null && (request.Type != BlockRequestType.Flush || _executor.Flushes)
+                && own.Pipeline.TryBegin(chain.Token, in request, chain.WritableLength, _executor.MakesDurable(_stable)))
+                return ChainResult.Taken;
+            status = _executor.Execute(in request, _stable, out written);
+        }
+
+        Answer(own, queue, new BlockAnswer(chain.Token, request.Type, request.DataLength, written, chain.WritableLength, request.Status, status));
+        return ChainResult.Taken;
+    }
+
+    /// <inheritdoc/>
+    protected override void OnTaken(int index, VirtQueue queue) => AnswerEnded(_perQueue[index], queue);
+
+    /// <inheritdoc/>
+    protected override void DrainQueue(int index, VirtQueue queue, bool abandon)
+    {
+        ArgumentNullException.ThrowIfNull(queue);
+        var own = _perQueue[index];
+        if (own.Pipeline is not { } pipeline)
+            return;
+        if (abandon)
+        {
+            pipeline.Abandon();
+            return;
+        }
+
+        AnswerEnded(own, queue);
+        while (pipeline.UnderWay > 0)
+        {
+            pipeline.Wait();
+            AnswerEnded(own, queue);
+        }
+
+        Publish(index, queue);
+    }
+
+    /// <summary>Answers what has ended, and hands what was begun to the host.</summary>
+    private static void AnswerEnded(PerQueue own, VirtQueue queue)
+    {
+        while (own.Pipeline is { } pipeline && pipeline.TryTake(out var answer))
+        {
+            Answer(own, queue, in answer);
+            pipeline.Tell(answer.Place);
+        }
+    }
+
+    private static void Answer(PerQueue own, VirtQueue queue, in BlockAnswer answer)
+    {
+        own.Count(in answer);
+        uint written = answer.Written;
+        if (answer.Place.Length != 0)
+        {
+            answer.Place.Span[0] = (byte)answer.Status;
             // The length counts from the front without gaps: the status is in it only if all before it was written.
-            if (written == chain.WritableLength)
+            if (written == answer.WritableLength)
                 written++;
         }
 
-        queue.Complete(chain.Token, written);
-        return ChainResult.Taken;
+        queue.Complete(answer.Token, written);
     }
 
     /// <inheritdoc/>
@@ -196,21 +264,25 @@ public sealed class BlockDevice : VirtioDevice
     }
 
     /// <summary>What a queue has of its own: written under its gate; the counters are read by anybody.</summary>
-    private sealed class PerQueue
+    private sealed class PerQueue(BlockPipeline? pipeline)
     {
-        public readonly BlockRange[] Ranges = new BlockRange[BlockRequest.MaxRanges];
+        /// <summary>Where the image's requests are under way; null where each is carried out before the next is looked at.</summary>
+        public readonly BlockPipeline? Pipeline = pipeline;
+
+        /// <summary>Room for a request's ranges, where there is no pipeline.</summary>
+        public readonly DiskRange[] Ranges = new DiskRange[BlockRequest.MaxRanges];
 
         private long _reads, _writes, _flushes, _errors, _bytesRead, _bytesWritten;
 
-        public void Count(in BlockRequest request, BlockStatus status)
+        public void Count(in BlockAnswer answer)
         {
-            if (status != BlockStatus.Ok)
+            if (answer.Status != BlockStatus.Ok)
                 Add(ref _errors, 1);
-            else if (request.Type == BlockRequestType.Read)
-                (_, _) = (Add(ref _reads, 1), Add(ref _bytesRead, request.DataLength));
-            else if (request.Type == BlockRequestType.Write)
-                (_, _) = (Add(ref _writes, 1), Add(ref _bytesWritten, request.DataLength));
-            else if (request.Type == BlockRequestType.Flush)
+            else if (answer.Type == BlockRequestType.Read)
+                (_, _) = (Add(ref _reads, 1), Add(ref _bytesRead, answer.DataLength));
+            else if (answer.Type == BlockRequestType.Write)
+                (_, _) = (Add(ref _writes, 1), Add(ref _bytesWritten, answer.DataLength));
+            else if (answer.Type == BlockRequestType.Flush)
                 Add(ref _flushes, 1);
         }
 

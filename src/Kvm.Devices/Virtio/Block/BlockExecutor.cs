@@ -5,7 +5,7 @@ using Kvm.Devices.Memory;
 namespace Kvm.Devices.Virtio.Block;
 
 /// <summary>
-/// Carries out requests that were checked: it knows a disk and what it promises, but no ring. Synchronous: when it returns, nothing touches
+/// Carries out requests that were checked, one after another: it knows a disk and what it promises, but no ring. Synchronous: when it returns, nothing touches
 /// the request's memory any more. Safe from several threads at once.
 /// </summary>
 internal sealed class BlockExecutor
@@ -22,6 +22,13 @@ internal sealed class BlockExecutor
         (_image, _cache) = (image, cache);
         Encoding.ASCII.TryGetBytes(id.Length > IdLength ? id[..IdLength] : id, _id, out _);
     }
+
+    /// <summary>False where flushes are acknowledged and not done.</summary>
+    public bool Flushes => _cache != DiskCache.Unsafe;
+
+    /// <summary>True if a change is to be durable before it is acknowledged.</summary>
+    /// <param name="stable">The driver relies on that (5.2.6.2).</param>
+    public bool MakesDurable(bool stable) => _cache == DiskCache.WriteThrough || (stable && _cache != DiskCache.Unsafe);
 
     /// <summary>Executes a request.</summary>
     /// <param name="request">A request that its parser found good.</param>
@@ -40,7 +47,7 @@ internal sealed class BlockExecutor
             case BlockRequestType.Write:
                 return MakeStable(_image.Write(request.Position, request.Data), stable);
             case BlockRequestType.Flush:
-                return _cache == DiskCache.Unsafe ? BlockStatus.Ok : Status(_image.Flush());
+                return Flushes ? Status(_image.Flush()) : BlockStatus.Ok;
             case BlockRequestType.GetId:
                 written = (uint)CopyId(request.Data);
                 return BlockStatus.Ok;
@@ -66,11 +73,8 @@ internal sealed class BlockExecutor
     }
 
     /// <summary>Makes a change durable before it is acknowledged, where that was promised.</summary>
-    private BlockStatus MakeStable(DiskResult result, bool stable)
-    {
-        bool flush = _cache == DiskCache.WriteThrough || (stable && _cache != DiskCache.Unsafe);
-        return Status(result == DiskResult.Done && flush ? _image.Flush() : result);
-    }
+    private BlockStatus MakeStable(DiskResult result, bool stable) =>
+        Status(result == DiskResult.Done && MakesDurable(stable) ? _image.Flush() : result);
 
     private int CopyId(ReadOnlySpan<HostBuffer> to)
     {
@@ -85,7 +89,7 @@ internal sealed class BlockExecutor
         return done;
     }
 
-    private static BlockStatus Status(DiskResult result) => result switch
+    internal static BlockStatus Status(DiskResult result) => result switch
     {
         DiskResult.Done => BlockStatus.Ok,
         DiskResult.Unsupported => BlockStatus.Unsupported,

@@ -5,12 +5,6 @@ using Kvm.Devices.Virtio.Queue;
 
 namespace Kvm.Devices.Virtio.Block;
 
-/// <summary>A range of a discard or write-zeroes request, checked (virtio 1.2, 5.2.6).</summary>
-/// <param name="Position">First byte.</param>
-/// <param name="Length">Bytes.</param>
-/// <param name="Unmap">The storage may be given back.</param>
-internal readonly record struct BlockRange(ulong Position, ulong Length, bool Unmap);
-
 /// <summary>What requests may ask for.</summary>
 /// <param name="Length">Bytes of the disk.</param>
 /// <param name="ReadOnly">Nothing may be written.</param>
@@ -37,8 +31,8 @@ internal ref struct BlockRequest
     /// <summary>Bytes of <see cref="Data"/>.</summary>
     public long DataLength;
 
-    /// <summary>The ranges, in the array given to the parser.</summary>
-    public ReadOnlySpan<BlockRange> Ranges;
+    /// <summary>The ranges, in the room given to the parser.</summary>
+    public ReadOnlySpan<DiskRange> Ranges;
 
     /// <summary>Where the status byte goes; empty if the request has no place for one.</summary>
     public HostBuffer Status;
@@ -49,7 +43,7 @@ internal ref struct BlockRequest
     /// <param name="ranges">Room for <see cref="MaxRanges"/> ranges, the queue's own.</param>
     /// <param name="request">The request; its status buffer is set whatever the outcome.</param>
     /// <returns><see cref="BlockStatus.Ok"/> if it may be executed, else what to answer.</returns>
-    public static BlockStatus Parse(ref DescriptorChain chain, in BlockLimits limits, BlockRange[] ranges, out BlockRequest request)
+    public static BlockStatus Parse(ref DescriptorChain chain, in BlockLimits limits, Span<DiskRange> ranges, out BlockRequest request)
     {
         request = default;
         if (!chain.TryTakeLastByte(out request.Status) || chain.HasBadBuffer)
@@ -81,7 +75,7 @@ internal ref struct BlockRequest
                 return BlockStatus.IoError;
             case BlockRequestType.Discard or BlockRequestType.WriteZeroes:
                 var outcome = ReadRanges(ref chain, request.Type, in limits, ranges, out int count);
-                request.Ranges = ranges.AsSpan(0, count);
+                request.Ranges = ranges[..count];
                 return outcome;
             default:
                 return BlockStatus.Unsupported;
@@ -97,7 +91,7 @@ internal ref struct BlockRequest
         return BlockStatus.Ok;
     }
 
-    private static BlockStatus ReadRanges(ref DescriptorChain chain, BlockRequestType type, in BlockLimits limits, BlockRange[] ranges, out int segments)
+    private static BlockStatus ReadRanges(ref DescriptorChain chain, BlockRequestType type, in BlockLimits limits, Span<DiskRange> ranges, out int segments)
     {
         segments = 0;
         long length = chain.ReadableLength;
@@ -117,7 +111,7 @@ internal ref struct BlockRequest
                 return BlockStatus.Unsupported;
             if (sector > sectors || count > sectors - sector || count > limits.MaxRangeSectors)
                 return BlockStatus.IoError;
-            ranges[i] = new BlockRange(sector * IDiskImage.SectorSize, (ulong)count * IDiskImage.SectorSize, (flags & UnmapFlag) != 0);
+            ranges[i] = new DiskRange(sector * IDiskImage.SectorSize, (ulong)count * IDiskImage.SectorSize, (flags & UnmapFlag) != 0);
         }
 
         segments = all;

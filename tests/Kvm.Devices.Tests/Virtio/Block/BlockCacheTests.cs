@@ -5,12 +5,12 @@ using Kvm.Devices.Virtio.Block;
 namespace Kvm.Devices.Tests.Virtio.Block;
 
 /// <summary>What is left of acknowledged writes when the host crashes, in each cache mode (virtio 1.2, 5.2.6.2).</summary>
-public sealed class BlockCacheTests : IDisposable
+public abstract class BlockCacheTests : IDisposable
 {
-    private readonly MemoryFile _file = new(64 << 10);
+    private readonly MemoryFile _file;
     private readonly RawImage _image;
 
-    public BlockCacheTests() => _image = new RawImage(_file);
+    protected BlockCacheTests(bool asynchronous) => _image = new RawImage(_file = new MemoryFile(64 << 10) { Asynchronous = asynchronous });
 
     public void Dispose() => _image.Dispose();
 
@@ -121,3 +121,9 @@ public sealed class BlockCacheTests : IDisposable
             _file.Stable[i * 512].Should().Be((byte)i);
     }
 }
+
+/// <inheritdoc/>
+public sealed class SynchronousBlockCacheTests() : BlockCacheTests(asynchronous: false);
+
+/// <inheritdoc/>
+public sealed class AsynchronousBlockCacheTests() : BlockCacheTests(asynchronous: true);

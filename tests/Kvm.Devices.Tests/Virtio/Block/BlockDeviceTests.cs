@@ -10,14 +10,15 @@ using Kvm.Devices.Virtio.Block;
 
 namespace Kvm.Devices.Tests.Virtio.Block;
 
-public sealed class BlockDeviceTests : IDisposable
+public abstract class BlockDeviceTests : IDisposable
 {
     private const int Sectors = 2048;
 
-    private readonly MemoryFile _file = new(Sectors * 512);
+    private readonly MemoryFile _file;
     private readonly RawImage _image;
 
-    public BlockDeviceTests() => _image = new RawImage(_file);
+    protected BlockDeviceTests(bool asynchronous) =>
+        _image = new RawImage(_file = new MemoryFile(Sectors * 512) { Asynchronous = asynchronous });
 
     public static TheoryData<bool, bool> PciAndPacked => new() { { false, false }, { false, true }, { true, false }, { true, true } };
 
@@ -346,3 +347,9 @@ public sealed class BlockDeviceTests : IDisposable
         guest.Device.Counters.Errors.Should().BeGreaterThan(2_500);
     }
 }
+
+/// <inheritdoc/>
+public sealed class SynchronousBlockDeviceTests() : BlockDeviceTests(asynchronous: false);
+
+/// <inheritdoc/>
+public sealed class AsynchronousBlockDeviceTests() : BlockDeviceTests(asynchronous: true);

@@ -8,17 +8,17 @@ using Kvm.Devices.Virtio.Block;
 namespace Kvm.Devices.Tests.Virtio.Block;
 
 /// <summary>Requests no driver should make. None changes a byte of the disk that it may not, none throws.</summary>
-public sealed class BlockHostileTests : IDisposable
+public abstract class BlockHostileTests : IDisposable
 {
     private const int Sectors = 64;
 
-    private readonly MemoryFile _file = new(Sectors * 512);
+    private readonly MemoryFile _file;
     private readonly RawImage _image;
     private readonly BlockGuest _guest;
 
-    public BlockHostileTests()
+    protected BlockHostileTests(bool asynchronous)
     {
-        _image = new RawImage(_file);
+        _image = new RawImage(_file = new MemoryFile(Sectors * 512) { Asynchronous = asynchronous });
         _file.Bytes.Fill(7);
         _guest = new BlockGuest(_image);
     }
@@ -195,7 +195,7 @@ public sealed class BlockHostileTests : IDisposable
     public void Any_requests_in_any_pieces_do_to_the_disk_what_a_model_does(bool packed) =>
         Prop.ForAll(Requests.ToArbitrary(), requests =>
         {
-            var file = new MemoryFile(Sectors * 512);
+            var file = new MemoryFile(Sectors * 512) { Asynchronous = _file.Asynchronous };
             using var image = new RawImage(file);
             using var guest = new BlockGuest(image, packed: packed);
             byte[] model = new byte[Sectors * 512];
@@ -232,3 +232,9 @@ public sealed class BlockHostileTests : IDisposable
             return !guest.Device.NeedsReset;
         }).QuickCheckThrowOnFailure();
 }
+
+/// <inheritdoc/>
+public sealed class SynchronousBlockHostileTests() : BlockHostileTests(asynchronous: false);
+
+/// <inheritdoc/>
+public sealed class AsynchronousBlockHostileTests() : BlockHostileTests(asynchronous: true);
