@@ -97,6 +97,31 @@ public sealed unsafe class HostMapping : IDisposable
         }
     }
 
+    /// <summary>Maps memory that another process made by <see cref="Shared"/> and gave this one.</summary>
+    /// <param name="file">The memfd; owned from now on, also where this throws.</param>
+    /// <param name="most">The most bytes that are mapped.</param>
+    /// <exception cref="KvmException">EINVAL: empty, larger than <paramref name="most"/>, no multiple of a page, or not sealed against shrinking, so that an access could fault.</exception>
+    public static HostMapping Open(FdHandle file, nuint most)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        try
+        {
+            long length = Libc.lseek(file.Fd, 0, Libc.SEEK_END);
+            int seals = Libc.fcntl(file.Fd, Libc.F_GET_SEALS, 0);
+            if (length <= 0 || (nuint)length > most || length % Environment.SystemPageSize != 0 || seals < 0 || (seals & Libc.F_SEAL_SHRINK) == 0)
+            {
+                throw new KvmException("mmap (shared memory of another process)", Errno.EINVAL);
+            }
+
+            return Create((nuint)length, HugePages.Default, Libc.MAP_SHARED | Libc.MAP_NORESERVE, file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>The memory as a span, for mappings up to 2 GiB − 1.</summary>
     public Span<byte> Span => new((void*)Address, checked((int)Length));
 

@@ -64,6 +64,28 @@ public static unsafe class Descriptor
         }
     }
 
+    /// <summary>Reads at an offset, at most the buffer; the bytes that came, or -errno. Files of /proc are made anew by each reading at 0.</summary>
+    public static int ReadAt(int fd, Span<byte> buffer, long offset)
+    {
+        fixed (byte* p = buffer)
+        {
+            while (true)
+            {
+                nint count = Libc.pread(fd, p, (nuint)buffer.Length, offset);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
     /// <summary>Writes some or all; the number of bytes that went. Blocks where nothing can go yet.</summary>
     public static int Write(int fd, ReadOnlySpan<byte> bytes)
     {

@@ -36,10 +36,14 @@ public static class Errno
     public const int EROFS = 30;
     public const int EPIPE = 32;
     public const int ERANGE = 34;
+    public const int ENAMETOOLONG = 36;
     public const int ENOSYS = 38;
     public const int EOVERFLOW = 75;
     public const int EOPNOTSUPP = 95;
+    public const int EADDRINUSE = 98;
+    public const int ECONNRESET = 104;
     public const int ETIMEDOUT = 110;
+    public const int ECONNREFUSED = 111;
     public const int EDQUOT = 122;
     public const int ECANCELED = 125;
     public const int EHWPOISON = 133;
@@ -52,7 +56,8 @@ public static class Errno
         (ENODEV, nameof(ENODEV)), (ENOTDIR, nameof(ENOTDIR)), (EISDIR, nameof(EISDIR)), (EINVAL, nameof(EINVAL)), (ENFILE, nameof(ENFILE)),
         (EMFILE, nameof(EMFILE)), (ENOTTY, nameof(ENOTTY)), (EFBIG, nameof(EFBIG)), (ENOSPC, nameof(ENOSPC)), (ESPIPE, nameof(ESPIPE)),
         (EROFS, nameof(EROFS)), (EPIPE, nameof(EPIPE)), (ERANGE, nameof(ERANGE)), (ENOSYS, nameof(ENOSYS)), (EOVERFLOW, nameof(EOVERFLOW)),
-        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (EDQUOT, nameof(EDQUOT)),
+        (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (ENAMETOOLONG, nameof(ENAMETOOLONG)),
+        (EADDRINUSE, nameof(EADDRINUSE)), (ECONNRESET, nameof(ECONNRESET)), (ECONNREFUSED, nameof(ECONNREFUSED)), (EDQUOT, nameof(EDQUOT)),
         (ECANCELED, nameof(ECANCELED)), (EHWPOISON, nameof(EHWPOISON)),
     ];
 

@@ -58,6 +58,30 @@ public static unsafe class HostThread
         return Libc.clock_gettime(clock, &now) == 0 ? (now.TvSec * 1_000_000_000) + now.TvNsec : -1;
     }
 
+    /// <summary>CPU time the calling thread has used, in nanoseconds. Allocates nothing.</summary>
+    public static long CurrentCpuTime()
+    {
+        Timespec now = default;
+        return Libc.clock_gettime(Libc.CLOCK_THREAD_CPUTIME_ID, &now) == 0 ? (now.TvSec * 1_000_000_000) + now.TvNsec : 0;
+    }
+
+    /// <summary>
+    /// SCHED_FIFO for the calling thread: it runs before all ordinary threads of its processor. What it starts is ordinary again.
+    /// </summary>
+    /// <param name="priority">1, the lowest of real time, to 99.</param>
+    /// <returns>0 or -errno (EPERM: neither CAP_SYS_NICE nor RLIMIT_RTPRIO allows it).</returns>
+    public static int SetRealTime(int priority)
+    {
+        SchedParam parameters = new() { SchedPriority = priority };
+        return Libc.sched_setscheduler(0, Libc.SCHED_FIFO | Libc.SCHED_RESET_ON_FORK, &parameters) == 0 ? 0 : -Errno.Last;
+    }
+
+    /// <summary>Whether a thread is one of real time (SCHED_FIFO or SCHED_RR); 0 is the calling thread.</summary>
+    public static bool IsRealTime(int threadId) => (Libc.sched_getscheduler(threadId) & ~Libc.SCHED_RESET_ON_FORK) is 1 or 2;
+
+    /// <summary>mlockall of what is mapped and what will be, as it is touched. Returns 0 or -errno (EPERM, ENOMEM: over RLIMIT_MEMLOCK).</summary>
+    public static int LockMemory() => Libc.mlockall(Libc.MCL_CURRENT | Libc.MCL_FUTURE | Libc.MCL_ONFAULT) == 0 ? 0 : -Errno.Last;
+
     /// <summary>How often the calling thread has waited for something instead of running (voluntary context switches, getrusage(2)). Allocates nothing.</summary>
     public static long CurrentSleeps()
     {

@@ -2,7 +2,7 @@ namespace Kvm.Interop;
 
 /// <summary>
 /// Kicking a thread out of KVM_RUN without a signal handler: the thread blocks one real-time signal, gives KVM a mask without it
-/// (<see cref="PrepareVcpuThread"/>), and whoever wants it back sends the signal (<see cref="Kick"/>); KVM_RUN returns -EINTR and the
+/// (<see cref="PrepareVcpuThread"/>), and whoever wants it back sends the signal (<see cref="Kick(int)"/>); KVM_RUN returns -EINTR and the
 /// thread takes the signal away (<see cref="Drain"/>).
 /// </summary>
 public static unsafe class ThreadSignals
@@ -12,7 +12,7 @@ public static unsafe class ThreadSignals
     /// </summary>
     public const int KickSignal = 35;
 
-    /// <summary>The kernel's number of the calling thread, for <see cref="Kick"/>.</summary>
+    /// <summary>The kernel's number of the calling thread, for <see cref="Kick(int)"/>.</summary>
     public static int CurrentThreadId() => (int)Libc.syscall(Libc.SYS_gettid, 0, 0, 0);
 
     /// <summary>
@@ -34,6 +34,13 @@ public static unsafe class ThreadSignals
 
     /// <summary>Sends <see cref="KickSignal"/> to a thread of this process. False where the thread is gone. Never blocks, never allocates.</summary>
     public static bool Kick(int threadId) => Libc.syscall(Libc.SYS_tgkill, Libc.getpid(), threadId, KickSignal) == 0;
+
+    /// <summary>
+    /// Sends <see cref="KickSignal"/> to a thread of another process of the same user. The thread has to block the signal: one that does
+    /// not is ended by it, with its process.
+    /// </summary>
+    /// <returns>False where the process has no such thread, or is somebody else's. Never blocks, never allocates.</returns>
+    public static bool Kick(int processId, int threadId) => processId > 0 && threadId > 0 && Libc.syscall(Libc.SYS_tgkill, processId, threadId, KickSignal) == 0;
 
     /// <summary>Takes pending kicks of the calling thread away; returns whether there was one. Never blocks.</summary>
     public static bool Drain()

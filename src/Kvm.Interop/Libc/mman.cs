@@ -53,6 +53,13 @@ internal static unsafe partial class Libc
     [LibraryImport(C)]
     public static partial int munlock(void* address, nuint length);
 
+    public const int MCL_CURRENT = 1;
+    public const int MCL_FUTURE = 2;
+    public const int MCL_ONFAULT = 4;
+
+    [LibraryImport(C)]
+    public static partial int mlockall(int flags);
+
     [LibraryImport(C)]
     public static partial int memfd_create(byte* name, uint flags);
 

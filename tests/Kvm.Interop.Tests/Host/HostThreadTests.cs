@@ -110,4 +110,58 @@ public sealed class HostThreadTests
 
     private static string BlockedSignals() =>
         File.ReadLines("/proc/thread-self/status").First(line => line.StartsWith("SigBlk:", StringComparison.Ordinal))[8..].Trim();
+
+    [SkippableFact]
+    public void A_thread_made_one_of_real_time_stays_alone_in_that()
+    {
+        int error = 0;
+        bool itself = false, child = true;
+        Thread thread = new(() =>
+        {
+            error = HostThread.SetRealTime(1);
+            itself = HostThread.IsRealTime(0);
+            Thread started = new(() => child = HostThread.IsRealTime(0));
+            started.Start();
+            started.Join();
+        });
+        thread.Start();
+        thread.Join();
+
+        Skip.If(error == -Errno.EPERM, "neither CAP_SYS_NICE nor RLIMIT_RTPRIO");
+        error.Should().Be(0);
+        itself.Should().BeTrue();
+        child.Should().BeFalse("what it starts is ordinary");
+        HostThread.IsRealTime(0).Should().BeFalse();
+    }
+
+    [Fact]
+    public void A_kick_reaches_a_thread_that_is_named_with_its_process()
+    {
+        using SemaphoreSlim kicked = new(0);
+        bool drained = false;
+        int id = 0;
+        using ManualResetEventSlim ready = new();
+        Thread thread = new(() =>
+        {
+            SigSet kick = SigSet.Of(ThreadSignals.KickSignal);
+            Block(kick);
+            id = ThreadSignals.CurrentThreadId();
+            ready.Set();
+            kicked.Wait();
+            drained = ThreadSignals.Drain();
+        });
+        thread.Start();
+        ready.Wait();
+
+        ThreadSignals.Kick(Environment.ProcessId, id).Should().BeTrue();
+
+        kicked.Release();
+        thread.Join();
+        drained.Should().BeTrue();
+        ThreadSignals.Kick(Environment.ProcessId, 0).Should().BeFalse();
+        ThreadSignals.Kick(0, id).Should().BeFalse();
+        ThreadSignals.Kick(1, Environment.ProcessId).Should().BeFalse("that thread is another process's");
+    }
+
+    private static unsafe void Block(SigSet signals) => Libc.pthread_sigmask(Libc.SIG_BLOCK, &signals, null).Should().Be(0);
 }

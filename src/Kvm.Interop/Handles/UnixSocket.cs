@@ -1,0 +1,179 @@
+using System.Text;
+
+namespace Kvm.Interop;
+
+/// <summary>Who connected: as the kernel knows it, not as it says.</summary>
+/// <param name="ProcessId">The process that connected; 0 where it is in another namespace.</param>
+/// <param name="UserId">Its user.</param>
+public readonly record struct PeerIdentity(int ProcessId, uint UserId);
+
+/// <summary>
+/// A Unix stream socket that can carry descriptors (unix(7)). Not thread-safe but for disposal. Faults of a peer are results, not exceptions.
+/// </summary>
+public sealed unsafe class UnixSocket : IDisposable
+{
+    /// <summary>Room for a path in <c>struct sockaddr_un</c>, its NUL included.</summary>
+    public const int MostPathBytes = 108;
+
+    /// <summary>Takes over a descriptor, such as one that was inherited.</summary>
+    public UnixSocket(FdHandle handle) => Handle = handle;
+
+    /// <summary>The descriptor.</summary>
+    public FdHandle Handle { get; }
+
+    /// <summary>Makes a non-blocking socket that listens at a path where nothing is. Its file's mode follows the umask.</summary>
+    /// <param name="path">At most <see cref="MostPathBytes"/> − 1 bytes.</param>
+    /// <param name="backlog">How many connections may wait to be accepted.</param>
+    /// <exception cref="KvmException">EADDRINUSE: something is at the path; ENAMETOOLONG; ENOENT, EACCES: the folder.</exception>
+    public static UnixSocket Listen(string path, int backlog)
+    {
+        var socket = Create(Libc.SOCK_NONBLOCK);
+        int error = socket.WithAddress(path, (address, length) => Libc.bind(socket.Handle.Fd, (void*)address, length));
+        if (error == 0 && Libc.listen(socket.Handle.Fd, backlog) != 0)
+        {
+            error = Errno.Last;
+        }
+
+        if (error == 0)
+        {
+            return socket;
+        }
+
+        socket.Dispose();
+        throw new KvmException($"bind ({path})", error);
+    }
+
+    /// <summary>Connects to a path. Returns 0 or -errno: ECONNREFUSED (nobody listens any more), ENOENT, EACCES, EAGAIN (too many wait).</summary>
+    public static int TryConnect(string path, out UnixSocket? socket)
+    {
+        var made = Create(0);
+        int error = made.WithAddress(path, (address, length) => Libc.connect(made.Handle.Fd, (void*)address, length));
+        socket = error == 0 ? made : null;
+        if (error != 0)
+        {
+            made.Dispose();
+        }
+
+        return -error;
+    }
+
+    /// <summary>The next connection, non-blocking, or null where none waits or it is gone again.</summary>
+    public UnixSocket? Accept()
+    {
+        int fd = Libc.accept4(Handle.Fd, null, null, Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK);
+        return fd < 0 ? null : new UnixSocket(new FdHandle(fd));
+    }
+
+    /// <summary>Who is at the other end, as of its connecting.</summary>
+    /// <returns>0 or -errno.</returns>
+    public int GetPeer(out PeerIdentity peer)
+    {
+        Ucred credentials = default;
+        uint length = (uint)sizeof(Ucred);
+        int result = Libc.getsockopt(Handle.Fd, Libc.SOL_SOCKET, Libc.SO_PEERCRED, &credentials, &length);
+        peer = new PeerIdentity(credentials.Pid, credentials.Uid);
+        return result == 0 ? 0 : -Errno.Last;
+    }
+
+    /// <summary>Sends some or all bytes, and with the first of them a descriptor.</summary>
+    /// <param name="bytes">Not empty.</param>
+    /// <param name="descriptor">A descriptor to give away a copy of, or null.</param>
+    /// <param name="wait">False to return -EAGAIN instead of blocking.</param>
+    /// <returns>How many bytes went, or -errno (EPIPE, ECONNRESET: the peer is gone). No signal is raised.</returns>
+    public int Send(ReadOnlySpan<byte> bytes, FdHandle? descriptor = null, bool wait = true)
+    {
+        // Aligned for the header: 16 bytes of header, 4 of descriptor, 4 of padding.
+        ulong* control = stackalloc ulong[3];
+        fixed (byte* data = bytes)
+        {
+            IoVector piece = new() { IovBase = (nint)data, IovLen = (nuint)bytes.Length };
+            Msghdr message = new() { MsgIov = &piece, MsgIovlen = 1 };
+            if (descriptor is not null)
+            {
+                *(Cmsghdr*)control = new Cmsghdr { CmsgLen = (nuint)(sizeof(Cmsghdr) + sizeof(int)), CmsgLevel = Libc.SOL_SOCKET, CmsgType = Libc.SCM_RIGHTS };
+                *(int*)((byte*)control + sizeof(Cmsghdr)) = descriptor.Fd;
+                message.MsgControl = control;
+                message.MsgControllen = 24;
+            }
+
+            while (true)
+            {
+                nint count = Libc.sendmsg(Handle.Fd, &message, Libc.MSG_NOSIGNAL | (wait ? 0 : Libc.MSG_DONTWAIT));
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
+    /// <summary>Receives what is there, at most the buffer, and the one descriptor that came with it. A second descriptor is closed by the kernel.</summary>
+    /// <param name="buffer">Not empty.</param>
+    /// <param name="descriptor">A descriptor of this process's own now, or null.</param>
+    /// <param name="wait">False to return -EAGAIN instead of blocking.</param>
+    /// <returns>How many bytes came, 0 at the end of the stream, or -errno.</returns>
+    public int Receive(Span<byte> buffer, out FdHandle? descriptor, bool wait = true)
+    {
+        ulong* control = stackalloc ulong[3];
+        descriptor = null;
+        fixed (byte* data = buffer)
+        {
+            while (true)
+            {
+                IoVector piece = new() { IovBase = (nint)data, IovLen = (nuint)buffer.Length };
+                Msghdr message = new() { MsgIov = &piece, MsgIovlen = 1, MsgControl = control, MsgControllen = 24 };
+                nint count = Libc.recvmsg(Handle.Fd, &message, Libc.MSG_CMSG_CLOEXEC | (wait ? 0 : Libc.MSG_DONTWAIT));
+                if (count < 0)
+                {
+                    int errno = Errno.Last;
+                    if (errno == Errno.EINTR)
+                    {
+                        continue;
+                    }
+
+                    return -errno;
+                }
+
+                Cmsghdr header = *(Cmsghdr*)control;
+                if (message.MsgControllen >= 20 && header.CmsgLevel == Libc.SOL_SOCKET && header.CmsgType == Libc.SCM_RIGHTS && header.CmsgLen >= 20)
+                {
+                    descriptor = new FdHandle(*(int*)((byte*)control + sizeof(Cmsghdr)));
+                }
+
+                return (int)count;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Handle.Dispose();
+
+    private static UnixSocket Create(int flags)
+    {
+        int fd = Libc.socket(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC | flags, 0);
+        return fd < 0 ? throw new KvmException("socket (AF_UNIX)", Errno.Last) : new UnixSocket(new FdHandle(fd));
+    }
+
+    /// <summary>struct sockaddr_un: a family of two bytes, then the path with its NUL. Returns 0 or errno.</summary>
+    private int WithAddress(string path, Func<nint, uint, int> call)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        byte* address = stackalloc byte[2 + MostPathBytes];
+        int length = Encoding.UTF8.GetByteCount(path);
+        if (length is 0 or >= MostPathBytes)
+        {
+            return Errno.ENAMETOOLONG;
+        }
+
+        new Span<byte>(address, 2 + MostPathBytes).Clear();
+        *(ushort*)address = Libc.AF_UNIX;
+        Encoding.UTF8.GetBytes(path, new Span<byte>(address + 2, MostPathBytes));
+        return call((nint)address, (uint)(2 + length + 1)) == 0 ? 0 : Errno.Last;
+    }
+}
