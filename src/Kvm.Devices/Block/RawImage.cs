@@ -142,8 +142,8 @@ public sealed class RawImage : IDiskImage
         int interruptions = 0, skip = 0;
         while (true)
         {
-            // Also steps over empty buffers.
-            if (!Skip(ref buffers, ref skip, 0) || buffers.IsEmpty)
+            // Steps over empty buffers; one that is not is the usual case, and its path is short.
+            if ((buffers.Length != 1 || buffers[0].Length == 0) && (!Skip(ref buffers, ref skip, 0) || buffers.IsEmpty))
                 return DiskResult.Done;
             // In the middle of a buffer the rest of it goes alone: the caller's buffers are not ours to change.
             HostFileResult result;
@@ -157,6 +157,8 @@ public sealed class RawImage : IDiskImage
                 result = Call(position, buffers[..Math.Min(buffers.Length, _file.MaxBuffers)], write);
             }
 
+            if (buffers.Length == 1 && result.Bytes == buffers[0].Length - skip)
+                return DiskResult.Done;
             if (result.Error == HostFileError.Interrupted && ++interruptions < MostInterruptions)
                 continue;
             if (result.Error != HostFileError.None)

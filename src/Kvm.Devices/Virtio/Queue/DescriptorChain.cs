@@ -95,6 +95,9 @@ public ref struct DescriptorChain
         ref var end = ref _writable[^1];
         last = end.Slice(end.Length - 1);
         end = end.Slice(0, end.Length - 1);
+        // An element that held nothing else is gone: what is left then often is one piece, which takes the simpler call.
+        if (end.Length == 0)
+            _writable = _writable[..^1];
         return true;
     }
 
