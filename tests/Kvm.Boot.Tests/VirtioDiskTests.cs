@@ -1,3 +1,4 @@
+using Kvm.Devices.Block;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm;
 using Kvm.Vmm.Reporting;
@@ -12,15 +13,17 @@ public class VirtioDiskTests
     private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
 
     [SkippableTheory]
-    [InlineData(VirtioTransport.Pci, DiskCache.WriteBack, true, 1)]
-    [InlineData(VirtioTransport.Pci, DiskCache.WriteThrough, false, 2)]
-    [InlineData(VirtioTransport.Mmio, DiskCache.WriteBack, true, 1)]
-    public void Small_kernel_writes_ext4_and_reads_it_back(VirtioTransport transport, DiskCache cache, bool inline, int cpus)
+    [InlineData(VirtioTransport.Pci, DiskCache.WriteBack, true, 1, DiskAio.Threads)]
+    [InlineData(VirtioTransport.Pci, DiskCache.WriteThrough, false, 2, DiskAio.Threads)]
+    [InlineData(VirtioTransport.Mmio, DiskCache.WriteBack, true, 1, DiskAio.Threads)]
+    [InlineData(VirtioTransport.Pci, DiskCache.WriteBack, false, 2, DiskAio.Uring)]
+    public void Small_kernel_writes_ext4_and_reads_it_back(VirtioTransport transport, DiskCache cache, bool inline, int cpus, DiskAio aio)
     {
+        Skip.If(aio == DiskAio.Uring && !HasUring(), "io_uring: not there or not permitted");
         using var disk = new Ext4Disk();
         var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
         {
-            Disks = [new DiskConfig { Path = disk.FilePath, Cache = cache, Id = "ext4-disk" }],
+            Disks = [new DiskConfig { Path = disk.FilePath, Cache = cache, Id = "ext4-disk", Aio = aio }],
             Entropy = true,
             Virtio = transport,
             InlineQueues = inline,
@@ -29,6 +32,8 @@ public class VirtioDiskTests
         ShouldBeDone(run);
         disk.ShouldBeWhole();
         run.Console.Should().Contain("GUEST-SERIAL ext4-disk");
+        if (aio == DiskAio.Uring)
+            run.Result.Devices["disk0"]["mostUnderWay"].Should().BeGreaterThan(1);
         run.Result.Devices["rng0"]["bytesGiven"].Should().BeGreaterThan(0);
     }
 
@@ -120,6 +125,21 @@ public class VirtioDiskTests
         ShouldBeDone(run);
         disk.ShouldBeWhole();
         run.Result.Devices["disk0"]["notificationExits"].Should().Be(0);
+    }
+
+    private static bool HasUring()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllBytes(path, new byte[4096]);
+            using var image = new RawImage(HostFile.Open(new DiskConfig { Path = path, Aio = DiskAio.Uring }));
+            return image.OpenQueues(1, 4).Count == 1;
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     private static void ShouldBeDone(LinuxRun run)

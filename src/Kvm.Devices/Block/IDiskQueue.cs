@@ -46,6 +46,9 @@ public interface IDiskQueue : IDisposable
     /// <summary>Takes a request that has ended; hands all that was asked for to the host before it says that there is none.</summary>
     bool TryTake(out DiskCompletion completion);
 
+    /// <summary>True if it is worth asking <see cref="TryTake"/> again, after it said that there is none. Reads memory.</summary>
+    bool HasEnded { get; }
+
     /// <summary>Blocks until it is worth asking <see cref="TryTake"/> again, after it said that there is none. Something is under way.</summary>
     void Wait();
 

@@ -8,7 +8,7 @@ public enum HostFileError : byte
     /// <summary>It could.</summary>
     None,
 
-    /// <summary>A signal came first (EINTR): try again.</summary>
+    /// <summary>A signal came first (EINTR), or something is short for a moment (EAGAIN): try again.</summary>
     Interrupted,
 
     /// <summary>The file system, a quota or a limit is full (ENOSPC, EDQUOT, EFBIG).</summary>

@@ -36,6 +36,9 @@ public interface IHostFileQueue : IDisposable
     /// <summary>Hands what was prepared to the host. What the host does not take ends at once, with an error.</summary>
     void Submit();
 
+    /// <summary>True if <see cref="TryTake"/> would take one. Reads memory.</summary>
+    bool HasEnded { get; }
+
     /// <summary>Takes an operation that has ended, if there is one.</summary>
     bool TryTake(out HostFileCompletion completion);
 

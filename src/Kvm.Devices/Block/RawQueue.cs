@@ -118,6 +118,9 @@ internal sealed class RawQueue : IDiskQueue
     }
 
     /// <inheritdoc/>
+    public bool HasEnded => !_done.IsEmpty || _file.HasEnded;
+
+    /// <inheritdoc/>
     public void Wait()
     {
         if (_done.IsEmpty && _working > 0)

@@ -152,21 +152,26 @@ public abstract partial class VirtioDevice
     /// Processes a queue if there is anything in it, and leaves the driver's notifications off: for a thread that looks again soon, and calls
     /// <see cref="ProcessQueue"/> before it sleeps. Any thread, as there.
     /// </summary>
-    /// <returns>True if a chain was taken.</returns>
+    /// <returns>True if a chain was taken, or one that was taken before has ended.</returns>
     public bool PollQueue(int index)
     {
         var queue = _queues[index];
         long before;
+        bool ended;
         lock (queue.Gate)
         {
-            if (_paused || !queue.HasAvailable)
+            ended = queue.IsRunning && !NeedsReset && HasEnded(index);
+            if (_paused || !(ended || queue.HasAvailable))
                 return false;
             before = queue.Popped;
         }
 
         Process(index, polled: true);
-        return queue.Popped != before;
+        return ended || queue.Popped != before;
     }
+
+    /// <summary>True if something that a chain was taken for has ended, so that the queue is to be processed. Under the gate; cheap.</summary>
+    protected virtual bool HasEnded(int index) => false;
 
     private bool Process(int index, bool polled)
     {

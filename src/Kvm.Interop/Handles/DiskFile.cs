@@ -56,7 +56,14 @@ public sealed unsafe class DiskFile : IDisposable
 
             int sectorSize = 0;
             bool isBlockDevice = Libc.ioctl(fd, Libc.BLKSSZGET, (nuint)(&sectorSize)) == 0;
-            return new DiskFile(handle, (ulong)length, Probe(fd, direct), isBlockDevice);
+            int alignment = Probe(fd, direct);
+            // An io_uring takes O_NONBLOCK for a wish to be told EAGAIN rather than to wait for the storage. For pread it means nothing.
+            if (Libc.fcntl(fd, Libc.F_SETFL, direct ? Libc.O_DIRECT : 0) != 0)
+            {
+                throw new KvmException("fcntl (F_SETFL)", Errno.Last);
+            }
+
+            return new DiskFile(handle, (ulong)length, alignment, isBlockDevice);
         }
         catch
         {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -103,6 +104,7 @@ public static class ConfigFile
             json.WriteBoolean(ConfigMembers.IsRootDevice, disk.IsRoot);
             json.WriteBoolean(ConfigMembers.IsReadOnly, disk.ReadOnly);
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
+            json.WriteString(ConfigMembers.IoEngine, disk.Aio == DiskAio.Uring ? "Async" : "Sync");
             json.WriteEndObject();
         }
 

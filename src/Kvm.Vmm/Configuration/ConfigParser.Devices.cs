@@ -41,7 +41,8 @@ internal ref partial struct ConfigParser
                 ConfigMembers.IsReadOnly => disk with { ReadOnly = Flag(member) },
                 ConfigMembers.CacheType => disk with { Cache = CacheType(member) },
                 ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
-                _ => AcceptDriveDefault(member, disk),
+                ConfigMembers.IoEngine => disk with { Aio = IoEngine(member) },
+                _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };
         }
 
@@ -56,11 +57,12 @@ internal ref partial struct ConfigParser
         _ => throw BadValue(member, "is neither Unsafe nor Writeback"),
     };
 
-    private readonly DiskConfig AcceptDriveDefault(string member, DiskConfig disk)
+    private readonly DiskAio IoEngine(string member) => IsNull() ? DiskAio.Threads : Text(member) switch
     {
-        bool isDefault = IsNull() || (member == ConfigMembers.IoEngine && _json.TokenType == JsonTokenType.String && _json.ValueTextEquals("Sync"));
-        return isDefault ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}");
-    }
+        "Sync" => DiskAio.Threads,
+        "Async" => DiskAio.Uring,
+        _ => throw BadValue(member, "is neither Sync nor Async"),
+    };
 
     private void ReadEntropy()
     {

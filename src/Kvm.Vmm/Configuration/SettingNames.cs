@@ -1,4 +1,5 @@
 using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm.Configuration;
@@ -23,6 +24,9 @@ public static class SettingNames
 
     /// <summary>The names of <see cref="DiskCache"/>, in its order.</summary>
     public static IReadOnlyList<string> Caches { get; } = ["writeback", "writethrough", "none", "unsafe"];
+
+    /// <summary>The names of <see cref="DiskAio"/>, in its order.</summary>
+    public static IReadOnlyList<string> Aios { get; } = ["threads", "uring"];
 
     /// <summary>The names of <see cref="VirtioTransport"/>, in its order.</summary>
     public static IReadOnlyList<string> Transports { get; } = ["pci", "mmio"];

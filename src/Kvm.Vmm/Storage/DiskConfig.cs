@@ -3,6 +3,16 @@ using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Storage;
 
+/// <summary>How a disk's requests reach its file.</summary>
+public enum DiskAio
+{
+    /// <summary>By pread and pwrite, one after another in each queue, on the thread that runs the queue.</summary>
+    Threads,
+
+    /// <summary>By io_uring, as many at once as the guest asks for; where the host has none, as <see cref="Threads"/>.</summary>
+    Uring,
+}
+
 /// <summary>One disk of a machine, as the user asked for it. Immutable.</summary>
 public sealed record DiskConfig
 {
@@ -18,6 +28,9 @@ public sealed record DiskConfig
     /// <summary>What is promised of writes that were acknowledged.</summary>
     public DiskCache Cache { get; init; } = DiskCache.WriteBack;
 
+    /// <summary>How requests reach the file.</summary>
+    public DiskAio Aio { get; init; }
+
     /// <summary>The disk's serial number, by which guests name it (<c>/dev/disk/by-id/virtio-ID</c>); null is <c>disk</c> and its number.</summary>
     public string? Id { get; init; }
 
@@ -25,7 +38,7 @@ public sealed record DiskConfig
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,id=TEXT]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,id=TEXT]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -59,11 +72,16 @@ public sealed record DiskConfig
                     break;
                 case ["cache", var cache]:
                     return $"has the cache mode {VisibleText.Quote(cache, 20)}, not one of {string.Join(", ", SettingNames.Caches)}";
+                case ["aio", var aio] when SettingNames.IndexOf(SettingNames.Aios, aio) is >= 0 and var index:
+                    disk = disk with { Aio = (DiskAio)index };
+                    break;
+                case ["aio", var aio]:
+                    return $"has the aio engine {VisibleText.Quote(aio, 20)}, not one of {string.Join(", ", SettingNames.Aios)}";
                 case ["id", var id]:
                     disk = disk with { Id = id };
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, id=TEXT";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, id=TEXT";
             }
         }
 

@@ -10,8 +10,10 @@ namespace Kvm.Vmm.Storage;
 internal sealed class HostFile : IHostFile
 {
     private readonly DiskFile _file;
+    private readonly bool _asynchronous;
+    private HostFileQueue[] _queues = [];
 
-    private HostFile(DiskFile file, bool readOnly) => (_file, IsReadOnly) = (file, readOnly);
+    private HostFile(DiskFile file, DiskConfig disk) => (_file, IsReadOnly, _asynchronous) = (file, disk.ReadOnly, disk.Aio == DiskAio.Uring);
 
     public ulong Length => _file.Length;
 
@@ -49,7 +51,7 @@ internal sealed class HostFile : IHostFile
             throw;
         }
 
-        return new HostFile(file, disk.ReadOnly);
+        return new HostFile(file, disk);
     }
 
     public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.ReadAt(position, Pieces(buffers)));
@@ -62,17 +64,49 @@ internal sealed class HostFile : IHostFile
 
     public HostFileError WriteZeroes(ulong position, ulong length) => Error(_file.ZeroRange(position, length));
 
+    /// <summary>Why the host gave no queues though the disk asks for them; null if it did, or was not asked.</summary>
+    public string? QueueProblem { get; private set; }
+
+    public IReadOnlyList<IHostFileQueue> OpenQueues(int count, int depth)
+    {
+        if (!_asynchronous)
+            return [];
+        var queues = new List<HostFileQueue>();
+        while (queues.Count < count)
+        {
+            int result = HostFileQueue.TryCreate(_file, depth, out var queue);
+            if (queue is null)
+            {
+                QueueProblem = $"{Errno.NameOf(-result)}: {Errno.TextOf(-result)}";
+                queues.ForEach(q => q.Dispose());
+                return [];
+            }
+
+            queues.Add(queue);
+        }
+
+        return _queues = [.. queues];
+    }
+
+    /// <summary>Says what each queue signals when operations end. Once, after <see cref="OpenQueues"/>.</summary>
+    /// <exception cref="KvmException">The kernel refuses.</exception>
+    public void SignalBy(Func<int, EventFd> bellOf)
+    {
+        for (int i = 0; i < _queues.Length; i++)
+            _queues[i].SignalBy(bellOf(i));
+    }
+
     public void Dispose() => _file.Dispose();
 
     // Both are laid out as struct iovec.
-    private static ReadOnlySpan<IoVector> Pieces(ReadOnlySpan<HostBuffer> buffers) => MemoryMarshal.Cast<HostBuffer, IoVector>(buffers);
+    internal static ReadOnlySpan<IoVector> Pieces(ReadOnlySpan<HostBuffer> buffers) => MemoryMarshal.Cast<HostBuffer, IoVector>(buffers);
 
-    private static HostFileResult Result(nint count) => count >= 0 ? new HostFileResult(count) : new HostFileResult(0, Error((int)count));
+    internal static HostFileResult Result(nint count) => count >= 0 ? new HostFileResult(count) : new HostFileResult(0, Error((int)count));
 
     private static HostFileError Error(int result) => -result switch
     {
         <= 0 => HostFileError.None,
-        Errno.EINTR => HostFileError.Interrupted,
+        Errno.EINTR or Errno.EAGAIN => HostFileError.Interrupted,
         Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG => HostFileError.NoSpace,
         Errno.EOPNOTSUPP or Errno.ENOSYS => HostFileError.Unsupported,
         _ => HostFileError.Failed,

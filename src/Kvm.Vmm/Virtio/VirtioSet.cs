@@ -31,13 +31,14 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<IDiskImage> _images = [];
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
+    private readonly Action<string>? _notice;
     private volatile Action<string>? _failed;
 
     /// <summary>Makes the devices <paramref name="config"/> asks for.</summary>
     /// <exception cref="VmmException">A disk cannot be opened.</exception>
-    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio)
+    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio, Action<string>? notice)
     {
-        (_config, _engine, _memory, _pci, _mmio) = (config, engine, ram.Memory, pci, mmio);
+        (_config, _engine, _memory, _pci, _mmio, _notice) = (config, engine, ram.Memory, pci, mmio, notice);
         try
         {
             for (int pin = 0; pin < _wires.Length; pin++)
@@ -89,9 +90,19 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddDisk(int index, DiskConfig disk)
     {
-        var image = new RawImage(HostFile.Open(disk));
+        bool asynchronous = disk.Aio == DiskAio.Uring && !_config.Deterministic;
+        var file = HostFile.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
+        var image = new RawImage(file);
         _images.Add(image);
-        Add(new BlockDevice($"disk{index}", _memory, image, new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Id = disk.Id ?? $"disk{index}" }));
+        var device = new BlockDevice($"disk{index}", _memory, image, new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Id = disk.Id ?? $"disk{index}" });
+        if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
+        {
+            string why = asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";
+            _notice?.Invoke($"{device.StateName} does without io_uring, with pread and pwrite: {why}");
+        }
+
+        if (Add(device) is { } thread)
+            file.SignalBy(thread.BellOf);
     }
 
     private void AddBalloon(BalloonConfig config, RamMapping ram)
@@ -101,7 +112,8 @@ internal sealed class VirtioSet : IDisposable
         Add(balloon);
     }
 
-    private void Add(VirtioDevice device)
+    /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>
+    private DeviceThread? Add(VirtioDevice device)
     {
         int index = _devices.Count;
         _devices.Add(device);
@@ -114,6 +126,7 @@ internal sealed class VirtioSet : IDisposable
             AddMmio(index, device, thread);
         else
             AddPci(FirstPciDevice + index, device, thread);
+        return thread;
     }
 
     private void AddPci(int slot, VirtioDevice device, DeviceThread? thread)

@@ -67,6 +67,15 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
         }
     }
 
+    public bool HasEnded
+    {
+        get
+        {
+            lock (_lock)
+                return _ended.Count > 0;
+        }
+    }
+
     public bool TryTake(out HostFileCompletion completion)
     {
         lock (_lock)

@@ -76,6 +76,9 @@ public sealed class BlockDevice : VirtioDevice
     /// </summary>
     public bool IsAsynchronous { get; }
 
+    /// <summary>The most requests of one queue that were under way at once; 0 where it is not <see cref="IsAsynchronous"/>.</summary>
+    public int MostUnderWay => _perQueue.Max(q => q.Pipeline?.MostUnderWay ?? 0);
+
     /// <summary>What was done so far, summed over the queues.</summary>
     public BlockCounters Counters
     {
@@ -171,9 +174,12 @@ public sealed class BlockDevice : VirtioDevice
             return Drain(index, queue);
         pipeline.Mute();
         bool more = Drain(index, queue);
-        // What has ended since the last look wakes nobody.
-        return pipeline.Unmute() || more;
+        // What has ended since the last look wakes nobody; who polls looks at it by itself.
+        return queue.IsPolled ? more : pipeline.Unmute() || more;
     }
+
+    /// <inheritdoc/>
+    protected override bool HasEnded(int index) => _perQueue[index].Pipeline is { HasEnded: true };
 
     /// <inheritdoc/>
     protected override ChainResult OnChain(int index, VirtQueue queue, ref DescriptorChain chain)

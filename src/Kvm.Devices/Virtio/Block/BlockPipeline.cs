@@ -28,6 +28,7 @@ internal sealed class BlockPipeline
     // What the kernel is given the address of: pinned, and not touched before it is used.
     private readonly HostBuffer[] _buffers;
     private readonly DiskRange[] _ranges;
+    private int _most;
 
     /// <summary>Makes slots.</summary>
     /// <param name="disk">The image's queue, of as many tags as <paramref name="depth"/>.</param>
@@ -42,6 +43,9 @@ internal sealed class BlockPipeline
 
     /// <summary>Requests that were begun and not yet answered.</summary>
     public int UnderWay => _disk.UnderWay;
+
+    /// <summary>The most there were at once. Any thread may read it.</summary>
+    public int MostUnderWay => Volatile.Read(ref _most);
 
     /// <summary>Room for the ranges of a chain's request, until it is answered.</summary>
     public Span<DiskRange> RangesOf(ChainToken token) => _ranges.AsSpan(token.Head * BlockRequest.MaxRanges, BlockRequest.MaxRanges);
@@ -79,6 +83,8 @@ internal sealed class BlockPipeline
                 break;
         }
 
+        if (_disk.UnderWay > _most)
+            Volatile.Write(ref _most, _disk.UnderWay);
         return true;
     }
 
@@ -98,6 +104,9 @@ internal sealed class BlockPipeline
         Close(done.Tag);
         return true;
     }
+
+    /// <summary>True if it is worth asking <see cref="TryTake"/> again, after it said that there is none.</summary>
+    public bool HasEnded => _disk.HasEnded;
 
     /// <summary>Blocks until it is worth asking <see cref="TryTake"/> again. Something is under way.</summary>
     public void Wait() => _disk.Wait();
