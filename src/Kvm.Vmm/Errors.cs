@@ -54,6 +54,7 @@ public static class ErrorTable
         .. UsageErrors.All,
         .. Boot.LoadErrors.All,
         .. Storage.DiskErrors.All,
+        .. Virtio.Ports.PortErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
     ];

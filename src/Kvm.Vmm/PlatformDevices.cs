@@ -89,7 +89,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     };
 
     /// <inheritdoc/>
-    void ISerialSink.Write(ReadOnlySpan<byte> bytes) => _console.Write(bytes);
+    void ISerialSink.Write(ReadOnlySpan<byte> bytes) => _console.WriteSerial(bytes);
 
     public void Dispose()
     {

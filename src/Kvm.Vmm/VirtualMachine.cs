@@ -26,6 +26,7 @@ public sealed class VirtualMachine : IDisposable
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
     private ITimer? _panicTimer;
+    private Action? _consoleInputReady;
     private VmOutcome? _outcome;
     private string? _explanation;
     private uint? _debugExitValue;
@@ -48,6 +49,16 @@ public sealed class VirtualMachine : IDisposable
         _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);
+        _devices.ConsoleInputReady += OnConsoleInputReady;
+        if (_virtio.Console is { } login)
+        {
+            login.InputSpaceAvailable += port =>
+            {
+                if (port == 0)
+                    OnConsoleInputReady();
+            };
+        }
+
         _virtio.Connect(message => EndWith(VmOutcome.Error, message));
     }
 
@@ -69,8 +80,8 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>Raised, on a vCPU thread, when the guest's console takes input again after <see cref="SendConsoleInput"/> accepted less than it was given.</summary>
     public event Action? ConsoleInputReady
     {
-        add => _devices.ConsoleInputReady += value;
-        remove => _devices.ConsoleInputReady -= value;
+        add => _consoleInputReady += value;
+        remove => _consoleInputReady -= value;
     }
 
     /// <summary>
@@ -101,7 +112,8 @@ public sealed class VirtualMachine : IDisposable
 
     /// <summary>Types <paramref name="input"/> on the guest's console.</summary>
     /// <returns>How many bytes were taken; the rest waits for <see cref="ConsoleInputReady"/>.</returns>
-    public int SendConsoleInput(ReadOnlySpan<byte> input) => _devices.SendConsoleInput(input);
+    public int SendConsoleInput(ReadOnlySpan<byte> input) =>
+        _virtio.Console is { } console ? console.SendInput(0, input) : _devices.SendConsoleInput(input);
 
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
@@ -192,6 +204,8 @@ public sealed class VirtualMachine : IDisposable
             _ended.TrySetResult(MakeResult());
         }
     }
+
+    private void OnConsoleInputReady() => _consoleInputReady?.Invoke();
 
     private RunResult MakeResult()
     {

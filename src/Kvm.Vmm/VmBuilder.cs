@@ -44,7 +44,7 @@ internal static class VmBuilder
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
             var devices = Keep(new PlatformDevices(ports, mmio, engine, console, engine.Time));
-            var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio, host.Notice));
+            var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio, console, host.Notice));
 
             var vcpus = new List<IVcpuEngine>();
             for (int i = 0; i < config.Cpus; i++)

@@ -1,5 +1,6 @@
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm;
 
@@ -110,6 +111,12 @@ public sealed record VmConfig
     /// <summary>A memory balloon, or null.</summary>
     public BalloonConfig? Balloon { get; init; }
 
+    /// <summary>What the guest's console is for it.</summary>
+    public GuestConsole Console { get; init; }
+
+    /// <summary>Named channels between programs of the guest and Unix sockets.</summary>
+    public IReadOnlyList<PortConfig> Ports { get; init; } = [];
+
     /// <summary>How the guest finds its virtio devices.</summary>
     public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
 
@@ -158,6 +165,10 @@ public sealed record VmConfig
                 problems.Add($"disk {i} {problem}");
         }
 
+        if (PortConfig.Problem(Ports, Console) is { } port)
+            problems.Add(port);
+        if (Deterministic && Ports.Count > 0)
+            problems.Add("a deterministic run has no ports: what comes from outside would not repeat");
         int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;
         if (VirtioSet.CountOf(this) > most)
             problems.Add($"{VirtioSet.CountOf(this)} disks and other devices were asked for; there is room for {most}");

@@ -7,8 +7,9 @@ namespace Kvm.Boot.Tests;
 /// <summary>Boots a Linux kernel with the project's initramfs to its end.</summary>
 internal static class LinuxGuest
 {
-    /// <summary>Runs; <paramref name="task"/> names a script of tests/guest/run, or nothing.</summary>
-    public static LinuxRun Boot(string kernel, EngineChoice engine, string? task, TimeSpan limit, Func<VmConfig, VmConfig>? change = null)
+    /// <summary>Runs; <paramref name="task"/> names a script of tests/guest/run, or nothing; <paramref name="meanwhile"/> is called once it runs.</summary>
+    public static LinuxRun Boot(string kernel, EngineChoice engine, string? task, TimeSpan limit, Func<VmConfig, VmConfig>? change = null,
+        Action<VirtualMachine>? meanwhile = null)
     {
         var output = new StringBuilder();
         var config = new VmConfig
@@ -29,6 +30,7 @@ internal static class LinuxGuest
             },
         });
         vm.Start();
+        meanwhile?.Invoke(vm);
         var result = vm.Ended.GetAwaiter().GetResult();
         lock (output)
             return new LinuxRun(result, output.ToString());

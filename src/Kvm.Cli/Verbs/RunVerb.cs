@@ -7,6 +7,7 @@ using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Cli.Verbs;
 
@@ -63,9 +64,14 @@ internal sealed class RunVerb : Verb
     private readonly ValueOption _virtio = new("--virtio", "TRANSPORT", Devices, "How the guest finds these devices. [default: pci]")
     { Kind = ValueKind.OneOf, Values = SettingNames.Transports };
 
+    private readonly ValueOption _port = new("--port", "PORT", Devices,
+        "A channel between a program in the guest (/dev/virtio-ports/NAME) and a Unix socket, as often as there are ports: name=NAME,socket=PATH.")
+    { Kind = ValueKind.File, Repeats = true };
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
-        "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none. [default: stdio]")
-    { Kind = ValueKind.OneOf, Values = ["stdio", "file=", "none"] };
+        "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
+        + "before it, with a comma, or alone, what it is for the guest: serial (ttyS0) or virtio (hvc0). [default: serial,stdio]")
+    { Kind = ValueKind.OneOf, Values = ["stdio", "file=", "none", "virtio", "virtio,file=", "serial"] };
     private readonly ValueOption _timeout = new("--timeout", "DURATION", Surroundings, "Ends the guest after this time (500ms, 10s, 2m, 1h); exit code 13.");
     private readonly ValueOption _readyMatch = new("--ready-match", "TEXT", Surroundings,
         "Console output that says the guest is up; its time goes into the report. Does not end the run.");
@@ -82,7 +88,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _rng, _balloon, _virtio,
+             _disk, _rng, _balloon, _port, _virtio,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
             Add(option);
@@ -132,9 +138,9 @@ internal sealed class RunVerb : Verb
             throw new VmmException(UsageErrors.Conflict, "--no-translate leaves nothing that --translations could show");
         if (_console.Text(result) is { } console)
         {
-            if (!RunSettings.TryParseConsole(console, out var kind, out var path))
-                throw Quantities.Bad("--console", console, "is not one of stdio, none, file=FILE");
-            settings = settings with { Console = kind, ConsolePath = FullPath(path) };
+            settings = settings.WithConsole(console)
+                ?? throw Quantities.Bad("--console", console, "is not one of stdio, none, file=FILE, serial, virtio, or one of the latter before one of the former with a comma");
+            settings = settings with { ConsolePath = FullPath(settings.ConsolePath) };
         }
 
         if (settings.Machine.KernelPath.Length == 0)
@@ -167,6 +173,7 @@ internal sealed class RunVerb : Verb
         Disks = _disk.Texts(result) is { } disks ? [.. disks.Select(Disk)] : machine.Disks,
         Entropy = _rng.IsGiven(result) || machine.Entropy,
         Balloon = _balloon.IsGiven(result) ? machine.Balloon ?? new BalloonConfig() : machine.Balloon,
+        Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
@@ -174,6 +181,9 @@ internal sealed class RunVerb : Verb
 
     private static DiskConfig Disk(string text) =>
         DiskConfig.Parse(text, out var disk) is { } problem ? throw Quantities.Bad("--disk", text, problem) : disk with { Path = FullPath(disk.Path)! };
+
+    private static PortConfig Port(string text) =>
+        PortConfig.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--port", text, problem) : port with { SocketPath = FullPath(port.SocketPath)! };
 
     // Absolute, so that the configuration a dry run prints means the same file from every folder.
     private static string? FullPath(string? path) => path is null or "" ? path : Path.GetFullPath(path);

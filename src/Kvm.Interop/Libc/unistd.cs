@@ -44,4 +44,10 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial int fdatasync(int fd);
+
+    [LibraryImport(C)]
+    public static partial int unlink(byte* path);
+
+    [LibraryImport(C)]
+    public static partial uint geteuid();
 }

@@ -1,4 +1,5 @@
 using Kvm.Vmm.Probing;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Boot;
 
@@ -8,11 +9,14 @@ namespace Kvm.Vmm.Boot;
 /// </summary>
 internal static class CommandLine
 {
-    /// <summary>
-    /// From the devices: the console. A panic ends the run at once instead of leaving a guest that nobody can use;
-    /// <c>--append panic=0</c> keeps it.
-    /// </summary>
-    private const string FromDevices = "console=ttyS0 panic=-1";
+    /// <summary>From the devices: the serial port takes the kernel's messages from the start, without a driver that may come late.</summary>
+    private const string SerialConsole = "console=ttyS0";
+
+    /// <summary>The last console named is <c>/dev/console</c>, where programs read and write.</summary>
+    private const string VirtioConsole = "console=hvc0";
+
+    /// <summary>A panic ends the run at once instead of leaving a guest that nobody can use; <c>--append panic=0</c> keeps it.</summary>
+    private const string EndOnPanic = "panic=-1";
 
     /// <summary>We enter the unpacked kernel where it was linked to run: its own loader, which would move it, is not there.</summary>
     private const string FromEntry = "nokaslr";
@@ -43,7 +47,7 @@ internal static class CommandLine
             return whole;
         bool fast = config.AppendFast && profile.KernelInterpreted;
         string features = Join(',', profile.GivesUpOnInstructions ? HiddenFeatures : "", fast ? FastFeatures : "");
-        return Join(' ', FromDevices, Root(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
+        return Join(' ', SerialConsole, config.Console == GuestConsole.Virtio ? VirtioConsole : "", EndOnPanic, Root(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
     }
 
     /// <summary>

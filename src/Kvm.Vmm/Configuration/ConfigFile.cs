@@ -115,6 +115,16 @@ public static class ConfigFile
             json.WriteEndObject();
         }
 
+        json.WriteStartArray(ConfigMembers.Ports);
+        foreach (var port in machine.Ports)
+        {
+            json.WriteStartObject();
+            json.WriteString(ConfigMembers.Name, port.Name);
+            json.WriteString(ConfigMembers.Socket, port.SocketPath);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
         if (machine.Balloon is { } balloon)
         {
             json.WriteStartObject(ConfigMembers.Balloon);

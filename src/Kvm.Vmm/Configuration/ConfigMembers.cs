@@ -56,6 +56,9 @@ internal static class ConfigMembers
     public const string StatsPollingInterval = "stats_polling_interval_s";
     public const string Virtio = "virtio"; // ours
 
+    // Ours: Firecracker has no virtio console.
+    public const string Ports = "ports";
+
     public const string Name = "name";
     public const string TimeoutMs = "timeout_ms";
     public const string ReadyMatch = "ready_match";
@@ -63,10 +66,10 @@ internal static class ConfigMembers
     public const string Report = "report";
     public const string Translations = "translations";
 
-    /// <summary>Members of the whole file; those after <see cref="Balloon"/> are Firecracker's that this version lacks.</summary>
+    /// <summary>Members of the whole file; those after <see cref="Ports"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon,
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Ports,
         "network-interfaces", "cpu-config", "vsock", "logger", "metrics", "mmds-config",
         "pmem", "serial", "memory-hotplug",
     ];
@@ -86,6 +89,8 @@ internal static class ConfigMembers
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, PartUuid, IoEngine, RateLimiter, Socket];
 
     public static readonly string[] OfEntropy = [RateLimiter];
+
+    public static readonly string[] OfPort = [Name, Socket];
 
     public static readonly string[] OfBalloon = [AmountMib, DeflateOnOom, StatsPollingInterval];
 }

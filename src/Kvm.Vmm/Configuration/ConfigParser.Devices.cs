@@ -2,6 +2,7 @@ using System.Text.Json;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -105,5 +106,30 @@ internal ref partial struct ConfigParser
         }
 
         _machine = _machine with { Balloon = balloon };
+    }
+
+    private void ReadPorts()
+    {
+        if (IsNull())
+            return;
+        if (_json.TokenType != JsonTokenType.StartArray)
+            throw BadValue(ConfigMembers.Ports, "is not a list");
+        var ports = new List<PortConfig>();
+        while (_json.Read() && _json.TokenType != JsonTokenType.EndArray)
+        {
+            if (ports.Count == PortConfig.MaxPorts)
+                throw BadValue(ConfigMembers.Ports, $"has more than {PortConfig.MaxPorts} elements");
+            ExpectObject(ConfigMembers.Ports);
+            var port = new PortConfig { Name = "", SocketPath = "" };
+            var seen = 0u;
+            while (NextMember(ConfigMembers.OfPort, ConfigMembers.Ports, ref seen) is { } member)
+                port = member == ConfigMembers.Name ? port with { Name = Text(member) } : port with { SocketPath = Text(member) };
+            if (port.Problem() is { } problem)
+                throw BadValue(ConfigMembers.Ports, problem);
+            ports.Add(port);
+        }
+
+        if (ports.Count > 0)
+            _machine = _machine with { Ports = ports };
     }
 }

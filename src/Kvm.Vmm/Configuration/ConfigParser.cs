@@ -70,6 +70,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Balloon:
                     ReadBalloon();
                     break;
+                case ConfigMembers.Ports:
+                    ReadPorts();
+                    break;
                 default:
                     AcceptOnlyNothing(member);
                     break;
@@ -182,9 +185,9 @@ internal ref partial struct ConfigParser
                     _settings = _settings with { TranslationsPath = TextOrNull(member) };
                     break;
                 default:
-                    if (!RunSettings.TryParseConsole(Text(member), out var kind, out var path))
-                        throw BadValue(member, "is not one of stdio, none, file=FILE");
-                    _settings = _settings with { Console = kind, ConsolePath = path };
+                    _settings = (_settings with { Machine = _machine }).WithConsole(Text(member))
+                        ?? throw BadValue(member, "is not one of stdio, none, file=FILE, serial, virtio, or serial or virtio before one of the others with a comma");
+                    _machine = _settings.Machine;
                     break;
             }
         }

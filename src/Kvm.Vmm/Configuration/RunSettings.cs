@@ -1,3 +1,5 @@
+using Kvm.Vmm.Virtio.Ports;
+
 namespace Kvm.Vmm.Configuration;
 
 /// <summary>Where the guest's console goes.</summary>
@@ -31,32 +33,41 @@ public sealed record RunSettings
     /// <summary>The file that translations are written to, or null for none.</summary>
     public string? TranslationsPath { get; init; }
 
-    /// <summary>Understands a console as the command line and the configuration file write it.</summary>
-    /// <param name="text"><c>stdio</c>, <c>none</c> or <c>file=FILE</c>.</param>
-    /// <param name="kind">The kind, where the text is one of these.</param>
-    /// <param name="path">The file, or null.</param>
-    /// <returns>False where the text is none of these.</returns>
-    public static bool TryParseConsole(string text, out ConsoleKind kind, out string? path)
+    /// <summary>Takes a console as the command line and the configuration file write it; what the text leaves out stays as it is.</summary>
+    /// <param name="text"><c>stdio</c>, <c>none</c> or <c>file=FILE</c>; <c>serial</c> or <c>virtio</c>; or both with a comma between.</param>
+    /// <returns>The settings, or null where the text is none of these.</returns>
+    public RunSettings? WithConsole(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        path = null;
-        const string filePrefix = "file=";
-        if (text.StartsWith(filePrefix, StringComparison.Ordinal) && text.Length > filePrefix.Length)
-        {
-            kind = ConsoleKind.File;
-            path = text[filePrefix.Length..];
-            return true;
-        }
-
-        kind = text == "none" ? ConsoleKind.None : ConsoleKind.Stdio;
-        return text is "none" or "stdio";
+        // The device first: a file's name may have commas.
+        string[] parts = text.Split(',', 2);
+        int device = SettingNames.IndexOf(SettingNames.GuestConsoles, parts[0]);
+        if (device < 0)
+            return WithTarget(text);
+        var settings = this with { Machine = Machine with { Console = (GuestConsole)device } };
+        return parts.Length == 1 ? settings : settings.WithTarget(parts[1]);
     }
 
-    /// <summary>The console as <see cref="TryParseConsole"/> understands it.</summary>
-    public string ConsoleText => Console switch
+    /// <summary>The console as <see cref="WithConsole"/> understands it.</summary>
+    public string ConsoleText => $"{SettingNames.Of(Machine.Console)},{TargetText}";
+
+    private string TargetText => Console switch
     {
         ConsoleKind.File => $"file={ConsolePath}",
         ConsoleKind.None => "none",
         _ => "stdio",
     };
+
+    private RunSettings? WithTarget(string text)
+    {
+        const string filePrefix = "file=";
+        if (text.StartsWith(filePrefix, StringComparison.Ordinal) && text.Length > filePrefix.Length)
+            return this with { Console = ConsoleKind.File, ConsolePath = text[filePrefix.Length..] };
+        return text switch
+        {
+            "none" => this with { Console = ConsoleKind.None, ConsolePath = null },
+            "stdio" => this with { Console = ConsoleKind.Stdio, ConsolePath = null },
+            _ => null,
+        };
+    }
 }

@@ -1,6 +1,7 @@
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -31,6 +32,9 @@ public static class SettingNames
     /// <summary>The names of <see cref="VirtioTransport"/>, in its order.</summary>
     public static IReadOnlyList<string> Transports { get; } = ["pci", "mmio"];
 
+    /// <summary>The names of <see cref="GuestConsole"/>, in its order.</summary>
+    public static IReadOnlyList<string> GuestConsoles { get; } = ["serial", "virtio"];
+
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>
     public static string Of(EngineChoice engine) => Engines[(int)engine];
@@ -54,6 +58,10 @@ public static class SettingNames
     /// <summary>The name of a transport.</summary>
     /// <param name="transport">A defined transport.</param>
     public static string Of(VirtioTransport transport) => Transports[(int)transport];
+
+    /// <summary>The name of a guest's console.</summary>
+    /// <param name="console">A defined console.</param>
+    public static string Of(GuestConsole console) => GuestConsoles[(int)console];
 
     /// <summary>The place of a name in one of the lists, or -1.</summary>
     /// <param name="names">One of the lists of this class.</param>

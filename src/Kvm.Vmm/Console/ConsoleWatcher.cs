@@ -6,7 +6,7 @@ namespace Kvm.Vmm.Console;
 /// Sits between the guest's console and whoever shows it: looks for the text that says the guest is up and for the
 /// kernel's panic line, and passes every byte on.
 /// </summary>
-/// <remarks>Fed by one thread at a time; the results may be read from any.</remarks>
+/// <remarks>Safe from any thread: a guest may have two consoles, of which one is shown.</remarks>
 internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
 {
     /// <summary>What panic() in Linux's kernel/panic.c prints before anything else.</summary>
@@ -14,6 +14,9 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
 
     private readonly TextMatcher? _ready = readyText is null ? null : new TextMatcher(readyText);
     private readonly TextMatcher _panic = new(PanicLine);
+    private readonly TextMatcher _hiddenPanic = new(PanicLine);
+    private readonly Lock _lock = new();
+    private volatile bool _serialHidden;
     private long _readyTicks;
 
     /// <summary>When the awaited text was complete, since the process started; null while it was not.</summary>
@@ -23,10 +26,38 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
     public Action? Ready { get; set; }
 
     /// <summary>True once the guest's kernel said that it panicked.</summary>
-    public bool PanicSeen => _panic.Found;
+    public bool PanicSeen => _panic.Found || _hiddenPanic.Found;
+
+    /// <summary>
+    /// True while the guest has a better console than its serial port: what it writes there, which is the same lines again, is not shown then.
+    /// </summary>
+    public bool SerialHidden
+    {
+        get => _serialHidden;
+        set => _serialHidden = value;
+    }
+
+    /// <summary>Takes output of the serial port.</summary>
+    public void WriteSerial(ReadOnlySpan<byte> text)
+    {
+        if (!_serialHidden)
+        {
+            Write(text);
+            return;
+        }
+
+        lock (_lock)
+            _hiddenPanic.Feed(text);
+    }
 
     /// <summary>Takes console output.</summary>
     public void Write(ReadOnlySpan<byte> text)
+    {
+        lock (_lock)
+            WriteLocked(text);
+    }
+
+    private void WriteLocked(ReadOnlySpan<byte> text)
     {
         if (_ready is not null && _ready.Feed(text))
         {

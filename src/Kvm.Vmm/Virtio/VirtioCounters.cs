@@ -1,7 +1,9 @@
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
+using Kvm.Devices.Virtio.Console;
 using Kvm.Devices.Virtio.Rng;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Virtio;
 
@@ -32,6 +34,30 @@ internal static class VirtioCounters
                 (counters["reportedBytes"], counters["refused"]) = (balloon.ReportedBytes, balloon.Refused);
                 (counters["targetBytes"], counters["actualBytes"]) = ((long)balloon.TargetBytes, (long)balloon.ActualBytes);
                 break;
+        }
+
+        return counters;
+    }
+
+    /// <summary>A console device's: what went through its ports, and what became of their clients.</summary>
+    public static SortedDictionary<string, long> Of(ConsoleDevice device, PortServer? ports)
+    {
+        var counters = Of(device);
+        (counters["bytesFromGuest"], counters["bytesToGuest"]) = (0, 0);
+        for (int port = 0; port < device.PortCount; port++)
+        {
+            var (sent, received) = device.Traffic(port);
+            counters["bytesFromGuest"] += sent;
+            counters["bytesToGuest"] += received;
+        }
+
+        (counters["clients"], counters["clientsRefused"], counters["bytesForNobody"]) = (0, 0, 0);
+        foreach (var port in ports?.Ports ?? [])
+        {
+            var (clients, refused, dropped) = port.Counters;
+            counters["clients"] += clients;
+            counters["clientsRefused"] += refused;
+            counters["bytesForNobody"] += dropped;
         }
 
         return counters;

@@ -6,10 +6,13 @@ using Kvm.Devices.Pci;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
+using Kvm.Devices.Virtio.Console;
 using Kvm.Devices.Virtio.Rng;
 using Kvm.Devices.Virtio.Transport;
+using Kvm.Vmm.Console;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Virtio;
 
@@ -32,11 +35,12 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
+    private PortServer? _ports;
     private volatile Action<string>? _failed;
 
     /// <summary>Makes the devices <paramref name="config"/> asks for.</summary>
-    /// <exception cref="VmmException">A disk cannot be opened.</exception>
-    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio, Action<string>? notice)
+    /// <exception cref="VmmException">A disk cannot be opened, or a port's socket not be made.</exception>
+    public VirtioSet(VmConfig config, MachineLayout layout, RamMapping ram, IEngine engine, PciBus pci, IoBus mmio, ConsoleWatcher console, Action<string>? notice)
     {
         (_config, _engine, _memory, _pci, _mmio, _notice) = (config, engine, ram.Memory, pci, mmio, notice);
         try
@@ -49,6 +53,8 @@ internal sealed class VirtioSet : IDisposable
                 Add(new EntropyDevice("rng0", _memory, config.Deterministic ? new SeededEntropy(config.Seed) : new HostEntropy()));
             if (config.Balloon is { } balloon)
                 AddBalloon(balloon, ram);
+            if (HasConsole(config))
+                AddConsole(console);
             pci.AssignResources(new PciResources(
                 (MachineLayout.PciIo.Start, MachineLayout.PciIo.Size),
                 (MachineLayout.PciMmio32.Start, MachineLayout.PciMmio32.Size),
@@ -63,10 +69,14 @@ internal sealed class VirtioSet : IDisposable
     }
 
     /// <summary>Number of devices a configuration asks for.</summary>
-    public static int CountOf(VmConfig config) => config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1);
+    public static int CountOf(VmConfig config) =>
+        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (HasConsole(config) ? 1 : 0);
 
     /// <summary>The devices, in the order of their slots.</summary>
     public IReadOnlyList<VirtioDevice> Devices => _devices;
+
+    /// <summary>The device whose port 0 is the guest's console, or null where that is the serial port.</summary>
+    public ConsoleDevice? Console { get; private set; }
 
     /// <summary>Says whom to tell of a fault on a device's thread.</summary>
     public void Connect(Action<string> failed) => _failed = failed;
@@ -75,11 +85,13 @@ internal sealed class VirtioSet : IDisposable
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
     {
         foreach (var device in _devices)
-            report[device.StateName] = VirtioCounters.Of(device);
+            report[device.StateName] = device is ConsoleDevice console ? VirtioCounters.Of(console, _ports) : VirtioCounters.Of(device);
     }
 
     public void Dispose()
     {
+        _ports?.Dispose();
+        _ports = null;
         foreach (var thread in _threads)
             thread.Dispose();
         foreach (var image in _images)
@@ -110,6 +122,31 @@ internal sealed class VirtioSet : IDisposable
         var balloon = new BalloonDevice("balloon0", _memory, ram, config.DeflateOnOom);
         balloon.SetTarget(config.TargetBytes);
         Add(balloon);
+    }
+
+    private static bool HasConsole(VmConfig config) => config.Console == GuestConsole.Virtio || config.Ports.Count > 0;
+
+    /// <summary>One device for all ports. The console is port 0, the one that drivers without VIRTIO_CONSOLE_F_MULTIPORT know.</summary>
+    private void AddConsole(ConsoleWatcher console)
+    {
+        List<ConsolePort> ports = _config.Console == GuestConsole.Virtio ? [new ConsolePort("", IsConsole: true, new LoginConsole(console))] : [];
+        int first = ports.Count;
+        if (_config.Ports.Count > 0)
+        {
+            _ports = new PortServer(_config.Ports, message => _failed?.Invoke(message));
+            ports.AddRange(_ports.Ports.Select(p => new ConsolePort(p.Name, IsConsole: false, p)));
+        }
+
+        var device = new ConsoleDevice("console0", _memory, ports);
+        Add(device);
+        if (first > 0)
+        {
+            // The terminal is there for as long as the machine is.
+            device.SetHostOpen(0, true);
+            Console = device;
+        }
+
+        _ports?.Start(device, first);
     }
 
     /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>

@@ -106,6 +106,7 @@ public sealed class StructureLayoutTests
         new(typeof(PollFd), "struct pollfd"),
         new(typeof(FileLock), "struct flock"),
         new(typeof(IoVector), "struct iovec"),
+        new(typeof(Statx), "struct statx", OpenEnded: true),
         new(typeof(Msghdr), "struct msghdr"),
         new(typeof(Cmsghdr), "struct cmsghdr", OpenEnded: true),
         new(typeof(Ucred), "struct ucred"),

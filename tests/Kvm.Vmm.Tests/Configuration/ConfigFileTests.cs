@@ -5,6 +5,7 @@ using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Tests.Configuration;
 
@@ -93,6 +94,8 @@ public class ConfigFileTests
             ],
             Entropy = true,
             Balloon = new BalloonConfig { TargetBytes = 3 << 20, DeflateOnOom = false },
+            Console = GuestConsole.Virtio,
+            Ports = [new PortConfig { Name = "agent", SocketPath = "/run/a,b" }, new PortConfig { Name = "b", SocketPath = "/run/c" }],
             Virtio = VirtioTransport.Mmio,
         };
         Parse(ConfigFile.Write(new RunSettings { Machine = machine })).Machine.Should().BeEquivalentTo(machine, o => o.WithStrictOrdering());
@@ -259,4 +262,26 @@ public class ConfigFileTests
             }
         }));
     }
+
+    [Theory]
+    [InlineData("stdio", GuestConsole.Serial, ConsoleKind.Stdio, null)]
+    [InlineData("virtio", GuestConsole.Virtio, ConsoleKind.None, null)]
+    [InlineData("virtio,stdio", GuestConsole.Virtio, ConsoleKind.Stdio, null)]
+    [InlineData("serial,none", GuestConsole.Serial, ConsoleKind.None, null)]
+    [InlineData("virtio,file=/a,b", GuestConsole.Virtio, ConsoleKind.File, "/a,b")]
+    [InlineData("file=/virtio,none", GuestConsole.Serial, ConsoleKind.File, "/virtio,none")]
+    public void Console_is_a_device_or_a_place_or_both_and_what_is_left_out_stays(string text, GuestConsole device, ConsoleKind kind, string? path)
+    {
+        var settings = new RunSettings { Machine = new VmConfig { KernelPath = "k" }, Console = ConsoleKind.None }.WithConsole(text)!;
+        (settings.Machine.Console, settings.Console, settings.ConsolePath).Should().Be((device, kind, path));
+        new RunSettings { Machine = new VmConfig { KernelPath = "k" } }.WithConsole(settings.ConsoleText).Should().Be(settings);
+    }
+
+    [Theory]
+    [InlineData("""{ "run": { "console": "virtio,somewhere" } }""", "is not one of")]
+    [InlineData("""{ "ports": {} }""", "is not a list")]
+    [InlineData("""{ "ports": [ { "name": "a" } ] }""", "names no socket")]
+    [InlineData("""{ "ports": [ { "name": "a/b", "socket": "/s" } ] }""", "names are 1 to 64")]
+    [InlineData("""{ "boot-source": { "kernel_image_path": "k" }, "ports": [ { "name": "a", "socket": "/s" }, { "name": "a", "socket": "/t" } ] }""", "same name")]
+    public void Wrong_consoles_and_ports_say_what_is_wrong(string text, string what) => ShouldFail(text, UsageErrors.ConfigBadValue, what);
 }

@@ -94,10 +94,11 @@ public sealed partial class ConsoleDevice
         return budget == 0;
     }
 
+    /// <summary>Input for a driver that takes it: Linux throws away what comes before it has said that a port is open.</summary>
     private bool HasInput(PortState state)
     {
         lock (_portLock)
-            return state.Input.Count > 0;
+            return state.Input.Count > 0 && (state.GuestOpen || !Has(Multiport));
     }
 
     private bool TakeRefusal(PortState state)

@@ -71,18 +71,30 @@ public sealed partial class ConsoleDevice : VirtioDevice
     }
 
     /// <summary>Sends input to a port's guest. Any thread.</summary>
-    /// <returns>How many bytes were taken; the rest waits for <see cref="InputSpaceAvailable"/>.</returns>
+    /// <returns>
+    /// How many bytes were taken; the rest waits for <see cref="InputSpaceAvailable"/>, or for the guest to open a port that is no text console's.
+    /// </returns>
     public int SendInput(int port, ReadOnlySpan<byte> bytes)
     {
         int taken;
         lock (_portLock)
         {
-            taken = _states[port].Input.Push(bytes);
+            bool closed = Has(Multiport) && !_states[port].GuestOpen && !_ports[port].IsConsole;
+            taken = closed ? 0 : _states[port].Input.Push(bytes);
             _states[port].InputRefused |= taken < bytes.Length;
         }
 
         WakeQueue(InputQueue(port));
         return taken;
+    }
+
+    /// <summary>
+    /// Whether a port's guest still has input to take; if so, <see cref="InputSpaceAvailable"/> is raised when it took some. Any thread.
+    /// </summary>
+    public bool WatchInput(int port)
+    {
+        lock (_portLock)
+            return _states[port].InputRefused = _states[port].Input.Count > 0;
     }
 
     /// <summary>Says that a port's sink takes output again. Any thread.</summary>
@@ -131,8 +143,11 @@ public sealed partial class ConsoleDevice : VirtioDevice
         lock (_portLock)
         {
             _control.Clear();
-            foreach (var state in _states)
-                (state.GuestOpen, state.Consumed) = (false, 0);
+            for (int port = 0; port < _ports.Length; port++)
+            {
+                Close(port);
+                _states[port].Consumed = 0;
+            }
         }
 
         foreach (var port in _ports)
@@ -178,9 +193,23 @@ public sealed partial class ConsoleDevice : VirtioDevice
         {
             if (_states[port].GuestOpen == open)
                 return;
-            _states[port].GuestOpen = open;
+            if (open)
+                _states[port].GuestOpen = true;
+            else
+                Close(port);
         }
 
         _ports[port].Sink.GuestOpened(open);
+        if (open)
+            WakeQueue(InputQueue(port));
+    }
+
+    /// <summary>The guest closes a port: what its program did not take is not the next one's. A text console's input is nobody's in particular.</summary>
+    private void Close(int port)
+    {
+        var state = _states[port];
+        state.GuestOpen = false;
+        if (!_ports[port].IsConsole)
+            state.Input.Drop(state.Input.Count);
     }
 }

@@ -275,4 +275,45 @@ public sealed class ConsoleDeviceTests
         {
         }
     }
+
+    [Fact]
+    public void Named_port_takes_input_only_while_the_guest_has_it_open_and_forgets_what_was_not_read()
+    {
+        using var guest = Guest(Multiport);
+        guest.Device.SendInput(1, "early"u8).Should().Be(0);
+        guest.Run(ControlOut, guest.Out(Control(1, Open, 1)));
+        guest.Device.SendInput(1, "first"u8).Should().Be(5);
+        guest.Device.WatchInput(1).Should().BeTrue();
+        guest.Run(ControlOut, guest.Out(Control(1, Open, 0)));
+        guest.Device.WatchInput(1).Should().BeFalse("the next program is another one");
+        guest.Run(ControlOut, guest.Out(Control(1, Open, 1)));
+        guest.Device.SendInput(1, "second"u8).Should().Be(6);
+        ulong at = guest.Arena.Allocate(16);
+        guest.Run(SecondIn, Element.In(at, 16))!.Value.Written.Should().Be(6);
+    }
+
+    [Fact]
+    public void Console_s_input_waits_until_the_driver_has_opened_it()
+    {
+        using var guest = Guest(Multiport);
+        ulong at = guest.Arena.Allocate(16);
+        guest.Device.SendInput(0, "typed"u8).Should().Be(5);
+        guest.Run(FirstIn, Element.In(at, 16)).Should().BeNull("Linux would throw it away");
+        guest.Run(ControlOut, guest.Out(Control(0, Open, 1)));
+        guest.Drivers[FirstIn].TakeUsed()!.Value.Written.Should().Be(5);
+    }
+
+    [Fact]
+    public void Whoever_watches_a_port_is_told_when_its_input_was_taken()
+    {
+        using var guest = Guest(0);
+        var told = new List<int>();
+        guest.Device.InputSpaceAvailable += told.Add;
+        guest.Device.WatchInput(0).Should().BeFalse();
+        guest.Device.SendInput(0, "x"u8);
+        guest.Device.WatchInput(0).Should().BeTrue();
+        guest.Run(FirstIn, Element.In(guest.Arena.Allocate(4), 4));
+        told.Should().Equal(0);
+        guest.Device.WatchInput(0).Should().BeFalse();
+    }
 }

@@ -1,0 +1,37 @@
+using System.Runtime.InteropServices;
+
+namespace Kvm.Interop;
+
+/// <summary>The beginning of <c>struct statx</c>, as far as anybody here looks; the kernel writes <see cref="Libc.StatxBytes"/>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct Statx
+{
+    public uint StxMask;
+    public uint StxBlksize;
+    public ulong StxAttributes;
+    public uint StxNlink;
+    public uint StxUid;
+    public uint StxGid;
+    public ushort StxMode;
+    public ulong StxIno;
+}
+
+internal static unsafe partial class Libc
+{
+    public const int AT_SYMLINK_NOFOLLOW = 0x100;
+    public const uint STATX_BASIC_STATS = 0x7ff;
+    public const int S_IFMT = 0xf000;
+    public const int S_IFSOCK = 0xc000;
+
+    /// <summary>AT_FDCWD: paths are relative to the process's folder.</summary>
+    internal static int CurrentFolder => -100;
+
+    /// <summary>Bytes of the whole <c>struct statx</c>.</summary>
+    internal static int StatxBytes => 256;
+
+    [LibraryImport(C)]
+    public static partial int statx(int folder, byte* path, int flags, uint mask, void* result);
+
+    [LibraryImport(C)]
+    public static partial int fchmod(int fd, uint mode);
+}
