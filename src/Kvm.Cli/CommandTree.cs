@@ -17,6 +17,7 @@ internal sealed class CommandTree
             new RunVerb(),
             new DoctorVerb(),
             new TranslateVerb(),
+            new SchedVerb(),
             new CompletionVerb(this),
         };
         // Without an action of its own the parser would call a missing verb an error in its words.

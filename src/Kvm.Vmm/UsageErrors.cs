@@ -82,11 +82,16 @@ public static class UsageErrors
         "The file is missing, too large, or was not written by run --translations; or no translated block of it holds the address.",
         "Write one: kvmsharp run KERNEL --engine soft --translations FILE");
 
+    /// <summary>A file of jobs that does not hold any, or cannot be read.</summary>
+    public static readonly ErrorInfo BadJobs = File("KVM0027", "the jobs cannot be simulated",
+        "The file is missing or is not comma-separated values with a header, a field of the line and column named is outside its range, or together the jobs would never end.",
+        "Mend the place named; the columns are in docs/scheduling.md and in: kvmsharp sched --help");
+
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
         Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, Unexpected,
-        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations,
+        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations, BadJobs,
     ];
 
     private static ErrorInfo Usage(string id, string summary, string cause, string fix) =>

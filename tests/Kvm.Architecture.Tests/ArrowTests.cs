@@ -13,7 +13,8 @@ public sealed partial class ArrowTests
         ["Kvm.Devices"] = [],
         ["Kvm.X86"] = ["Kvm.Devices"],
         ["Kvm.Vmm"] = ["Kvm.Interop", "Kvm.Devices", "Kvm.X86"],
-        ["Kvm.Cli"] = ["Kvm.Vmm"],
+        ["Kvm.Sched"] = [],
+        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched"],
     };
 
     public static TheoryData<string> Projects => [.. Directory.GetDirectories(Repository.PathOf("src")).Select(folder => Path.GetFileName(folder)!).Order()];

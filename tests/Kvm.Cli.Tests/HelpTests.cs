@@ -10,6 +10,7 @@ public class HelpTests
     [InlineData("run", "run --help")]
     [InlineData("doctor", "doctor --help")]
     [InlineData("translate", "translate --help")]
+    [InlineData("sched", "sched --help")]
     [InlineData("completion", "completion --help")]
     public void Help_is_as_reviewed(string name, string line)
     {

@@ -50,6 +50,27 @@ internal static class Quantities
         return true;
     }
 
+    /// <summary>A duration in ns, fractions of its unit allowed: a number with ns, us, ms, s, m or h; what is no whole ns is cut off.</summary>
+    public static bool TryParseNanoseconds(string text, out long nanoseconds)
+    {
+        nanoseconds = 0;
+        var (number, unit) = text switch
+        {
+            [.. var n, 'n', 's'] => (n, 1L),
+            [.. var n, 'u', 's'] => (n, 1_000L),
+            [.. var n, 'm', 's'] => (n, 1_000_000L),
+            [.. var n, 's'] => (n, 1_000_000_000L),
+            [.. var n, 'm'] => (n, 60_000_000_000L),
+            [.. var n, 'h'] => (n, 3_600_000_000_000L),
+            _ => ("", 0L),
+        };
+        // A decimal holds 28 digits; more than 10^18 ns is no time of ours.
+        if (!decimal.TryParse(number, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out decimal count) || count > 1_000_000_000_000_000_000m || count * unit > long.MaxValue)
+            return false;
+        nanoseconds = (long)(count * unit);
+        return true;
+    }
+
     /// <summary>A seed, 0 to 2⁶³−1, or the error that names the option.</summary>
     public static ulong Seed(string option, string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seed)
         ? (ulong)seed

@@ -1,0 +1,192 @@
+using System.CommandLine;
+using System.Globalization;
+using Kvm.Cli.Parsing;
+using Kvm.Cli.Running;
+using Kvm.Cli.Text;
+using Kvm.Sched;
+using Kvm.Sched.Simulation;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
+
+namespace Kvm.Cli.Verbs;
+
+/// <summary><c>kvmsharp sched</c>: scheduling policies, simulated in virtual time.</summary>
+internal sealed class SchedVerb : Verb
+{
+    private const string Jobs = "Jobs and policies";
+    private const string Rules = "Rules of policies";
+    private const string Shown = "What is shown";
+
+    private const int MostStays = 100_000;
+
+    private readonly WordArgument _action = new("simulate", "Runs jobs through policies in virtual time.") { Kind = ValueKind.OneOf, Values = ["simulate"] };
+    private readonly ValueOption _policy = new("--policy", "NAME[,NAME]", Jobs, $"The policies to compare: {string.Join(", ", PolicyNames.All)}.");
+    private readonly ValueOption _jobs = new("--jobs", "FILE", Jobs, "The jobs, as comma-separated values with a header (columns below).") { Kind = ValueKind.File };
+    private readonly ValueOption _cpus = new("--cpus", "N", Jobs, $"The number of CPUs, 1 to {CpuTopology.MostCpus} (default 1).");
+    private readonly ValueOption _topology = new("--topology", "N,C,K,T", Jobs, "Instead: N nodes of C last-level caches of K cores of T threads.");
+    private readonly ValueOption _capacity = new("--capacity", "LIST", Jobs, "What the host has for rrp and rap: memory=16G,disk=500M,iops=100K,network=1G; without end where not named.");
+    private readonly ValueOption _seed = new("--seed", "S", Jobs, "Draws bursts and halts at random around the file's numbers, the same for the same seed.");
+    private readonly ValueOption _until = new("--until", "DURATION", Jobs, "Ends the simulation then, finished or not.");
+
+    private readonly ValueOption _slice = new("--slice", "DURATION", Rules, "The time slice, 10us to 1h (default 4ms).");
+    private readonly ValueOption _ageing = new("--ageing", "DURATION", Rules, "priority, priority-np: waiting so long is worth one step. rrp: who waited so long holds others back (default 1s).");
+    private readonly ValueOption _limit = new("--limit", "DURATION", Rules, "Policies that run to the end: after so long at a stretch a job goes behind all others.");
+    private readonly ValueOption _boost = new("--boost", "DURATION", Rules, "tsp: how often all go to the highest level (default 1s).");
+    private readonly ValueOption _period = new("--period", "DURATION", Rules, "rap: the time over which caps hold (default 100ms).");
+    private readonly SwitchOption _gang = new("--gang", Rules, "Runs all vCPUs of a job in the same slice.");
+    private readonly SwitchOption _learn = new("--learn", Rules, "sjf, srtf: learns lengths by class instead of taking the declared ones.");
+    private readonly ValueOption _switchCost = new("--switch-cost", "DURATION", Rules, "What a CPU loses when it changes to another job (default 0).");
+
+    private readonly SwitchOption _gantt = new("--gantt", Shown, "Draws who ran when, with characters.");
+    private readonly ValueOption _svg = new("--svg", "FILE", Shown, "Draws who ran when into an SVG file.") { Kind = ValueKind.File };
+
+    public SchedVerb()
+        : base("sched", "Scheduling policies for vCPUs: simulated in virtual time, compared in a table.")
+    {
+        Add(_action);
+        foreach (var option in (Option[])[_policy, _jobs, _cpus, _topology, _capacity, _seed, _until, _slice, _ageing, _limit, _boost, _period, _gang, _learn, _switchCost, _gantt, _svg])
+            Add(option);
+        Examples =
+        [
+            ("kvmsharp sched simulate --policy fcfs,sjf,rr --jobs docs/scheduling/jobs.csv", "what each does to the same jobs"),
+            ("kvmsharp sched simulate --policy rr --jobs docs/scheduling/jobs.csv --slice 2ms --gantt", "who runs when"),
+        ];
+        Notes =
+        [
+            $"Columns: {string.Join(", ", JobFile.Columns.Take(JobFile.RequiredColumns))}; also {string.Join(", ", JobFile.Columns.Skip(JobFile.RequiredColumns))}. "
+                + "Times in ms, higher priorities first; length inf never ends. The rules are in docs/scheduling.md.",
+            "Durations: a number with ns, us, ms, s, m or h.",
+        ];
+    }
+
+    public override int Execute(ParseResult result, GlobalOptions global)
+    {
+        if (_action.Text(result) is not { } action)
+            throw new VmmException(UsageErrors.Incomplete, "sched needs a word: kvmsharp sched simulate --policy NAME --jobs FILE");
+        if (action != "simulate")
+            throw new VmmException(UsageErrors.Unknown, $"sched does not know {VisibleText.Quote(action, 40)}: kvmsharp sched simulate --policy NAME --jobs FILE");
+        var policies = Policies(_policy.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched simulate needs --policy NAME"));
+        string file = _jobs.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched simulate needs --jobs FILE");
+        string? svg = _svg.Text(result);
+        bool drawn = _gantt.IsGiven(result) || svg is not null;
+        if (svg is not null)
+            ReportFile.Check(svg);
+        var settings = Settings(result, drawn);
+        var jobs = Read(file);
+        var results = policies.Select(policy => Simulate(policy, jobs, settings, file)).ToList();
+        if (svg is not null)
+            ReportFile.Write(svg, GanttSvg.Of(results, jobs, settings.Topology.Count));
+        StandardStreams.Output(global.Json
+            ? JsonText.Of(json => SimulationText.Write(json, results, jobs, settings))
+            : SimulationText.Of(results, jobs, settings, _gantt.IsGiven(result)));
+        return ExitCode.Success;
+    }
+
+    private static List<string> Policies(string text)
+    {
+        List<string> names = [];
+        foreach (string name in text.Split(','))
+        {
+            names.Add(PolicyNames.All[Quantities.OneOf("--policy", name, PolicyNames.All)]);
+            if (names.IndexOf(name) < names.Count - 1)
+                throw Quantities.Bad("--policy", text, $"names {name} twice");
+        }
+
+        return names;
+    }
+
+    private SimulationSettings Settings(ParseResult result, bool drawn) => new()
+    {
+        Topology = Topology(result),
+        SwitchCost = Time(result, _switchCost, 0, 0, PolicySettings.LongestSlice),
+        Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : null,
+        Until = Time(result, _until, 0, 1, SimulatedJob.LatestTime),
+        MostStays = drawn ? MostStays : 0,
+        Policy = new PolicySettings
+        {
+            Slice = Time(result, _slice, 4_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+            Ageing = Time(result, _ageing, 0, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+            Limit = Time(result, _limit, 0, PolicySettings.ShortestSlice, SimulatedJob.LatestTime),
+            Boost = Time(result, _boost, 1_000_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+            Period = Time(result, _period, 100_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+            Gang = _gang.IsGiven(result),
+            Learn = _learn.IsGiven(result),
+            Capacity = _capacity.Text(result) is { } capacity ? Capacity(capacity) : default,
+        },
+    };
+
+    private CpuTopology Topology(ParseResult result)
+    {
+        if (_topology.Text(result) is not { } text)
+        {
+            int cpus = _cpus.Text(result) is { } count ? Quantities.Count("--cpus", count) : 1;
+            return cpus is >= 1 and <= CpuTopology.MostCpus
+                ? CpuTopology.Flat(cpus)
+                : throw Quantities.Bad("--cpus", _cpus.Text(result)!, $"is not from 1 to {CpuTopology.MostCpus}");
+        }
+
+        if (_cpus.Text(result) is not null)
+            throw new VmmException(UsageErrors.Conflict, "--topology says how many CPUs there are: leave --cpus out");
+        int[] parts = [.. text.Split(',').Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int n) ? n : 0)];
+        return parts is [> 0, > 0, > 0, > 0] && parts.Aggregate((Int128)1, (product, n) => product * n) <= CpuTopology.MostCpus
+            ? CpuTopology.Uniform(parts[0], parts[1], parts[2], parts[3])
+            : throw Quantities.Bad("--topology", text, $"is not four numbers such as 2,1,8,2 with a product of at most {CpuTopology.MostCpus}");
+    }
+
+    private static ResourceVector Capacity(string text)
+    {
+        var capacity = default(ResourceVector);
+        foreach (string part in text.Split(','))
+        {
+            string[] sides = part.Split('=');
+            if (sides.Length != 2 || !Amounts.TryParse(sides[1], out double amount) || amount <= 0)
+                throw Quantities.Bad("--capacity", part, "is not an amount such as memory=16G");
+            capacity = sides[0] switch
+            {
+                "memory" => capacity with { Memory = amount },
+                "disk" => capacity with { DiskBytes = amount },
+                "iops" => capacity with { DiskOperations = amount },
+                "network" => capacity with { Network = amount },
+                _ => throw Quantities.Bad("--capacity", sides[0], "is not one of memory, disk, iops, network"),
+            };
+        }
+
+        return capacity;
+    }
+
+    private static long Time(ParseResult result, ValueOption option, long none, long least, long most)
+    {
+        if (option.Text(result) is not { } text)
+            return none;
+        if (!Quantities.TryParseNanoseconds(text, out long ns))
+            throw Quantities.Bad(option.Name, text, "is not a duration such as 500us, 4ms or 2s");
+        return ns >= least && ns <= most
+            ? ns
+            : throw Quantities.Bad(option.Name, text, $"is not from {SimulationText.Duration(least)} to {SimulationText.Duration(most)}");
+    }
+
+    private static IReadOnlyList<SimulatedJob> Read(string file)
+    {
+        try
+        {
+            using var reader = new StreamReader(file);
+            return JobFile.Read(reader);
+        }
+        catch (JobFileException e)
+        {
+            throw new VmmException(UsageErrors.BadJobs, $"{VisibleText.Quote(file)}, {VisibleText.Escape(e.Message)}", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
+        {
+            throw new VmmException(UsageErrors.BadJobs, $"{VisibleText.Quote(file)}: {HostFailureText.Of(e)}", e);
+        }
+    }
+
+    private static SimulationResult Simulate(string policy, IReadOnlyList<SimulatedJob> jobs, SimulationSettings settings, string file)
+    {
+        if (Simulator.Obstacle(policy, jobs, settings) is { } obstacle)
+            throw new VmmException(UsageErrors.BadJobs, $"{VisibleText.Quote(file)} under {policy}: {VisibleText.Escape(obstacle)}");
+        return Simulator.Run(policy, jobs, settings);
+    }
+}

@@ -1,0 +1,59 @@
+namespace Kvm.Sched;
+
+/// <summary>What a decision asks for.</summary>
+public enum DecisionKind : byte
+{
+    /// <summary>The vCPU runs on the CPU, which nobody is on, for the slice.</summary>
+    Run,
+
+    /// <summary>The vCPU stays on its CPU for another slice.</summary>
+    Continue,
+
+    /// <summary>The vCPU leaves its CPU; whoever applies that calls <see cref="Scheduler.Parked"/> when it has.</summary>
+    Revoke,
+}
+
+/// <summary>Why a decision was made; <see cref="DecisionReasons"/> says it in words.</summary>
+public enum DecisionReason : byte
+{
+    /// <summary>Nothing was decided yet.</summary>
+    None,
+
+    /// <summary>First in the policy's order, and a CPU was free.</summary>
+    First,
+
+    /// <summary>Its slice ended, and nobody goes before it.</summary>
+    GoesOn,
+
+    /// <summary>Its slice ended, and another goes before it.</summary>
+    SliceEnded,
+
+    /// <summary>Another goes before it by the policy's order, at once.</summary>
+    Preempted,
+
+    /// <summary>It may not go on now: its cap is used up, or its CPU went away.</summary>
+    Stopped,
+}
+
+/// <summary>One decision of a policy.</summary>
+/// <param name="Kind">What to do.</param>
+/// <param name="Vcpu">With which vCPU, by its slot.</param>
+/// <param name="Cpu">On which CPU, by its index in the topology.</param>
+/// <param name="Slice">For how long in ns; <see cref="long.MaxValue"/> until it halts or ends. 0 where a vCPU is revoked.</param>
+/// <param name="Reason">Why.</param>
+public readonly record struct Decision(DecisionKind Kind, int Vcpu, int Cpu, long Slice, DecisionReason Reason);
+
+/// <summary>Reasons in words.</summary>
+public static class DecisionReasons
+{
+    /// <summary>The end of a sentence that begins with the vCPU.</summary>
+    public static string Words(DecisionReason reason) => reason switch
+    {
+        DecisionReason.First => "was first in the policy's order when a CPU was free",
+        DecisionReason.GoesOn => "goes on: its slice ended and nobody goes before it",
+        DecisionReason.SliceEnded => "waits: its slice ended and another goes before it",
+        DecisionReason.Preempted => "waits: another goes before it by the policy's order",
+        DecisionReason.Stopped => "waits: its cap is used up for this period, or its CPU went away",
+        _ => "has not been decided about yet",
+    };
+}

@@ -1,0 +1,63 @@
+namespace Kvm.Sched;
+
+/// <summary>The different sets of CPUs that vCPUs are confined to; class 0 is all of them. A class lives while somebody uses it.</summary>
+internal sealed class AffinityClasses
+{
+    private readonly int _cpus;
+    private readonly List<CpuSet?> _sets;
+    private readonly List<int> _users;
+
+    public AffinityClasses(int cpus)
+    {
+        _cpus = cpus;
+        _sets = [CpuSet.All(cpus)];
+        _users = [1];
+    }
+
+    /// <summary>One more than the highest class in use.</summary>
+    public int Count => _sets.Count;
+
+    /// <summary>True where nobody is confined.</summary>
+    public bool IsOne { get; private set; } = true;
+
+    /// <summary>The CPUs of a class in use.</summary>
+    public CpuSet this[int index] => _sets[index]!;
+
+    public bool Has(int index) => _sets[index] is not null;
+
+    /// <summary>The class of a set, with one more user.</summary>
+    public int Take(CpuSet? set)
+    {
+        if (set is null || set.Count == 0 || set.Count >= _cpus)
+            return 0;
+        int index = _sets.FindIndex(known => known is not null && known.Equals(set));
+        if (index < 0)
+        {
+            index = _sets.IndexOf(null);
+            if (index < 0)
+            {
+                index = _sets.Count;
+                _sets.Add(null);
+                _users.Add(0);
+            }
+
+            var copy = new CpuSet(_cpus);
+            for (int cpu = set.First; cpu >= 0 && cpu < _cpus; cpu = set.Next(cpu))
+                copy.Add(cpu);
+            _sets[index] = copy;
+        }
+
+        _users[index]++;
+        IsOne = false;
+        return index;
+    }
+
+    /// <summary>One user less.</summary>
+    public void Release(int index)
+    {
+        if (index == 0 || --_users[index] > 0)
+            return;
+        _sets[index] = null;
+        IsOne = _sets.FindIndex(1, known => known is not null) < 0;
+    }
+}
