@@ -56,7 +56,12 @@ internal static class HostErrors
         "Take `--engine soft`, or leave `--cpu` out.")
     { ExitCode = ExitCode.Usage };
 
+    public static readonly ErrorInfo NoPolicyForSoft = new("KVM0211", "a scheduling policy needs KVM",
+        "A vCPU is stopped by a signal that only KVM_RUN lets through; the software engine's threads never notice it.",
+        "Take `--engine kvm`, or leave `--policy` out.")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
-        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic, NoShadowPaging, NoCpuModel];
+        [NoKvm, NotPermitted, OldKvm, NoMemory, KvmRefused, NoNested, BadConfiguration, NoSuchEngine, NotDeterministic, NoShadowPaging, NoCpuModel, NoPolicyForSoft];
 }

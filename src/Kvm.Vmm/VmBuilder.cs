@@ -19,6 +19,7 @@ internal sealed record MachineParts
     public required IReadOnlyList<IVcpuEngine> Vcpus { get; init; }
     public required string CommandLine { get; init; }
     public required string HostBackend { get; init; }
+    public required Scheduling.GateSeats? Seats { get; init; }
 }
 
 /// <summary>Builds a machine as a list of steps: the file to read first.</summary>
@@ -61,6 +62,7 @@ internal static class VmBuilder
                 Vcpus = vcpus,
                 CommandLine = commandLine,
                 HostBackend = choice.Profile.Backend,
+                Seats = host.Seats,
             });
         }
         catch (Exception e)

@@ -18,6 +18,9 @@ public sealed record VmHost
     /// <summary>What is known of the host's KVM. Null: probed, or read from the cache of an earlier probe, when the machine is built.</summary>
     public HostProfile? Profile { get; init; }
 
+    /// <summary>The machine's places at a scheduler, one for each vCPU; null where the host's kernel alone decides who runs. KVM only.</summary>
+    public Scheduling.GateSeats? Seats { get; init; }
+
     /// <summary>Takes messages for people, such as which engine was chosen and why; null discards them.</summary>
     public Action<string>? Notice { get; init; }
 }

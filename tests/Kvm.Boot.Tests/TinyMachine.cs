@@ -24,7 +24,7 @@ internal static class TinyMachine
     }
 
     /// <summary>Runs <paramref name="kernel"/>; the time limit is a safety net, not an expectation.</summary>
-    public static (RunResult Result, string Console) Run(byte[] kernel, Func<VmConfig, VmConfig>? change = null, Action<VirtualMachine>? meanwhile = null, bool quiet = false)
+    public static (RunResult Result, string Console) Run(byte[] kernel, Func<VmConfig, VmConfig>? change = null, Action<VirtualMachine>? meanwhile = null, bool quiet = false, Kvm.Vmm.Scheduling.GateSeats? seats = null)
     {
         string path = Path.Combine(Path.GetTempPath(), $"kvmsharp-tiny-{Guid.NewGuid():n}");
         File.WriteAllBytes(path, kernel);
@@ -34,6 +34,7 @@ internal static class TinyMachine
             var config = new VmConfig { KernelPath = path, MemoryBytes = 16 << 20, Engine = EngineChoice.Kvm, Timeout = TimeSpan.FromSeconds(20) };
             using var vm = VirtualMachine.Build(change?.Invoke(config) ?? config, new VmHost
             {
+                Seats = seats,
                 ConsoleOutput = quiet ? null : text =>
                 {
                     lock (output)

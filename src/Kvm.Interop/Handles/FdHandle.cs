@@ -25,6 +25,14 @@ public sealed class FdHandle : SafeHandle
         }
     }
 
+    /// <summary>A second descriptor of the same file, closed when a program is started.</summary>
+    /// <exception cref="KvmException">EMFILE: the process has too many.</exception>
+    public FdHandle Duplicate()
+    {
+        int fd = Libc.fcntl(Fd, Libc.F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? throw new KvmException("fcntl (F_DUPFD_CLOEXEC)", Errno.Last) : new FdHandle(fd);
+    }
+
     /// <inheritdoc/>
     protected override bool ReleaseHandle() => Libc.close((int)handle) == 0;
 }

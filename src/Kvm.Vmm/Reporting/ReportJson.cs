@@ -141,6 +141,7 @@ public static class ReportJson
             json.WriteNumber("exits", vcpu.Exits);
             json.WriteNumber("allocatedBytes", vcpu.AllocatedBytes);
             WriteNumber(json, "instructions", vcpu.Instructions);
+            WriteMilliseconds(json, "waitedMs", vcpu.Waited);
             json.WriteEndObject();
         }
 

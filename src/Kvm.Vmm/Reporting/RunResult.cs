@@ -79,7 +79,11 @@ public sealed record RunResult
 /// <param name="Exits">Returns from the engine to the VMM.</param>
 /// <param name="AllocatedBytes">Managed bytes the thread allocated after its first exits; zero in a healthy run.</param>
 /// <param name="Instructions">Retired guest instructions, where the engine counts them; else null.</param>
-public sealed record VcpuReport(int Index, TimeSpan CpuTime, long Exits, long AllocatedBytes, long? Instructions = null);
+public sealed record VcpuReport(int Index, TimeSpan CpuTime, long Exits, long AllocatedBytes, long? Instructions = null)
+{
+    /// <summary>How long the vCPU was held back by a scheduler; null where none had a say.</summary>
+    public TimeSpan? Waited { get; init; }
+}
 
 /// <summary>What two deterministic runs of one machine have in common.</summary>
 /// <param name="Seed">What random numbers followed from.</param>

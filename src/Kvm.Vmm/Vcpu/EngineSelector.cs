@@ -22,6 +22,8 @@ internal static class EngineSelector
     {
         EngineChoice.Kvm when config.Deterministic =>
             throw new VmmException(HostErrors.NotDeterministic, "--deterministic was asked for together with --engine kvm"),
+        _ when host.Seats is not null && (config.Deterministic || config.Engine == EngineChoice.Soft || config.Paging == PagingMode.Shadow || config.Cpu != CpuModel.V2) =>
+            throw new VmmException(HostErrors.NoPolicyForSoft, "a policy was asked for together with an option that only the software engine has"),
         _ when config is { Deterministic: true, Nested: true } or { Deterministic: true, HyperV: true } =>
             throw new VmmException(HostErrors.NotDeterministic, "--nested and --hyperv need KVM, --deterministic the software engine"),
         _ when config.Paging == PagingMode.Shadow && (config.Engine == EngineChoice.Kvm || config.Nested || config.HyperV) =>
@@ -31,7 +33,7 @@ internal static class EngineSelector
         _ when config.Deterministic => Deterministic(host),
         EngineChoice.Auto when config.Paging == PagingMode.Shadow || config.Cpu != CpuModel.V2 => Soft(host, host.Profile?.Backend ?? "none"),
         EngineChoice.Soft => Soft(host, host.Profile?.Backend ?? "none"),
-        EngineChoice.Kvm => OfferKvm(OpenKvm(), host),
+        _ when config.Engine == EngineChoice.Kvm || host.Seats is not null => OfferKvm(OpenKvm(), host),
         _ => Auto(config, host),
     };
 

@@ -75,6 +75,12 @@ internal interface IVcpuEngine : IDisposable
     /// <param name="most">Blocks at most.</param>
     IReadOnlyList<X86.Translate.TranslatedCode> ReadTranslations(int most) => [];
 
+    /// <summary>Tells the guest of time in which its vCPU could have run and was held back, where the engine has a way; while the vCPU does not run.</summary>
+    /// <param name="nanoseconds">How long; more than 0.</param>
+    void AddStealTime(long nanoseconds)
+    {
+    }
+
     /// <summary>Retired guest instructions, where the engine counts them.</summary>
     long? Instructions { get; }
 }

@@ -75,7 +75,7 @@ internal sealed class KvmEngine : IEngine
             var exits = new ExitCounts();
             var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits) : null;
             var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, exits, _config.KernelPath);
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), exits, _config.KernelPath);
         }
         catch
         {

@@ -17,12 +17,13 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly InstructionCompleter? _completer;
     private readonly SyscallRepair? _repair;
     private readonly TickSpacing? _ticks;
+    private readonly Scheduling.StealTime? _steal;
     private readonly string _kernelPath;
     private readonly ExitCounts _exits;
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, ExitCounts exits, string kernelPath)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, Scheduling.StealTime? steal, ExitCounts exits, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
@@ -31,6 +32,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         _completer = completer;
         _repair = repair;
         _ticks = ticks;
+        _steal = steal;
         _exits = exits;
         _kernelPath = kernelPath;
     }
@@ -112,6 +114,8 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         if (thread != 0)
             ThreadSignals.Kick(thread);
     }
+
+    public void AddStealTime(long nanoseconds) => _steal?.Add(nanoseconds);
 
     public bool IsStuck()
     {

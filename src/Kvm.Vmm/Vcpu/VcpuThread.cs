@@ -1,5 +1,6 @@
 using Kvm.Interop;
 using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Scheduling;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -18,6 +19,7 @@ internal sealed class VcpuThread : IDisposable
 
     private readonly IVcpuEngine _engine;
     private readonly VirtualMachine _machine;
+    private readonly Gate? _gate;
     private readonly Thread _thread;
     private int _requests;
     private int _threadId;
@@ -25,8 +27,9 @@ internal sealed class VcpuThread : IDisposable
     private volatile bool _running;
     private readonly ManualResetEventSlim _stuckAnswered = new(initialState: true);
 
-    public VcpuThread(VirtualMachine machine, IVcpuEngine engine, int index)
+    public VcpuThread(VirtualMachine machine, IVcpuEngine engine, int index, Gate? gate = null)
     {
+        _gate = gate;
         _machine = machine;
         _engine = engine;
         Index = index;
@@ -79,6 +82,7 @@ internal sealed class VcpuThread : IDisposable
     private void Ask(Request request)
     {
         Interlocked.Or(ref _requests, (int)request);
+        _gate?.Interrupt();
         if (_running)
             _engine.Kick();
     }
@@ -91,6 +95,7 @@ internal sealed class VcpuThread : IDisposable
         {
             HostThread.SetName(_thread.Name!); // the runtime does not tell the kernel when compiled ahead of time
             _engine.EnterThread();
+            _gate?.Enter();
             Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());
             _running = true;
             _machine.NoteFirstRun();
@@ -106,9 +111,13 @@ internal sealed class VcpuThread : IDisposable
         }
 
         _running = false;
+        _gate?.Leave();
         _stuckAnswered.Set();
         long allocated = _engine.AllocatedBytes;
-        Report = new VcpuReport(Index, CpuTime, _engine.TotalExits, allocated, _engine.Instructions);
+        Report = new VcpuReport(Index, CpuTime, _engine.TotalExits, allocated, _engine.Instructions)
+        {
+            Waited = _gate is null ? null : TimeSpan.FromMicroseconds(_gate.ParkedTotal / 1000.0),
+        };
         _machine.OnVcpuEnded(this, stop, failure);
     }
 
@@ -125,9 +134,20 @@ internal sealed class VcpuThread : IDisposable
                 _stuckAnswered.Set();
             }
 
+            if (_gate is not null && !PassGate(_gate))
+                continue;
             var stop = _engine.Run();
             if (stop != VcpuStop.Kicked)
                 return stop;
         }
+    }
+
+    /// <summary>Waits for the scheduler's permit; false where the thread was asked for something instead.</summary>
+    private bool PassGate(Gate gate)
+    {
+        long parked = gate.Pass(ref _requests);
+        if (parked > 0)
+            _engine.AddStealTime(parked);
+        return parked >= 0;
     }
 }

@@ -32,7 +32,7 @@ public sealed class FutexTests
     public void A_wake_up_through_another_mapping_of_the_memory_is_one()
     {
         using HostMapping one = HostMapping.Shared(4096, "futex");
-        using HostMapping other = HostMapping.Open(new FdHandle(Libc.fcntl(one.File!.Fd, 0, 0)), 1 << 20);
+        using HostMapping other = HostMapping.Open(one.File!.Duplicate(), 1 << 20);
         bool woken = false;
         Thread waiter = new(() =>
         {
@@ -82,7 +82,7 @@ public sealed class FutexTests
     {
         using HostMapping one = HostMapping.Shared(8192, "futex");
 
-        Action open = () => HostMapping.Open(new FdHandle(Libc.fcntl(one.File!.Fd, 0, 0)), 4096);
+        Action open = () => HostMapping.Open(one.File!.Duplicate(), 4096);
 
         open.Should().Throw<KvmException>().Which.Errno.Should().Be(Errno.EINVAL);
     }
