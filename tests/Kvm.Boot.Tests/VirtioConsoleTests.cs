@@ -47,6 +47,7 @@ public sealed class VirtioConsoleTests : IDisposable
     [SkippableTheory]
     [InlineData(VirtioTransport.Pci, 1)]
     [InlineData(VirtioTransport.Mmio, 2)]
+    [InlineData(VirtioTransport.Transitional, 1)]
     public void Port_carries_lines_and_megabytes_both_ways_and_clients_come_and_go(VirtioTransport transport, int cpus)
     {
         Exception? failure = null;
@@ -55,6 +56,7 @@ public sealed class VirtioConsoleTests : IDisposable
             Ports = [new PortConfig { Name = "echo", SocketPath = SocketPath }, new PortConfig { Name = "other", SocketPath = SocketPath + "2" }],
             Virtio = transport,
             Cpus = cpus,
+            Append = c.Append + (transport == VirtioTransport.Transitional ? " virtio_pci.force_legacy=1" : ""),
         },
             vm => failure = Record.Exception(() => UsePort(vm)));
         failure.Should().BeNull(run.Tail);

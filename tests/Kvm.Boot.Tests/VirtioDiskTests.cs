@@ -51,6 +51,26 @@ public class VirtioDiskTests
         disk.ShouldBeWhole();
     }
 
+    [SkippableTheory]
+    [InlineData("", "")]
+    [InlineData(" virtio_pci.force_legacy=1", "")]
+    [InlineData(" virtio_pci.force_legacy=1", " pci=nomsi")]
+    public void Transitional_device_is_driven_by_either_of_linux_s_drivers(string legacy, string messages)
+    {
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath, Id = "old-driver" }],
+            Entropy = true,
+            Virtio = VirtioTransport.Transitional,
+            Append = c.Append + legacy + messages,
+        });
+        ShouldBeDone(run);
+        disk.ShouldBeWhole();
+        run.Console.Should().Contain($"GUEST-MODERN {(legacy.Length == 0 ? 1 : 0)}").And.Contain("GUEST-SERIAL old-driver");
+        run.Result.Devices["rng0"]["bytesGiven"].Should().BeGreaterThan(0);
+    }
+
     [SkippableFact]
     public void Guest_gives_the_balloon_what_it_is_asked_for_and_the_host_has_it()
     {

@@ -61,7 +61,7 @@ internal sealed class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
     private readonly SwitchOption _rng = new("--rng", Devices, "Gives the guest random bytes of the host's.");
     private readonly SwitchOption _balloon = new("--balloon", Devices, "Lets the guest give back memory that it does not use.");
-    private readonly ValueOption _virtio = new("--virtio", "TRANSPORT", Devices, "How the guest finds these devices. [default: pci]")
+    private readonly ValueOption _virtio = new("--virtio", "TRANSPORT", Devices, "How the guest finds these devices: pci, mmio, or transitional, which is pci for drivers from before virtio 1.0 too. [default: pci]")
     { Kind = ValueKind.OneOf, Values = SettingNames.Transports };
 
     private readonly ValueOption _port = new("--port", "PORT", Devices,

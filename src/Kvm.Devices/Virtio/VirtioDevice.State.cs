@@ -87,7 +87,7 @@ public abstract partial class VirtioDevice : IStateful
     {
         bool settled = (status & VirtioStatus.FeaturesOk) != 0;
         return (status & ~(VirtioStatus.DriverBits | VirtioStatus.NeedsReset)) == 0
-            && (settled ? CanAccept(features) : (status & VirtioStatus.DriverOk) == 0);
+            && (settled ? CanAccept(features) : (status & VirtioStatus.DriverOk) == 0 || (IsTransitional && features == LegacyFeatures(features)));
     }
 
     private bool IsPossible(in QueueRecord record, int index, byte status, ulong features)

@@ -121,7 +121,8 @@ public abstract partial class VirtioDevice
             return;
         lock (_control)
         {
-            if ((Status & VirtioStatus.FeaturesOk) == 0)
+            // A legacy driver settles them by DRIVER_OK.
+            if ((Status & (VirtioStatus.FeaturesOk | VirtioStatus.DriverOk)) == 0)
                 _driverFeatures = _driverFeatures & ~(0xffff_ffffUL << (int)select * 32) | (ulong)bits << (int)select * 32;
         }
     }
@@ -132,7 +133,7 @@ public abstract partial class VirtioDevice
     /// <summary>The driver writes the status (2.1): zero resets; other bits can be set, not cleared.</summary>
     internal void WriteStatus(byte value)
     {
-        bool started = false;
+        bool started;
         lock (_control)
         {
             if (value == 0)
@@ -147,18 +148,23 @@ public abstract partial class VirtioDevice
             // 3.1.1: the driver re-reads FEATURES_OK before it goes on; one that does not gets no device.
             if (((Status | wanted) & VirtioStatus.FeaturesOk) == 0)
                 wanted &= ~VirtioStatus.DriverOk;
-            Interlocked.Or(ref _status, wanted);
-            if ((wanted & VirtioStatus.DriverOk) != 0)
-            {
-                OnActivate();
-                for (int i = 0; i < _queues.Length; i++)
-                    StartIfEnabled(i);
-                started = true;
-            }
+            started = (wanted & VirtioStatus.DriverOk) != 0;
+            SetStatus(wanted);
         }
 
         if (started)
             WakeAll();
+    }
+
+    /// <summary>Sets status bits; with DRIVER_OK the device begins to work. Under the control lock.</summary>
+    private void SetStatus(int bits)
+    {
+        Interlocked.Or(ref _status, bits);
+        if ((bits & VirtioStatus.DriverOk) == 0)
+            return;
+        OnActivate();
+        for (int i = 0; i < _queues.Length; i++)
+            StartIfEnabled(i);
     }
 
     /// <summary>True if the driver may have these features; a device type adds which need others.</summary>

@@ -16,7 +16,7 @@ internal static class KernelBoot
     public static BootState Load(VmConfig config, MachineLayout layout, GuestMemory memory, string commandLine)
     {
         // The host bridge, and what VirtioSet puts on PCI bus 0.
-        bool onPci = config.Virtio == VirtioTransport.Pci;
+        bool onPci = config.Virtio != VirtioTransport.Mmio;
         int pciDevices = 1 + (onPci ? VirtioSet.CountOf(config) : 0);
         var acpi = AcpiTables.Write(memory, layout, new AcpiConfig
         {

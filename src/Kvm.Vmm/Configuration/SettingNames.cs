@@ -30,7 +30,7 @@ public static class SettingNames
     public static IReadOnlyList<string> Aios { get; } = ["threads", "uring"];
 
     /// <summary>The names of <see cref="VirtioTransport"/>, in its order.</summary>
-    public static IReadOnlyList<string> Transports { get; } = ["pci", "mmio"];
+    public static IReadOnlyList<string> Transports { get; } = ["pci", "mmio", "transitional"];
 
     /// <summary>The names of <see cref="GuestConsole"/>, in its order.</summary>
     public static IReadOnlyList<string> GuestConsoles { get; } = ["serial", "virtio"];

@@ -18,4 +18,7 @@ public enum VirtioTransport
 
     /// <summary>As registers in memory, named by ACPI.</summary>
     Mmio,
+
+    /// <summary>As functions of PCI bus 0 that drivers from before virtio 1.0 find too.</summary>
+    Transitional,
 }

@@ -168,7 +168,8 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddPci(int slot, VirtioDevice device, DeviceThread? thread)
     {
-        var function = new VirtioPci(device, _engine.Msi, _wires[MachineLayout.PciGsi(slot, 0) - MachineLayout.PciIntxGsi].Join());
+        var function = new VirtioPci(device, _engine.Msi, _wires[MachineLayout.PciGsi(slot, 0) - MachineLayout.PciIntxGsi].Join(),
+            _config.Virtio == VirtioTransport.Transitional);
         if (thread is not null && _engine.Doorbells is { } doorbells)
             function.RegistersMoved += new QueueBells(device, thread, doorbells).Move;
         _pci.Add(slot << 3, function);

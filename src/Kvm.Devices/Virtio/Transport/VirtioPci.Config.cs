@@ -34,16 +34,31 @@ public sealed partial class VirtioPci
             AccessRegisters(write: true);
     }
 
-    private static PciConfigSpace MakeConfig(VirtioDevice device)
+    private static PciConfigSpace MakeConfig(VirtioDevice device, bool transitional)
     {
-        // 4.1.2.1: revision 1 and a subsystem of 0x40 or more keep drivers of the legacy interface away.
-        var config = new PciConfigSpace(VirtioVendor, (ushort)(FirstDeviceId + (ushort)device.Type), ClassOf(device.Type), revision: 1);
-        config.SetSubsystem(VirtioVendor, (ushort)(0x40 + (ushort)device.Type));
+        // 4.1.2.1: revision 1 and a subsystem of 0x40 or more keep drivers of the legacy interface away. 4.1.2.3: revision 0 and the
+        // device's type as the subsystem bring them.
+        ushort id = transitional ? TransitionalId(device.Type) : (ushort)(FirstDeviceId + (ushort)device.Type);
+        var config = new PciConfigSpace(VirtioVendor, id, ClassOf(device.Type), revision: transitional ? (byte)0 : (byte)1);
+        config.SetSubsystem(VirtioVendor, (ushort)((transitional ? 0 : 0x40) + (ushort)device.Type));
         config.SetInterruptPin(1);
+        if (transitional)
+            config.AddBar(LegacyBar, PciBarKind.Io, VirtioPciLegacy.WindowSize(device));
         config.AddBar(MsixBar, PciBarKind.Memory32, MsixTable.BarSize);
         config.AddBar(RegistersBar, PciBarKind.Memory32, BarSize);
         return config;
     }
+
+    /// <summary>4.1.2.1: not every type has one.</summary>
+    private static ushort TransitionalId(VirtioDeviceType type) => type switch
+    {
+        VirtioDeviceType.Net => 0x1000,
+        VirtioDeviceType.Block => 0x1001,
+        VirtioDeviceType.Balloon => 0x1002,
+        VirtioDeviceType.Console => 0x1003,
+        VirtioDeviceType.Entropy => 0x1005,
+        _ => throw new ArgumentException($"legacy drivers know no device of type {type}", nameof(type)),
+    };
 
     private static uint ClassOf(VirtioDeviceType type) => type switch
     {

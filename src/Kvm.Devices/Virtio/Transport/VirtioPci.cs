@@ -6,8 +6,8 @@ using Kvm.Devices.Snapshot;
 namespace Kvm.Devices.Virtio.Transport;
 
 /// <summary>
-/// virtio over PCI, the modern interface (virtio 1.2, 4.1): a function whose capabilities say where the registers are in its memory, with a
-/// message for each queue (MSI-X) or one wire (INTA).
+/// virtio over PCI (virtio 1.2, 4.1): a function whose capabilities say where the registers are in its memory, with a message for each queue
+/// (MSI-X) or one wire (INTA); transitional, it has the legacy interface's ports too.
 /// </summary>
 /// <remarks>Safe from any thread. Register accesses take none of the PCI bus's locks, so a queue's thread never waits for a configuration access.</remarks>
 public sealed partial class VirtioPci : PciFunction, IVirtioInterrupts
@@ -23,12 +23,14 @@ public sealed partial class VirtioPci : PciFunction, IVirtioInterrupts
 
     internal const int CommonOffset = 0, IsrOffset = 0x1000, DeviceOffset = 0x2000, BarSize = 0x4000;
     private const int MsixBar = 1;
+    private const int LegacyBar = 0;
     private const ushort VirtioVendor = 0x1af4, FirstDeviceId = 0x1040;
 
     private readonly VirtioDevice _device;
     private readonly MsixTable _msix;
     private readonly InterruptStatus _interrupt;
     private readonly VirtioPciRegisters _registers;
+    private readonly VirtioPciLegacy? _legacy;
     private readonly int _msixCapability;
     private readonly int _accessCapability;
 
@@ -36,14 +38,22 @@ public sealed partial class VirtioPci : PciFunction, IVirtioInterrupts
     /// <param name="device">A device that no other transport has.</param>
     /// <param name="messages">Where MSI-X messages go.</param>
     /// <param name="line">INTA, level-triggered, shared with others.</param>
-    public VirtioPci(VirtioDevice device, IMsiSink messages, IInterruptLine? line)
-        : base(NameOf(device), MakeConfig(device))
+    /// <param name="transitional">Drivers from before virtio 1.0 find it too.</param>
+    /// <exception cref="ArgumentException">A transitional function is asked for, and legacy drivers know no such device.</exception>
+    public VirtioPci(VirtioDevice device, IMsiSink messages, IInterruptLine? line, bool transitional = false)
+        : base(NameOf(device), MakeConfig(device, transitional))
     {
         _device = device;
         // One for each queue and one for changes of configuration.
         _msix = new MsixTable(device.QueueCount + 1, messages);
         _interrupt = new InterruptStatus(line);
         _registers = new VirtioPciRegisters(device, _msix.Vectors, _interrupt);
+        if (transitional)
+        {
+            _legacy = new VirtioPciLegacy(device, _registers, _msix, _interrupt);
+            device.IsTransitional = true;
+        }
+
         _msixCapability = AddMsix(Config, _msix.Vectors);
         _accessCapability = AddVirtioCapabilities(Config, device);
         device.Connect(this);
@@ -60,6 +70,7 @@ public sealed partial class VirtioPci : PciFunction, IVirtioInterrupts
     {
         RegistersBar => _registers,
         MsixBar => _msix,
+        LegacyBar => _legacy,
         _ => null,
     };
 

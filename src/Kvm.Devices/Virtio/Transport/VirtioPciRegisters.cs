@@ -148,7 +148,8 @@ internal sealed class VirtioPciRegisters(VirtioDevice device, int vectors, Inter
             device.ResetQueue(SelectedQueue);
     }
 
-    private int SelectedQueue
+    /// <summary>The queue that registers are of.</summary>
+    internal int SelectedQueue
     {
         get
         {

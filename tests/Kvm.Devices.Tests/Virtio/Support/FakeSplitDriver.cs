@@ -11,12 +11,13 @@ internal sealed class FakeSplitDriver : FakeDriver
     private ushort _kicked;
     private ushort _usedSeen;
 
-    public FakeSplitDriver(GuestArena arena, int size, bool eventIndex = false, bool indirect = true, ushort start = 0)
+    public FakeSplitDriver(GuestArena arena, int size, bool eventIndex = false, bool indirect = true, ushort start = 0, bool legacy = false)
         : base(arena, size, eventIndex, indirect)
     {
-        Table = arena.Allocate(16 * size, 16);
+        // 2.7.2: legacy drivers place all of it by one page number.
+        Table = arena.Allocate(16 * size, legacy ? 4096 : 16);
         Available = arena.Allocate(6 + 2 * size, 2);
-        Used = arena.Allocate(6 + 8 * size, 4);
+        Used = arena.Allocate(6 + 8 * size, legacy ? 4096 : 4);
         _chains = Enumerable.Range(0, size).Select(_ => new List<ushort>(size)).ToArray();
         _free = new Stack<ushort>(Enumerable.Range(0, size).Reverse().Select(i => (ushort)i));
         AvailableIndex = _kicked = _usedSeen = start;

@@ -191,10 +191,10 @@ internal sealed class GuestPci : GuestTransport
 
     private readonly Dictionary<int, (int Bar, uint Offset, uint Length)> _structures = [];
 
-    public GuestPci(VirtioDevice device)
+    public GuestPci(VirtioDevice device, bool transitional = false)
         : base(device)
     {
-        Function = new VirtioPci(device, Messages, Line);
+        Function = new VirtioPci(device, Messages, Line, transitional);
         Bus = new PciBus(Ports, Mmio);
         Bus.Add(Slot, Function);
         Bus.AssignResources(new PciResources((PortWindow, 0x1000), (MemoryWindow, 0x10_0000), (1UL << 40, 1UL << 30), (slot, pin) => (byte)(16 + slot + pin)));
