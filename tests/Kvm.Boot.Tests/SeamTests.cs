@@ -148,7 +148,9 @@ public class SeamTests
         public uint RunUntilTold()
         {
             _told = 0;
-            Vcpu.Run().Should().Be(VcpuStop.Kicked, Vcpu.Failure);
+            // The runtime's own signals end a run too, which an engine's thread takes as a kick without a request.
+            for (int runs = 0; _told == 0 && runs < 1000; runs++)
+                Vcpu.Run().Should().Be(VcpuStop.Kicked, Vcpu.Failure);
             return _told;
         }
 
