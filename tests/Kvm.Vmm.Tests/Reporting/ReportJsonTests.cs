@@ -28,7 +28,7 @@ public class ReportJsonTests
                 Total = TimeSpan.FromSeconds(2),
                 Exits = new Dictionary<string, long> { ["io"] = 5 },
                 Completions = new Dictionary<string, long> { ["popcnt"] = 2 },
-                Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99), new VcpuReport(1, default, 1, 8)],
+                Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99) { Waited = TimeSpan.FromMilliseconds(12.5) }, new VcpuReport(1, default, 1, 8)],
                 Determinism = new DeterminismReport(5, 99, TimeSpan.FromTicks(12_500), "xxh64:0123456789abcdef"),
                 Paging = new PagingReport(3, new Kvm.X86.Paging.ShadowStatistics { Fills = 2, Hits = 1, Roots = 1, Tables = 4 }),
                 VmmRssBytes = 1000,
@@ -66,14 +66,16 @@ public class ReportJsonTests
                   "runMs": 3,
                   "exits": 5,
                   "allocatedBytes": 0,
-                  "instructions": 99
+                  "instructions": 99,
+                  "waitedMs": 12.5
                 },
                 {
                   "index": 1,
                   "runMs": 0,
                   "exits": 1,
                   "allocatedBytes": 8,
-                  "instructions": null
+                  "instructions": null,
+                  "waitedMs": null
                 }
               ],
               "deterministic": {
