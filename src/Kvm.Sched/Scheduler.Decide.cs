@@ -67,11 +67,16 @@ public sealed partial class Scheduler
             _chosen[chosen++] = vcpu;
         }
 
-        // Who is on an open CPU already stays there; only then the others choose.
+        PlaceChosen(chosen, null, now);
+    }
+
+    /// <summary>Who is on an open CPU already stays there; only then the others choose.</summary>
+    private void PlaceChosen(int chosen, CpuSet? allowed, long now)
+    {
         for (int i = 0; i < chosen; i++)
         {
             int vcpu = _chosen[i], cpu = Table.Vcpu(vcpu).Cpu;
-            if (cpu < 0)
+            if (cpu < 0 || !_open.Contains(cpu))
                 continue;
             GoOn(vcpu, cpu, now);
             _chosen[i] = -1;
@@ -80,7 +85,7 @@ public sealed partial class Scheduler
         for (int i = 0; i < chosen; i++)
         {
             if (_chosen[i] >= 0)
-                Give(_chosen[i], ChooseCpu(_chosen[i], null), now);
+                Give(_chosen[i], ChooseCpu(_chosen[i], allowed), now);
         }
     }
 
@@ -96,9 +101,7 @@ public sealed partial class Scheduler
             {
                 if (_open.CountCommon(allowed) < Math.Min(gang, allowed.CountCommon(_online)))
                     break;
-                int chosen = ChooseGang(vcpu, 0, now);
-                for (int i = 0; i < chosen; i++)
-                    Place(_chosen[i], allowed, now);
+                PlaceChosen(ChooseGang(vcpu, 0, now), allowed, now);
                 continue;
             }
 

@@ -97,7 +97,8 @@ public sealed partial class Scheduler
     /// <returns>Its slot in the table.</returns>
     public int Arrive(in JobSpec spec, long now)
     {
-        int vm = Table.Add(Settings.Gang ? spec with { Gang = true } : spec, now);
+        // Where the kernel slices time, nobody can start several together.
+        int vm = Table.Add(spec with { Gang = (spec.Gang || Settings.Gang) && !_policy.Binds }, now);
         _policy.Arrived(vm, now);
         int first = Table.Vm(vm).FirstVcpu, end = first + Table.Vm(vm).Spec.Vcpus;
         for (int vcpu = first; vcpu < end; vcpu++)

@@ -11,6 +11,12 @@ if (args is ["queue-rates", var path])
     return;
 }
 
+if (args is ["sched-rates"])
+{
+    SchedRates.Print();
+    return;
+}
+
 // In this process: the build has its outputs in folders that BenchmarkDotNet's own builds would not find.
 var config = DefaultConfig.Instance
     .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))

@@ -8,20 +8,23 @@ namespace Kvm.Sched.Policies;
 /// </summary>
 internal sealed class NeedGroups
 {
-    private readonly Dictionary<(ResourceVector Needs, int Affinity), int> _known = [];
+    private const double Near = 1e-9;
+
+    private readonly Dictionary<Key, int> _known = [];
     private readonly Stack<int> _unused = new();
     private readonly double[][] _columns = [.. Enumerable.Range(0, ResourceVector.Kinds).Select(_ => Array.Empty<double>())];
+    private double[] _heads = [];
     private Group[] _groups = [];
     private int _end;
 
     /// <summary>Adds a VM at the end of its group's queue.</summary>
     public void Append(JobTable table, int vm, in ResourceVector needs, int affinity)
     {
-        if (!_known.TryGetValue((needs, affinity), out int index))
+        if (!_known.TryGetValue(new Key(needs, affinity), out int index))
         {
             if (!_unused.TryPop(out index))
                 index = NewIndex();
-            _known.Add((needs, affinity), index);
+            _known.Add(new Key(needs, affinity), index);
             _groups[index] = new Group { First = -1, Last = -1, Needs = needs, Affinity = affinity };
             for (int kind = 0; kind < ResourceVector.Kinds; kind++)
                 _columns[kind][index] = needs[kind];
@@ -33,7 +36,7 @@ internal sealed class NeedGroups
         if (group.Last >= 0)
             table.Vm(group.Last).GroupNext = vm;
         else
-            group.First = vm;
+            (group.First, _heads[index]) = (vm, slot.Sequence);
         group.Last = vm;
     }
 
@@ -51,52 +54,50 @@ internal sealed class NeedGroups
             group.Last = slot.GroupPrevious;
         if (group.First < 0)
         {
-            _known.Remove((group.Needs, group.Affinity));
+            _known.Remove(new Key(group.Needs, group.Affinity));
             _unused.Push(slot.Group);
             // Fits nowhere: is passed over.
             _columns[0][slot.Group] = double.PositiveInfinity;
+        }
+        else
+        {
+            _heads[slot.Group] = table.Vm(group.First).Sequence;
         }
 
         slot.Group = -1;
     }
 
-    /// <summary>The VM that fits best, of equals the one that arrived first; −1 where none fits.</summary>
+    /// <summary>The VM that fits best, of equals (to a part in 10⁹) the one that waits longest; −1 where none fits.</summary>
     public int Best(in ResourceVector free, JobTable table, CpuSet open)
     {
         Span<double> inverse = stackalloc double[ResourceVector.Kinds];
         for (int kind = 0; kind < ResourceVector.Kinds; kind++)
             inverse[kind] = free[kind] > 0 ? 1 / free[kind] : double.MaxValue;
         int best = -1;
-        // Products of inverses are a little off: they choose whom to compare, and the quotients themselves decide.
-        double bestScore = double.PositiveInfinity, bound = 1 + 1e-9;
-        int width = Vector<double>.Count;
-        for (int at = 0; at < _end; at += width)
+        double bestScore = 1 + Near, bestHead = double.MaxValue;
+        for (int at = 0; at < _end; at += Vector<double>.Count)
         {
             var score = Vector<double>.Zero;
             for (int kind = 0; kind < ResourceVector.Kinds; kind++)
             {
                 if (inverse[kind] > 0)
-                    score = Vector.Max(score, new Vector<double>(_columns[kind].AsSpan(at, width)) * inverse[kind]);
+                    score = Vector.Max(score, new Vector<double>(_columns[kind], at) * inverse[kind]);
             }
 
-            if (!Vector.LessThanOrEqualAny(score, new Vector<double>(bound)))
+            var better = Vector.LessThan(score, new Vector<double>(bestScore * (1 - Near)));
+            var earlier = Vector.LessThan(new Vector<double>(_heads, at), new Vector<double>(bestHead));
+            better |= Vector.LessThanOrEqual(score, new Vector<double>(bestScore * (1 + Near))) & earlier;
+            if (better == Vector<long>.Zero)
                 continue;
-            for (int lane = 0; lane < width; lane++)
+            for (int lane = 0; lane < Vector<double>.Count; lane++)
             {
-                if (score[lane] <= bound && Better(at + lane, free, table, open, ref bestScore))
-                    (best, bound) = (at + lane, Math.Min(bound, bestScore * (1 + 1e-9)));
-            }
-
-            bool Better(int index, in ResourceVector free, JobTable table, CpuSet open, ref double bestScore)
-            {
-                ref readonly var group = ref _groups[index];
-                double exact = (group.Needs / free).Largest();
-                if (exact > 1 || exact > bestScore || (group.Affinity != 0 && table.Classes[group.Affinity].FirstCommon(open) < 0))
-                    return false;
-                if (exact == bestScore && table.Vm(_groups[best].First).Sequence < table.Vm(group.First).Sequence)
-                    return false;
-                bestScore = exact;
-                return true;
+                if (score[lane] > bestScore * (1 + Near) || (score[lane] >= bestScore * (1 - Near) && _heads[at + lane] >= bestHead))
+                    continue;
+                ref readonly var group = ref _groups[at + lane];
+                // The quotients are a little off, the amounts are not.
+                if (!group.Needs.FitsIn(free) || (group.Affinity != 0 && table.Classes[group.Affinity].FirstCommon(open) < 0))
+                    continue;
+                (best, bestScore, bestHead) = (at + lane, score[lane], _heads[at + lane]);
             }
         }
 
@@ -109,6 +110,7 @@ internal sealed class NeedGroups
         {
             int length = Math.Max(64, _end * 2);
             Array.Resize(ref _groups, length);
+            Array.Resize(ref _heads, length);
             foreach (ref double[] column in _columns.AsSpan())
                 Array.Resize(ref column, length);
             _columns[0].AsSpan(_end).Fill(double.PositiveInfinity);
@@ -116,6 +118,8 @@ internal sealed class NeedGroups
 
         return _end++;
     }
+
+    private readonly record struct Key(ResourceVector Needs, int Affinity);
 
     private struct Group
     {

@@ -74,7 +74,8 @@ internal sealed class TimeSlicedPriorityPolicy(PolicySettings settings) : Policy
         ref var slot = ref Table.Vcpu(vcpu);
         slot.Standing = -LevelOf(slot);
         (slot.Epoch, slot.Level) = (_epoch, LevelOf(slot));
-        return slot.SliceLeft;
+        // Who was slow to leave its CPU has used up more than its slice.
+        return Math.Max(slot.SliceLeft, PolicySettings.ShortestSlice);
     }
 
     public override void Ran(int vcpu, long ran, long now) => Table.Vcpu(vcpu).SliceLeft -= ran;

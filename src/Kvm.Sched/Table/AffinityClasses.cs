@@ -30,10 +30,10 @@ internal sealed class AffinityClasses
     {
         if (set is null || set.Count == 0 || set.Count >= _cpus)
             return 0;
-        int index = _sets.FindIndex(known => known is not null && known.Equals(set));
+        int index = IndexOf(set);
         if (index < 0)
         {
-            index = _sets.IndexOf(null);
+            index = IndexOf(null);
             if (index < 0)
             {
                 index = _sets.Count;
@@ -52,12 +52,24 @@ internal sealed class AffinityClasses
         return index;
     }
 
+    // A lambda would be an object for each VM.
+    private int IndexOf(CpuSet? set)
+    {
+        for (int i = 0; i < _sets.Count; i++)
+        {
+            if (set is null ? _sets[i] is null : _sets[i]?.Equals(set) == true)
+                return i;
+        }
+
+        return -1;
+    }
+
     /// <summary>One user less.</summary>
     public void Release(int index)
     {
         if (index == 0 || --_users[index] > 0)
             return;
         _sets[index] = null;
-        IsOne = _sets.FindIndex(1, known => known is not null) < 0;
+        IsOne = _sets.TrueForAll(known => known is null || known.Count == _cpus);
     }
 }
