@@ -11,7 +11,8 @@ internal sealed class Ext4Disk : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("kvmsharp-ext4").FullName;
 
     /// <summary>Makes a disk of 64 MiB with the files that tests/guest/run/disk expects; skips the calling test where there are no tools.</summary>
-    public Ext4Disk()
+    /// <param name="root">It has a root file system too: busybox, and the project's init, which runs a shell for <c>kvmsharp.run=root</c>.</param>
+    public Ext4Disk(bool root = false)
     {
         string make = GuestFiles.RequireProgram("mkfs.ext4");
         string files = Directory.CreateDirectory(Path.Combine(_folder, "files")).FullName;
@@ -19,6 +20,8 @@ internal sealed class Ext4Disk : IDisposable
         File.WriteAllBytes(Path.Combine(files, "from-host"), content);
         File.WriteAllText(Path.Combine(files, "from-host.sum"), $"{Sum(content)}  from-host\n");
         File.WriteAllText(Path.Combine(files, "to-delete"), "x");
+        if (root)
+            AddRoot(files);
         using (var file = File.Create(FilePath))
             file.SetLength(64 << 20);
         Run(make, "-q", "-d", files, FilePath).Code.Should().Be(0);
@@ -36,6 +39,22 @@ internal sealed class Ext4Disk : IDisposable
         string sum = Run(debug, "-R", "cat /from-guest.sum", FilePath).Output;
         sum.Should().Contain(Sum(File.ReadAllBytes(written)) + "  from-guest");
         Run(debug, "-R", "stat /to-delete", FilePath).Output.Should().Contain("File not found");
+    }
+
+    /// <summary>The initial RAM file system's programs, in the places a kernel without one looks for them.</summary>
+    private static void AddRoot(string files)
+    {
+        const UnixFileMode program = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+        foreach (string folder in (string[])["bin", "sbin", "proc", "sys", "dev", "run", "mnt"])
+            Directory.CreateDirectory(Path.Combine(files, folder));
+        foreach (var (member, place) in ((string, string)[])[("bin/busybox", "bin/busybox"), ("init", "sbin/init")])
+        {
+            string path = Path.Combine(files, place);
+            File.WriteAllBytes(path, CpioMember.Read(GuestFiles.Require("initramfs/initramfs.cpio"), member));
+            File.SetUnixFileMode(path, program);
+        }
+
+        File.WriteAllText(Path.Combine(files, "run", "root"), "setsid cttyhack sh\n");
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);

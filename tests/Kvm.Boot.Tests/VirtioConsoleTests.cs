@@ -11,7 +11,7 @@ namespace Kvm.Boot.Tests;
 /// <summary>Linux's own driver on the virtio console: hvc0 as the console, and ports to real Unix sockets.</summary>
 public sealed class VirtioConsoleTests : IDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
 
     private readonly string _folder = Directory.CreateTempSubdirectory("kvmsharp-ports").FullName;
 

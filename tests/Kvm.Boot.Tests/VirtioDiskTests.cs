@@ -1,3 +1,4 @@
+using System.Text;
 using Kvm.Devices.Block;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm;
@@ -69,6 +70,99 @@ public class VirtioDiskTests
         disk.ShouldBeWhole();
         run.Console.Should().Contain($"GUEST-MODERN {(legacy.Length == 0 ? 1 : 0)}").And.Contain("GUEST-SERIAL old-driver");
         run.Result.Devices["rng0"]["bytesGiven"].Should().BeGreaterThan(0);
+    }
+
+    [SkippableTheory]
+    [InlineData("", VmOutcome.PowerOff)]
+    [InlineData(" acpi=off pci=off", VmOutcome.Halted)]
+    public void Mmio_devices_are_found_once_with_ACPI_and_without(string append, VmOutcome end)
+    {
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+            Entropy = true,
+            Virtio = VirtioTransport.Mmio,
+            Append = c.Append + append,
+        });
+        // Without ACPI a guest knows no way to power off.
+        ShouldBeDone(run, end);
+        disk.ShouldBeWhole();
+        run.Console.Should().Contain("GUEST-VIRTIO 2");
+    }
+
+    [SkippableTheory]
+    [InlineData(4, 4, 4, false)]
+    [InlineData(2, 4, 2, false)]
+    [InlineData(2, 2, 2, true)]
+    public void Guest_sees_as_many_queues_as_the_disk_and_its_processors_have(int cpus, int queues, int seen, bool threads)
+    {
+        using var disk = new Ext4Disk();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
+        {
+            Disks = [new DiskConfig { Path = disk.FilePath, Queues = queues }],
+            Cpus = cpus,
+            InlineQueues = !threads,
+        });
+        ShouldBeDone(run);
+        disk.ShouldBeWhole();
+        run.Console.Should().Contain($"GUEST-QUEUES {seen}");
+    }
+
+    [SkippableTheory]
+    [InlineData(VirtioTransport.Pci)]
+    [InlineData(VirtioTransport.Transitional)]
+    public void Small_kernel_has_its_root_on_the_disk_up_to_a_shell(VirtioTransport transport)
+    {
+        using var disk = new Ext4Disk(root: true);
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "root", s_limit, c => c with
+        {
+            InitrdPath = null,
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+            Virtio = transport,
+        }, TypeCommands);
+        ShouldHaveUsedTheRoot(run, "/dev/root ext4");
+        disk.ShouldBeWhole();
+    }
+
+    [SkippableFact]
+    public void Stock_kernel_switches_to_its_root_on_the_disk_up_to_a_shell()
+    {
+        using var disk = new Ext4Disk(root: true);
+        using var initrd = new ModuleInitrd("virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_legacy_dev", "virtio/virtio_pci_modern_dev",
+            "virtio/virtio_pci", "block/virtio_blk");
+        var run = LinuxGuest.Boot("stock/bzImage", EngineChoice.Soft, "root", s_limit, c => c with
+        {
+            InitrdPath = initrd.FilePath,
+            MemoryBytes = 512 << 20,
+            Disks = [new DiskConfig { Path = disk.FilePath }],
+        }, TypeCommands);
+        ShouldHaveUsedTheRoot(run, "/dev/vda ext4");
+        disk.ShouldBeWhole();
+    }
+
+    /// <summary>
+    /// What tests/guest/run/disk does on a disk, typed in a shell whose root it is. The first line is empty: Linux's serial driver reads, and
+    /// throws away, a byte when it opens the port.
+    /// </summary>
+    private static void TypeCommands(VirtualMachine vm) => vm.SendConsoleInput(Encoding.ASCII.GetBytes("""
+
+        while read a b c d; do [ "$b" = / ] && echo "GUEST-ROOT $a $c"; done </proc/mounts
+        sha256sum -c from-host.sum
+        dd if=/dev/urandom of=from-guest bs=64k count=128 2>/dev/null
+        sha256sum from-guest >from-guest.sum
+        rm to-delete
+        sync; echo 3 >/proc/sys/vm/drop_caches
+        sha256sum -c from-guest.sum
+        mount -o remount,ro /
+        exit
+
+        """.ReplaceLineEndings("\n"))).Should().BeGreaterThan(300);
+
+    private static void ShouldHaveUsedTheRoot(LinuxRun run, string root)
+    {
+        run.Console.Should().Contain($"GUEST-ROOT {root}", run.Tail);
+        ShouldBeDone(run, task: "root");
     }
 
     [SkippableFact]
@@ -162,11 +256,11 @@ public class VirtioDiskTests
         }
     }
 
-    private static void ShouldBeDone(LinuxRun run)
+    private static void ShouldBeDone(LinuxRun run, VmOutcome end = VmOutcome.PowerOff, string task = "disk")
     {
         run.Console.Should().Contain("from-host: OK", run.Tail).And.Contain("from-guest: OK", run.Tail)
-            .And.Contain("GUEST-DONE disk", run.Tail).And.NotContain("GUEST-FAILED");
-        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+            .And.Contain($"GUEST-DONE {task}", run.Tail).And.NotContain("GUEST-FAILED");
+        run.Result.Outcome.Should().Be(end, run.Tail);
         var counters = run.Result.Devices["disk0"];
         counters["errors"].Should().Be(0);
         counters["resetsNeeded"].Should().Be(0);

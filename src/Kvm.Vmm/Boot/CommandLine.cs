@@ -1,4 +1,5 @@
 using Kvm.Vmm.Probing;
+using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Boot;
@@ -47,8 +48,22 @@ internal static class CommandLine
             return whole;
         bool fast = config.AppendFast && profile.KernelInterpreted;
         string features = Join(',', profile.GivesUpOnInstructions ? HiddenFeatures : "", fast ? FastFeatures : "");
-        return Join(' ', SerialConsole, config.Console == GuestConsole.Virtio ? VirtioConsole : "", EndOnPanic, Root(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
+        return Join(' ', SerialConsole, config.Console == GuestConsole.Virtio ? VirtioConsole : "", EndOnPanic, Root(config), MmioDevices(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
     }
+
+    /// <summary>
+    /// Where virtio-mmio devices are, for a kernel that is told not to look into ACPI, which says it too: one that did both would find each
+    /// device twice. Linux: Documentation/admin-guide/kernel-parameters.txt, virtio_mmio.device=.
+    /// </summary>
+    private static string MmioDevices(VmConfig config)
+    {
+        if (config.Virtio != VirtioTransport.Mmio || Array.FindLast(Words(config.Append), o => o.StartsWith("acpi=", StringComparison.Ordinal)) != "acpi=off")
+            return "";
+        return string.Join(' ', Enumerable.Range(0, VirtioSet.CountOf(config)).Select(slot =>
+            $"virtio_mmio.device={MachineLayout.VirtioMmioSlotSize >> 10}K@0x{MachineLayout.VirtioMmioAddress(slot):x}:{MachineLayout.VirtioMmioGsis[slot]}"));
+    }
+
+    private static string[] Words(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>
     /// The disk that is marked as the root; where none is and no initial RAM file system does the mounting, the first.
@@ -69,7 +84,7 @@ internal static class CommandLine
     {
         if (features.Length == 0)
             return append;
-        string[] options = append.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        string[] options = Words(append);
         int last = Array.FindLastIndex(options, o => o.StartsWith(ClearCpuid, StringComparison.Ordinal));
         if (last < 0)
             return Join(' ', ClearCpuid + features, append);

@@ -26,7 +26,7 @@ internal static class KernelBoot
             PciEcam = true,
             VirtioMmio = onPci ? [] : [.. Enumerable.Range(0, VirtioSet.CountOf(config)).Select(MmioSlot)],
         });
-        MpTable.Write(memory, config.Cpus, pciDevices);
+        MpTable.Write(memory, config.Cpus, pciDevices, onPci ? [] : MachineLayout.VirtioMmioGsis[..VirtioSet.CountOf(config)]);
         using var kernel = ImageSource.Open(config.KernelPath);
         using var initrd = config.InitrdPath is { } path ? ImageSource.Open(path) : null;
         var request = new BootRequest

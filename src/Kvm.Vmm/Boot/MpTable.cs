@@ -29,14 +29,16 @@ public static class MpTable
     private const byte ExternalController = 3;
     private const ushort Conforms = 0;
     private const ushort LevelActiveLow = 0xf;
+    private const ushort LevelActiveHigh = 0xd;
 
     /// <summary>Writes the table.</summary>
     /// <param name="memory">Guest memory, with RAM below 1 MiB.</param>
     /// <param name="cpus">Number of processors, 1 to <see cref="MaxCpus"/>; processor n has APIC identifier n, 0 is the boot processor.</param>
     /// <param name="pciDevices">Device numbers of PCI bus 0 whose interrupts are listed, 0 to 32; 0 if there is no PCI bus.</param>
+    /// <param name="wires">Interrupts of virtio-mmio devices, level-triggered: listed as the ISA bus's, which is the only one here whose numbers are pins.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is not in range.</exception>
     /// <exception cref="LoadException">Guest memory does not hold the area (KVM0116).</exception>
-    public static AddressRange Write(GuestMemory memory, int cpus, int pciDevices)
+    public static AddressRange Write(GuestMemory memory, int cpus, int pciDevices, ReadOnlySpan<byte> wires = default)
     {
         ArgumentNullException.ThrowIfNull(memory);
         ArgumentOutOfRangeException.ThrowIfLessThan(cpus, 1);
@@ -53,7 +55,7 @@ public static class MpTable
         if (pciDevices > 0)
             Bus(ref table, PciBus, "PCI   ");
         table.Entry([2, MachineLayout.IoApicId, IoApicVersion, 1, .. U32((uint)MachineLayout.IoApic)]);
-        Interrupts(ref table, pciDevices);
+        Interrupts(ref table, pciDevices, wires);
         // Local interrupts of every processor: the 8259's on LINT0, NMI on LINT1.
         table.Entry([4, ExternalController, .. U16(Conforms), IsaBus, 0, 0xff, 0]);
         table.Entry([4, Nmi, .. U16(Conforms), IsaBus, 0, 0xff, 1]);
@@ -79,14 +81,21 @@ public static class MpTable
 
     private static void Bus(ref Builder table, byte id, string name) => table.Entry([1, id, .. Encoding.ASCII.GetBytes(name)]);
 
-    private static void Interrupts(ref Builder table, int pciDevices)
+    private static void Interrupts(ref Builder table, int pciDevices, ReadOnlySpan<byte> wires)
     {
         for (uint irq = 0; irq < IsaInterrupts; irq++)
         {
             if (irq == MachineLayout.TimerGsi)
                 continue; // the cascade; its pin is the timer's
             uint pin = irq == MachineLayout.TimerIrq ? MachineLayout.TimerGsi : irq;
-            table.Entry([3, Vectored, .. U16(Conforms), IsaBus, (byte)irq, MachineLayout.IoApicId, (byte)pin]);
+            ushort trigger = wires.Contains((byte)irq) ? LevelActiveHigh : Conforms;
+            table.Entry([3, Vectored, .. U16(trigger), IsaBus, (byte)irq, MachineLayout.IoApicId, (byte)pin]);
+        }
+
+        foreach (byte wire in wires)
+        {
+            if (wire >= IsaInterrupts)
+                table.Entry([3, Vectored, .. U16(LevelActiveHigh), IsaBus, wire, MachineLayout.IoApicId, wire]);
         }
 
         for (int device = 0; device < pciDevices; device++)

@@ -104,6 +104,7 @@ public static class ConfigFile
             json.WriteBoolean(ConfigMembers.IsRootDevice, disk.IsRoot);
             json.WriteBoolean(ConfigMembers.IsReadOnly, disk.ReadOnly);
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
+            json.WriteNumber(ConfigMembers.Queues, disk.Queues);
             json.WriteString(ConfigMembers.IoEngine, disk.Aio == DiskAio.Uring ? "Async" : "Sync");
             json.WriteEndObject();
         }

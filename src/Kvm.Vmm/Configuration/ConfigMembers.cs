@@ -48,6 +48,7 @@ internal static class ConfigMembers
     public const string RateLimiter = "rate_limiter";
     public const string Socket = "socket";
     public const string Cache = "cache"; // ours
+    public const string Queues = "queues"; // ours
 
     public const string Entropy = "entropy";
     public const string Balloon = "balloon";
@@ -86,7 +87,7 @@ internal static class ConfigMembers
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];
 
     public static readonly string[] OfDrive =
-        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, PartUuid, IoEngine, RateLimiter, Socket];
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket];
 
     public static readonly string[] OfEntropy = [RateLimiter];
 

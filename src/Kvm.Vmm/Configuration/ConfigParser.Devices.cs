@@ -42,6 +42,7 @@ internal ref partial struct ConfigParser
                 ConfigMembers.IsReadOnly => disk with { ReadOnly = Flag(member) },
                 ConfigMembers.CacheType => disk with { Cache = CacheType(member) },
                 ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
+                ConfigMembers.Queues => disk with { Queues = (int)Number(member, 1, DiskConfig.MaxQueues) },
                 ConfigMembers.IoEngine => disk with { Aio = IoEngine(member) },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };

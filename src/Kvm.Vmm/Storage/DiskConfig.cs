@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
 
@@ -31,6 +32,15 @@ public sealed record DiskConfig
     /// <summary>How requests reach the file.</summary>
     public DiskAio Aio { get; init; }
 
+    /// <summary>The most <see cref="Queues"/>.</summary>
+    public const int MaxQueues = 16;
+
+    /// <summary>
+    /// Request queues, 1 to <see cref="MaxQueues"/>. One is the default: all of a disk's run on one thread or where they are notified, so
+    /// that more of them only spare a guest's processors the way through one lock.
+    /// </summary>
+    public int Queues { get; init; } = 1;
+
     /// <summary>The disk's serial number, by which guests name it (<c>/dev/disk/by-id/virtio-ID</c>); null is <c>disk</c> and its number.</summary>
     public string? Id { get; init; }
 
@@ -38,7 +48,7 @@ public sealed record DiskConfig
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,id=TEXT]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -77,11 +87,14 @@ public sealed record DiskConfig
                     break;
                 case ["aio", var aio]:
                     return $"has the aio engine {VisibleText.Quote(aio, 20)}, not one of {string.Join(", ", SettingNames.Aios)}";
+                case ["queues", var queues] when int.TryParse(queues, NumberStyles.None, CultureInfo.InvariantCulture, out int count):
+                    disk = disk with { Queues = count };
+                    break;
                 case ["id", var id]:
                     disk = disk with { Id = id };
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, id=TEXT";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT";
             }
         }
 
@@ -96,6 +109,8 @@ public sealed record DiskConfig
     {
         if (Path.Length == 0 || Path.Contains('\0', StringComparison.Ordinal))
             return "names no file";
+        if (Queues is < 1 or > MaxQueues)
+            return $"has {Queues} queues; a disk has 1 to {MaxQueues}";
         return Id is null || (Id.Length is > 0 and <= MaxIdLength && Id.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
             ? null
             : $"has the id {VisibleText.Quote(Id, 40)}; ids are 1 to {MaxIdLength} letters, digits, dashes, dots or underscores";

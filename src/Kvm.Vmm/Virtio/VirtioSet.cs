@@ -106,7 +106,8 @@ internal sealed class VirtioSet : IDisposable
         var file = HostFile.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
         var image = new RawImage(file);
         _images.Add(image);
-        var device = new BlockDevice($"disk{index}", _memory, image, new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Id = disk.Id ?? $"disk{index}" });
+        var device = new BlockDevice($"disk{index}", _memory, image,
+            new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Queues = disk.Queues, Id = disk.Id ?? $"disk{index}" });
         if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
         {
             string why = asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";

@@ -1,6 +1,8 @@
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Probing;
 using Kvm.Vmm.Storage;
+using Kvm.Vmm.Virtio;
+using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Tests.Boot;
 
@@ -53,6 +55,22 @@ public class CommandLineTests
     {
         var disks = Enumerable.Range(0, 31).Select(i => new DiskConfig { Path = "d", IsRoot = i == index, ReadOnly = true }).ToArray();
         CommandLine.Build(new VmConfig { KernelPath = "k", InitrdPath = "i", Disks = disks }, HostProfile.Plain).Should().Contain($" root=/dev/{name} ro ");
+    }
+
+    [Theory]
+    [InlineData("acpi=off", true)]
+    [InlineData("quiet acpi=off panic=0", true)]
+    [InlineData("acpi=off acpi=on", false)]
+    [InlineData("acpi=offline", false)]
+    [InlineData("", false)]
+    public void Mmio_devices_are_on_the_line_where_the_kernel_does_not_look_into_ACPI(string append, bool there)
+    {
+        var config = new VmConfig { KernelPath = "k", InitrdPath = "i", Append = append, Entropy = true, Console = GuestConsole.Virtio, Virtio = VirtioTransport.Mmio };
+        string line = CommandLine.Build(config, HostProfile.Plain);
+        line.Should().StartWith("console=ttyS0 console=hvc0 panic=-1 ");
+        line.Contains(" virtio_mmio.device=4K@0xfeb00000:20 virtio_mmio.device=4K@0xfeb01000:21 ", StringComparison.Ordinal).Should().Be(there);
+        line.Contains("virtio_mmio", StringComparison.Ordinal).Should().Be(there);
+        CommandLine.Build(config with { Virtio = VirtioTransport.Pci }, HostProfile.Plain).Should().NotContain("virtio_mmio");
     }
 
     private static string Build(HostProfile profile, string append = "", bool fast = false) =>

@@ -38,6 +38,18 @@ public class MpTableTests
         entries.Count(e => e[0] == 4).Should().Be(2);
     }
 
+    [Fact]
+    public void Wires_of_virtio_mmio_devices_are_pins_of_their_number_level_triggered_and_active_high()
+    {
+        using var m = new TestMemory(2 << 20);
+        MpTable.Write(m.Memory, 1, 1, [20, 5]);
+        uint address = BitConverter.ToUInt32(m.Bytes(MachineLayout.MpTable, 16), 4);
+        var isa = Entries(m.Bytes(address, m.U16(address + 4))).Where(e => e[0] == 3 && e[4] == 0).ToList();
+        isa.Should().HaveCount(16).And.OnlyContain(e => (e[2] == 0xd) == (e[5] == 20 || e[5] == 5));
+        isa.Single(e => e[5] == 20)[7].Should().Be(20);
+        isa.Single(e => e[5] == 5)[7].Should().Be(5);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(MpTable.MaxCpus + 1)]

@@ -89,7 +89,7 @@ public class ConfigFileTests
             KernelPath = "k",
             Disks =
             [
-                new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Cache = DiskCache.WriteThrough },
+                new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Queues = 16, Cache = DiskCache.WriteThrough },
                 new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring },
             ],
             Entropy = true,

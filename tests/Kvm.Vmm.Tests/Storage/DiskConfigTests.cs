@@ -8,8 +8,8 @@ public class DiskConfigTests
     [Fact]
     public void Every_part_is_understood()
     {
-        DiskConfig.Parse("/d.img,readonly,root,format=raw,cache=none,aio=uring,id=a-b_c.d", out var disk).Should().BeNull();
-        disk.Should().Be(new DiskConfig { Path = "/d.img", ReadOnly = true, IsRoot = true, Cache = DiskCache.None, Aio = DiskAio.Uring, Id = "a-b_c.d" });
+        DiskConfig.Parse("/d.img,readonly,root,format=raw,cache=none,aio=uring,queues=16,id=a-b_c.d", out var disk).Should().BeNull();
+        disk.Should().Be(new DiskConfig { Path = "/d.img", ReadOnly = true, IsRoot = true, Cache = DiskCache.None, Aio = DiskAio.Uring, Queues = 16, Id = "a-b_c.d" });
         DiskConfig.Parse("x,ro", out disk).Should().BeNull();
         disk.ReadOnly.Should().BeTrue();
         disk.Aio.Should().Be(DiskAio.Threads);
@@ -47,6 +47,10 @@ public class DiskConfigTests
     [InlineData("x,cache=", "cache mode")]
     [InlineData("x,cache=WriteBack", "cache mode")]
     [InlineData("x,aio=native", "aio engine")]
+    [InlineData("x,queues=0", "1 to 16")]
+    [InlineData("x,queues=17", "1 to 16")]
+    [InlineData("x,queues=-1", "has the part")]
+    [InlineData("x,queues=", "has the part")]
     [InlineData("x,format=qcow2", "knows raw")]
     [InlineData("x.qcow2", "add format=raw")]
     [InlineData("x.QCOW2,ro", "add format=raw")]
