@@ -57,5 +57,6 @@ public static class ErrorTable
         .. Virtio.Ports.PortErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
+        .. Scheduling.SchedulingErrors.All,
     ];
 }

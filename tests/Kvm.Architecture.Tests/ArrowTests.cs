@@ -12,7 +12,7 @@ public sealed partial class ArrowTests
         ["Kvm.Interop"] = [],
         ["Kvm.Devices"] = [],
         ["Kvm.X86"] = ["Kvm.Devices"],
-        ["Kvm.Vmm"] = ["Kvm.Interop", "Kvm.Devices", "Kvm.X86"],
+        ["Kvm.Vmm"] = ["Kvm.Interop", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Sched"] = [],
         ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched"],
     };

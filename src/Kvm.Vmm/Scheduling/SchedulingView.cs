@@ -1,0 +1,127 @@
+using Kvm.Sched;
+
+namespace Kvm.Vmm.Scheduling;
+
+/// <summary>One vCPU at a moment; times in ns.</summary>
+/// <param name="Index">Its number in the VM.</param>
+/// <param name="State">What it does: <c>starting ready running leaving next halted done bound</c>.</param>
+/// <param name="Cpu">The host's CPU it is on, or was on last; −1 for none.</param>
+/// <param name="Ran">CPU time charged.</param>
+/// <param name="Waited">Time it could have run and did not.</param>
+/// <param name="Slices">Slices given.</param>
+/// <param name="Migrations">Changes of CPU.</param>
+/// <param name="SliceLeft">What is left of its slice; <see cref="long.MaxValue"/> for one without an end, 0 where it has none.</param>
+/// <param name="ThreadId">Its thread.</param>
+/// <param name="Reason">The reason of the last decision about it.</param>
+public sealed record VcpuView(
+    int Index, string State, int Cpu, long Ran, long Waited, long Slices, long Migrations, long SliceLeft, int ThreadId, DecisionReason Reason);
+
+/// <summary>One VM at a moment; times in ns.</summary>
+/// <param name="Name">For people.</param>
+/// <param name="ProcessId">Its process.</param>
+/// <param name="Job">What its policy was told.</param>
+/// <param name="Class">Its class, or nothing.</param>
+/// <param name="Age">Since it joined.</param>
+/// <param name="PolicyData">What the policy goes by, in words.</param>
+/// <param name="Vcpus">Its vCPUs.</param>
+public sealed record VmView(string Name, int ProcessId, JobSpec Job, string Class, long Age, string PolicyData, IReadOnlyList<VcpuView> Vcpus);
+
+/// <summary>A VM that has ended, as its scheduler saw it; times in ns.</summary>
+/// <param name="Request">What it asked for.</param>
+/// <param name="Job">What its policy was told.</param>
+/// <param name="Arrived">When its vCPUs were ready.</param>
+/// <param name="Finished">When the last of them ended.</param>
+/// <param name="Ran">CPU time of all its vCPUs.</param>
+/// <param name="Waited">How long they could have run and did not.</param>
+/// <param name="Halts">How often they halted.</param>
+/// <param name="Halted">For how long.</param>
+public sealed record EndedVm(SchedulingRequest Request, JobSpec Job, long Arrived, long Finished, long Ran, long Waited, long Halts, long Halted);
+
+/// <summary>A dispatcher at a moment: a copy that nobody changes.</summary>
+public sealed record SchedulingView
+{
+    /// <summary>The settings.</summary>
+    public required DispatcherSettings Settings { get; init; }
+
+    /// <summary>The VMs, in the order in which they joined.</summary>
+    public IReadOnlyList<VmView> Vms { get; init; } = [];
+
+    /// <summary>The VMs that ended last, in that order.</summary>
+    public IReadOnlyList<EndedVm> Ended { get; init; } = [];
+
+    /// <summary>Decisions applied: run, continue, revoke.</summary>
+    public IReadOnlyList<long> Decisions { get; init; } = [0, 0, 0];
+
+    /// <summary>Times from taking a permit away to the thread's being parked in ns: how many, half of them, 99 of 100, the longest.</summary>
+    public (long Count, long P50, long P99, long Longest) RevokeLatency { get; init; }
+
+    /// <summary>How far learned lengths were off, as a part of the real ones.</summary>
+    public double? EstimateError { get; init; }
+
+    internal static SchedulingView Empty(DispatcherSettings settings) => new() { Settings = settings };
+
+    internal static SchedulingView Of(DispatchCore core, DispatcherSettings settings, long now)
+    {
+        var latency = core.RevokeLatency;
+        return new SchedulingView
+        {
+            Settings = settings,
+            Vms = [.. core.Vms.Select(vm => Of(core, settings, vm, now))],
+            Ended = [.. core.Ended],
+            Decisions = [.. core.Decisions],
+            RevokeLatency = (latency.Count, latency.Percentile(0.5), latency.Percentile(0.99), latency.Longest),
+            EstimateError = core.Scheduler.EstimateError,
+        };
+    }
+
+    private static VmView Of(DispatchCore core, DispatcherSettings settings, VmSeats vm, long now) => new(
+        vm.Request.Name, vm.Request.ProcessId, vm.Job, vm.Request.Class, now - vm.Joined, PolicyData(core, settings, vm),
+        [.. vm.Seats.Select(seat => Of(core, seat, now))]);
+
+    private static VcpuView Of(DispatchCore core, Seat seat, long now)
+    {
+        int thread = core.ThreadOf(seat);
+        if (seat.Vcpu < 0)
+            return new VcpuView(seat.Index, seat.Vm.Arrived == 0 ? "starting" : "done", -1, seat.RanTotal, seat.WaitedTotal, 0, 0, 0, thread, DecisionReason.None);
+        ref readonly var slot = ref core.Scheduler.Table.ReadVcpu(seat.Vcpu);
+        if (core.BoundTo(seat) is >= 0 and var bound)
+            return new VcpuView(seat.Index, "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, DecisionReason.None);
+        int cpu = slot.Cpu >= 0 ? slot.Cpu : slot.LastCpu;
+        long left = slot.State == VcpuState.Running ? slot.SliceEnd == long.MaxValue ? long.MaxValue : Math.Max(0, slot.SliceEnd - now) : 0;
+        return new VcpuView(
+            seat.Index, NameOf(slot.State), cpu < 0 ? -1 : core.Scheduler.Topology[cpu].Id, seat.RanTotal, core.WaitedOf(seat.Vcpu, now),
+            slot.Slices, slot.Migrations, left, thread, slot.Reason);
+    }
+
+    private static string NameOf(VcpuState state) => state switch
+    {
+        VcpuState.Halted => "halted",
+        VcpuState.Ready => "ready",
+        VcpuState.Running => "running",
+        VcpuState.Revoking => "leaving",
+        VcpuState.Reserved => "next",
+        _ => "done",
+    };
+
+    /// <summary>What the rule of the policy compares (docs/scheduling.md).</summary>
+    private static string PolicyData(DispatchCore core, DispatcherSettings settings, VmSeats vm)
+    {
+        string number = settings.Policy switch
+        {
+            "priority" or "priority-np" or "tsp" => $"p={vm.Job.Priority}",
+            "rap" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"w={vm.Job.Weight}"),
+            _ => "",
+        };
+        if (vm.Seats.FirstOrDefault(seat => seat.Vcpu >= 0) is not { } first)
+            return number;
+        ref readonly var slot = ref core.Scheduler.Table.ReadVm(core.Scheduler.Table.ReadVcpu(first.Vcpu).Vm);
+        return settings.Policy switch
+        {
+            "rap" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{number} v={slot.Virtual:0.000}"),
+            "sjf" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"length={slot.Estimate / 1e6:0.#}ms"),
+            "srtf" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"left={Math.Max(0, slot.Estimate - slot.Ran / Math.Max(1, vm.Job.Vcpus)) / 1e6:0.#}ms"),
+            "least-runtime" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"ran={slot.Ran / 1e6:0.#}ms"),
+            _ => number,
+        };
+    }
+}

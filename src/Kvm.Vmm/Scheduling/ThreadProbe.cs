@@ -1,0 +1,83 @@
+using System.Globalization;
+using Kvm.Interop;
+
+namespace Kvm.Vmm.Scheduling;
+
+/// <summary>
+/// A thread of this or another process, by its files in /proc (proc(5)): <c>stat</c> has its state, <c>schedstat</c> its CPU time, which
+/// for a thread that runs lags by a tick of the host and for one that sleeps is exact. Threads of this process have a clock, which is exact.
+/// </summary>
+internal sealed class ThreadProbe : IThreadProbe
+{
+    private readonly int _process;
+    private readonly int _thread;
+    private readonly FdHandle? _state;
+    private readonly FdHandle? _time;
+
+    public ThreadProbe(int process, int thread)
+    {
+        (_process, _thread) = (process, thread);
+        string folder = string.Create(CultureInfo.InvariantCulture, $"/proc/{process}/task/{thread}/");
+        _state = Open(folder + "stat");
+        _time = Open(folder + "schedstat");
+    }
+
+    public long CpuTime()
+    {
+        if (_process == Environment.ProcessId)
+            return HostThread.CpuTime(_thread);
+        Span<byte> text = stackalloc byte[64];
+        return FirstNumber(text[..ReadTimes(text)]);
+    }
+
+    public long Demand()
+    {
+        Span<byte> text = stackalloc byte[64];
+        ReadOnlySpan<byte> times = text[..ReadTimes(text)];
+        long ran = FirstNumber(times), waited = FirstNumber(times[(times.IndexOf((byte)' ') + 1)..]);
+        return ran < 0 || waited < 0 ? -1 : ran + waited;
+    }
+
+    public ThreadActivity Activity()
+    {
+        // "12 (name) S …": the name is at most 15 bytes and may hold anything, also parentheses.
+        Span<byte> text = stackalloc byte[64];
+        int length = _state is null ? 0 : Descriptor.ReadAt(_state.Fd, text, 0);
+        return length > 0 ? StateIn(text[..length]) : ThreadActivity.Gone;
+    }
+
+    public bool Kick() => ThreadSignals.Kick(_process, _thread);
+
+    public void Dispose()
+    {
+        _state?.Dispose();
+        _time?.Dispose();
+    }
+
+    internal static ThreadActivity StateIn(ReadOnlySpan<byte> stat)
+    {
+        int close = stat.LastIndexOf((byte)')');
+        return close < 0 || close + 2 >= stat.Length
+            ? ThreadActivity.Gone
+            : stat[close + 2] switch
+            {
+                (byte)'R' => ThreadActivity.Awake,
+                (byte)'Z' or (byte)'X' => ThreadActivity.Gone,
+                _ => ThreadActivity.Asleep,
+            };
+    }
+
+    internal static long FirstNumber(ReadOnlySpan<byte> text)
+    {
+        int space = text.IndexOf((byte)' ');
+        return space > 0 && long.TryParse(text[..space], NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : -1;
+    }
+
+    private int ReadTimes(Span<byte> text) => _time is null ? 0 : Math.Max(0, Descriptor.ReadAt(_time.Fd, text, 0));
+
+    private static FdHandle? Open(string path)
+    {
+        int fd = Descriptor.OpenForReading(path);
+        return fd < 0 ? null : new FdHandle(fd);
+    }
+}

@@ -1,0 +1,79 @@
+using Kvm.Sched;
+
+namespace Kvm.Vmm.Scheduling;
+
+/// <summary>A VM that asks to be scheduled. Immutable.</summary>
+public sealed record SchedulingRequest
+{
+    /// <summary>For people.</summary>
+    public string Name { get; init; } = "guest";
+
+    /// <summary>The process whose threads run it.</summary>
+    public int ProcessId { get; init; } = Environment.ProcessId;
+
+    /// <summary>What its policy is told; <see cref="JobSpec.Affinity"/> and <see cref="JobSpec.Class"/> are set from the members below.</summary>
+    public JobSpec Job { get; init; } = new();
+
+    /// <summary>The host's CPUs it may run on; empty for all that are scheduled.</summary>
+    public IReadOnlyList<int> Affinity { get; init; } = [];
+
+    /// <summary>The class by which lengths are learned.</summary>
+    public string Class { get; init; } = "";
+}
+
+/// <summary>One vCPU at the dispatcher. The dispatcher's thread alone.</summary>
+internal sealed class Seat(VmSeats vm, int slot, int index)
+{
+    public readonly VmSeats Vm = vm;
+    public readonly int Slot = slot;
+    public readonly int Index = index;
+    public IThreadProbe? Probe;
+
+    /// <summary>Its place in the scheduler's table; −1 before it arrived and after it finished.</summary>
+    public int Vcpu = -1;
+
+    /// <summary>Its CPU clock when it was last charged, and when that was.</summary>
+    public long Clock;
+    public long ChargedAt;
+
+    /// <summary>When it was revoked and has not parked since; 0 if it was not.</summary>
+    public long RevokedAt;
+
+    /// <summary>Its CPU clock at the last look, if it slept; −1 if it did not.</summary>
+    public long SleepClock = -1;
+
+    /// <summary>When it was seen to halt.</summary>
+    public long HaltedAt;
+
+    /// <summary>Time between bursts, bursts and what it ran, for records.</summary>
+    public long HaltedTotal;
+    public long Halts;
+    public long RanTotal;
+    public long WaitedTotal;
+}
+
+/// <summary>A VM at the dispatcher. The dispatcher's thread alone.</summary>
+internal sealed class VmSeats
+{
+    public VmSeats(SchedulingRequest request, JobSpec job, int firstSlot, long joined)
+    {
+        Request = request;
+        Job = job;
+        FirstSlot = firstSlot;
+        Joined = joined;
+        Seats = [.. Enumerable.Range(0, job.Vcpus).Select(i => new Seat(this, firstSlot + i, i))];
+    }
+
+    public SchedulingRequest Request { get; }
+
+    public JobSpec Job { get; }
+
+    public int FirstSlot { get; }
+
+    public long Joined { get; }
+
+    public Seat[] Seats { get; }
+
+    /// <summary>When its vCPUs had all come to the gate; 0 before.</summary>
+    public long Arrived { get; set; }
+}

@@ -1,0 +1,311 @@
+using FsCheck;
+using FsCheck.Fluent;
+using Kvm.Sched;
+using Kvm.Vmm.Scheduling;
+
+namespace Kvm.Vmm.Tests.Scheduling;
+
+public sealed class DispatchCoreTests
+{
+    [Fact]
+    public void The_first_that_comes_runs_and_the_second_waits()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        var b = host.Join("b")[0];
+        host.Step();
+
+        a.MayRun.Should().BeTrue();
+        b.MayRun.Should().BeFalse();
+        host.Next.Should().BeLessThanOrEqualTo(host.Now + 4_000_000, "the slice ends then");
+    }
+
+    [Fact]
+    public void A_slice_that_ends_takes_the_permit_and_the_next_one_starts_when_the_CPU_is_left()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step();
+
+        host.Step(4);
+        a.MayRun.Should().BeFalse();
+        a.Kicks.Should().Be(1);
+        b.MayRun.Should().BeFalse("the CPU is still a's");
+
+        a.Park(host.Now);
+        host.Step();
+        b.MayRun.Should().BeTrue();
+        host.StateOf(a).Should().Be(VcpuState.Ready);
+        host.Core.RevokeLatency.Count.Should().Be(1);
+    }
+
+    [Fact]
+    public void What_a_thread_ran_is_charged_by_its_clock()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Join("b");
+        host.Step(4);
+        a.Clock -= 1_500_000; // somebody else had the CPU
+        a.Park(host.Now);
+        host.Step();
+
+        a.Seat.RanTotal.Should().Be(2_500_000 + 1_500_000, "the slice's end was charged before the clock went back");
+    }
+
+    [Fact]
+    public void A_process_that_invents_CPU_time_is_charged_no_more_than_has_passed()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Join("b");
+        host.Step(2);
+        a.Clock = long.MaxValue / 2;
+        host.Step(2);
+
+        a.Seat.RanTotal.Should().Be(4_000_000);
+    }
+
+    [Fact]
+    public void A_vCPU_that_sleeps_for_two_looks_has_halted_and_gives_its_CPU_away()
+    {
+        using var host = new FakeThreads("fcfs");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step();
+        a.Halt();
+        host.Step(1);
+        host.StateOf(a).Should().Be(VcpuState.Running, "one look is no proof");
+
+        host.Step(1);
+
+        host.StateOf(a).Should().Be(VcpuState.Halted);
+        a.Kicks.Should().Be(0, "it stays where an interrupt finds it");
+        b.MayRun.Should().BeTrue();
+    }
+
+    [Fact]
+    public void A_vCPU_that_wakes_is_an_arrival_and_is_kicked_to_the_gate()
+    {
+        using var host = new FakeThreads("fcfs");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step();
+        a.Halt();
+        host.Step(1);
+        host.Step(1);
+        b.Enter();
+
+        a.Wake();
+        host.Step(1);
+
+        host.StateOf(a).Should().Be(VcpuState.Ready);
+        a.Kicks.Should().Be(1);
+        a.MayRun.Should().BeFalse();
+        a.Park(host.Now);
+        b.End(host.Now);
+        host.Step();
+        a.MayRun.Should().BeTrue();
+    }
+
+    [Fact]
+    public void A_vCPU_that_wakes_while_a_CPU_is_free_gets_it_and_is_told_where()
+    {
+        using var host = new FakeThreads("rr", cpus: 2);
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        a.Halt();
+        host.Step(20);
+        host.Step(20);
+        host.StateOf(a).Should().Be(VcpuState.Halted);
+
+        a.Wake();
+        host.Step(1);
+
+        host.StateOf(a).Should().Be(VcpuState.Running);
+        a.MayRun.Should().BeTrue();
+        a.Kicks.Should().BePositive("it has to come by for its CPU");
+    }
+
+    [Fact]
+    public void A_thread_that_dies_with_a_permit_leaves_its_CPU()
+    {
+        using var host = new FakeThreads("fcfs");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step();
+
+        a.Die();
+        host.Step(1);
+
+        host.StateOf(a).Should().Be(VcpuState.Done);
+        b.MayRun.Should().BeTrue();
+    }
+
+    [Fact]
+    public void A_revoked_thread_that_sleeps_in_a_device_does_not_hold_up_the_next()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step(4);
+        host.StateOf(a).Should().Be(VcpuState.Revoking);
+        a.Halt();
+
+        host.Step(1);
+        host.Step(1);
+
+        host.StateOf(a).Should().Be(VcpuState.Ready);
+        b.MayRun.Should().BeTrue();
+    }
+
+    [Fact]
+    public void A_VM_that_leaves_while_it_runs_makes_room()
+    {
+        using var host = new FakeThreads("fcfs");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        var b = host.Join("b")[0];
+        host.Step();
+
+        host.Core.Leave(a.Seat.Vm, host.Now);
+        host.Step();
+
+        b.MayRun.Should().BeTrue();
+        a.MayRun.Should().BeTrue("whatever is left of it may go on as it likes");
+        host.Core.Vms.Should().HaveCount(1);
+    }
+
+    [Fact]
+    public void Slots_are_given_again_and_a_full_table_is_said()
+    {
+        using var host = new FakeThreads("rr");
+        var big = host.Core.Join(new SchedulingRequest(), new JobSpec { Vcpus = 60 }, host.Now)!;
+
+        host.Core.Join(new SchedulingRequest(), new JobSpec { Vcpus = 5 }, host.Now).Should().BeNull();
+        host.Core.Leave(big, host.Now);
+
+        host.Core.Join(new SchedulingRequest(), new JobSpec { Vcpus = 64 }, host.Now).Should().NotBeNull();
+    }
+
+    [Fact]
+    public void A_CPU_that_goes_offline_is_left_at_once()
+    {
+        using var host = new FakeThreads("rr", cpus: 2);
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        int cpu = host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Cpu;
+
+        host.Core.SetOnline(cpu, false, host.Now);
+        host.Step(1);
+        a.MayRun.Should().BeFalse();
+        a.Park(host.Now);
+        host.Step();
+
+        a.MayRun.Should().BeTrue();
+        host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Cpu.Should().Be(1 - cpu);
+    }
+
+    [Fact]
+    public void Under_host_every_gate_is_open_and_CPUs_are_spread()
+    {
+        using var host = new FakeThreads("host", cpus: 2);
+        var threads = Enumerable.Range(0, 4).Select(i => host.Join($"{i}")[0]).ToList();
+        host.Step();
+
+        threads.Should().OnlyContain(t => t.MayRun);
+        threads.GroupBy(t => host.Table.CpuOf(t.Seat.Slot)).Should().HaveCount(2).And.OnlyContain(g => g.Count() == 2);
+    }
+
+    [Fact]
+    public void Under_host_a_CPU_that_goes_offline_is_emptied()
+    {
+        using var host = new FakeThreads("host", cpus: 2);
+        var threads = Enumerable.Range(0, 3).Select(i => host.Join($"{i}")[0]).ToList();
+        host.Step();
+
+        host.Core.SetOnline(0, false, host.Now);
+        for (int i = 0; i < 4; i++)
+            host.Step(300);
+
+        threads.Should().OnlyContain(t => host.Table.CpuOf(t.Seat.Slot) == 1);
+    }
+
+    [Fact]
+    public void A_step_allocates_nothing()
+    {
+        using var host = new FakeThreads("rr", cpus: 2);
+        var threads = Enumerable.Range(0, 6).Select(i => host.Join($"{i}")[0]).ToArray();
+        host.Step();
+        long now = host.Now;
+
+        Allocation.Of(_ =>
+        {
+            foreach (var thread in threads)
+            {
+                if (thread.MayRun && !thread.Runs)
+                    thread.Enter();
+                else if (!thread.MayRun && thread.Runs)
+                    thread.Park(now);
+            }
+
+            host.Core.Step(now += 1_000_000);
+        }, times: 2_000).Should().Be(0);
+        host.Core.Decisions[(int)DecisionKind.Revoke].Should().BeGreaterThan(100, "they took turns");
+    }
+
+    [Theory]
+    [InlineData("rr")]
+    [InlineData("fcfs")]
+    [InlineData("priority")]
+    [InlineData("srtf")]
+    [InlineData("tsp")]
+    [InlineData("least-runtime")]
+    [InlineData("rap")]
+    [InlineData("rrp")]
+    [InlineData("host")]
+    public void Whatever_threads_write_into_the_table_the_dispatcher_goes_on(string policy)
+    {
+        Prop.ForAll<byte[]>(noise =>
+        {
+            using var host = new FakeThreads(policy, cpus: 2, new PolicySettings { Limit = 3_000_000 });
+            var threads = Enumerable.Range(0, 5).SelectMany(i => host.Join($"{i}", new JobSpec { Vcpus = i % 2 + 1, Length = 10_000_000 })).ToArray();
+            host.Step();
+            for (int i = 0; i < noise.Length; i++)
+            {
+                var thread = threads[i % threads.Length];
+                if (noise[i] % 3 == 0)
+                {
+                    int at = i;
+                    host.Table.Scribble(bytes => bytes.Slice(GateHeader.Bytes + (thread.Seat.Slot * GateSlot.Bytes) + (noise[at] % GateSlot.Bytes), 1)[0] ^= (byte)(noise[at] * 7));
+                }
+                else if (thread.MayRun && !thread.Runs && thread.Does != ThreadActivity.Gone)
+                    thread.Enter();
+                else if (thread.Does != ThreadActivity.Gone)
+                    thread.Park(host.Now);
+                host.Step(noise[i] % 5);
+            }
+
+            return host.Core.Scheduler.Table.Vcpus >= 0;
+        }).QuickCheckThrowOnFailure();
+    }
+}
