@@ -46,14 +46,14 @@ public readonly record struct Decision(DecisionKind Kind, int Vcpu, int Cpu, lon
 /// <summary>Reasons in words.</summary>
 public static class DecisionReasons
 {
-    /// <summary>The end of a sentence that begins with the vCPU.</summary>
+    /// <summary>A clause in which "it" is the vCPU.</summary>
     public static string Words(DecisionReason reason) => reason switch
     {
-        DecisionReason.First => "was first in the policy's order when a CPU was free",
-        DecisionReason.GoesOn => "goes on: its slice ended and nobody goes before it",
-        DecisionReason.SliceEnded => "waits: its slice ended and another goes before it",
-        DecisionReason.Preempted => "waits: another goes before it by the policy's order",
-        DecisionReason.Stopped => "waits: its cap is used up for this period, or its CPU went away",
-        _ => "has not been decided about yet",
+        DecisionReason.First => "it was first in the policy's order when a CPU was free",
+        DecisionReason.GoesOn => "its slice ended and nobody went before it",
+        DecisionReason.SliceEnded => "its slice ended and another went before it",
+        DecisionReason.Preempted => "another went before it by the policy's order",
+        DecisionReason.Stopped => "it might not go on: its cap is used up for this period, its gang has not enough CPUs, or its CPU went away",
+        _ => "others have gone before it since it arrived",
     };
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kvm.Sched.Ordering;
 using Kvm.Sched.Policies;
 
@@ -162,6 +163,35 @@ public sealed partial class Scheduler
     {
         if (Table.HasVm(vm))
             _policy.Served(vm, amount);
+    }
+
+    /// <summary>
+    /// What each VM is to have of memory, disk and network from now on: its needs; under <c>rap</c>, where they are more than the host has
+    /// (<see cref="PolicySettings.Capacity"/>), its weighted part. Asked for when VMs have come or gone, not at each decision.
+    /// </summary>
+    /// <param name="targets">Takes one for each VM; <see cref="JobTable.Vms"/> are enough.</param>
+    /// <returns>How many were written.</returns>
+    public int Targets(Span<ResourceTarget> targets) => ResourceTargets.Divide(Table, Name == "rap" ? Settings.Capacity : default, targets);
+
+    /// <summary>What the policy knows of a vCPU, in words: for people, so it allocates.</summary>
+    public string Describe(int vcpu, long now) => _policy.Describe(vcpu, now);
+
+    /// <summary>Why a vCPU runs or waits, in a sentence without a subject: for people, so it allocates.</summary>
+    public string Why(int vcpu, long now)
+    {
+        ref readonly var slot = ref Table.ReadVcpu(vcpu);
+        string state = slot.State switch
+        {
+            VcpuState.Running => $"runs on CPU {Topology[slot.Cpu].Id}",
+            VcpuState.Halted => "is halted and needs no CPU",
+            VcpuState.Revoking => $"is leaving CPU {Topology[slot.Cpu].Id}",
+            VcpuState.Reserved => $"is next on CPU {Topology[slot.Cpu].Id}",
+            VcpuState.Ready => string.Create(CultureInfo.InvariantCulture, $"waits since {(now - slot.ReadySince) / 1e6:0.###} ms"),
+            _ => "has finished",
+        };
+        return slot.State is VcpuState.Halted or VcpuState.Done or VcpuState.Free
+            ? state
+            : $"{state}: {DecisionReasons.Words(slot.Reason)} ({Name}: {Describe(vcpu, now)})";
     }
 
     /// <summary>A CPU comes or goes. Whoever is on one that goes is revoked by the next decision.</summary>

@@ -90,6 +90,9 @@ public class RuleTests
         SimulatedJob[] large = [Job("A", 0, 1) with { Spec = new JobSpec { Needs = new ResourceVector(0, 101) } }];
         Simulator.Obstacle("rrp", large, small).Should().Contain("job A needs more memory");
         Simulator.Obstacle("rr", large, small).Should().BeNull();
+        Simulator.Obstacle("rap", [Job("A", 0, 1) with { Spec = new JobSpec { Cap = 0.00001 } }], On(1)).Should().Contain("job A may run less than 10 us in a period");
+        Simulator.Obstacle("tsp", [Job("A", 0, 1e11)], On(1, 3_600_000) with { Policy = new PolicySettings { Slice = PolicySettings.LongestSlice, Boost = 10_000 } })
+            .Should().Contain("slices");
         FluentActions.Invoking(() => Simulator.Run("rr", [Endless("A")], On(1))).Should().Throw<ArgumentException>();
         FluentActions.Invoking(() => Simulator.Run("lifo", [], On(1))).Should().Throw<ArgumentException>();
     }

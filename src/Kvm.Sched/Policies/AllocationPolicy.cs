@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using Kvm.Sched.Ordering;
 
 namespace Kvm.Sched.Policies;
@@ -124,6 +126,22 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
         }
     }
 
+    public override string Describe(int vcpu, long now)
+    {
+        ref readonly var vm = ref Table.VmOf(vcpu);
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"virtual time {vm.Virtual:0.######} s at weight {vm.Spec.Weight}; served");
+        for (int kind = 0; kind < ResourceVector.Kinds; kind++)
+        {
+            if (kind == 0 || vm.Served[kind] > 0)
+                text.Append(CultureInfo.InvariantCulture, $" {ResourceVector.Names[kind]} {vm.Served[kind]:0.######} s");
+        }
+
+        if (vm.Spec.Cap > 0)
+            text.Append(CultureInfo.InvariantCulture, $"; {InMs(Math.Max(0, vm.Budget))} of its cap left");
+        return text.ToString();
+    }
+
     /// <summary>The order of non-negative floating-point numbers is that of their bits.</summary>
     private static long Order(double value) => BitConverter.DoubleToInt64Bits(value);
 
@@ -166,7 +184,10 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
 
     private long PeriodEnd(long now) => (now / Settings.Period + 1) * Settings.Period;
 
-    private long FullBudget(in VmSlot vm) => (long)Math.Min(vm.Spec.Cap * Settings.Period, long.MaxValue / 4);
+    // Less than a slice a period would be none at all.
+    private long FullBudget(in VmSlot vm) => (long)Math.Clamp(vm.Spec.Cap * Settings.Period, LeastBudget(vm.Spec), long.MaxValue / 4);
+
+    private static long LeastBudget(in JobSpec spec) => PolicySettings.ShortestSlice * (spec.Gang ? spec.Vcpus : 1);
 
     private bool HasBudget(ref VmSlot vm, long now)
     {

@@ -5,5 +5,7 @@ internal sealed class FcfsPolicy(PolicySettings settings) : OrderedPolicy(settin
 {
     public override long Grant(int vcpu, long now) => ToTheEnd();
 
+    public override string Describe(int vcpu, long now) => $"ready since {InMs(now - Table.Vcpu(vcpu).ReadySince)}";
+
     protected override long KeyOf(int vcpu, ReadyReason reason, long now) => NextPlace();
 }

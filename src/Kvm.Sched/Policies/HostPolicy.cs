@@ -64,6 +64,8 @@ internal sealed class HostPolicy(PolicySettings settings) : Policy(settings)
 
     public override long Grant(int vcpu, long now) => Settings.Slice;
 
+    public override string Describe(int vcpu, long now) => $"bound to CPU {Topology[BoundTo(vcpu)].Id} with {_placement.Load(BoundTo(vcpu))} vCPUs";
+
     private void Move(int vcpu, int cpu)
     {
         ref var slot = ref Table.Vcpu(vcpu);

@@ -7,5 +7,7 @@ internal sealed class LeastRuntimePolicy(PolicySettings settings) : OrderedPolic
 
     public override void Return(int vcpu, long now) => Enter(vcpu, ReadyReason.Preempted, now);
 
+    public override string Describe(int vcpu, long now) => $"has run {InMs(Table.Vcpu(vcpu).Ran)}";
+
     protected override long KeyOf(int vcpu, ReadyReason reason, long now) => Table.Vcpu(vcpu).Ran;
 }

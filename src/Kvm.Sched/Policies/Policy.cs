@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Kvm.Sched.Policies;
 
 /// <summary>Why a vCPU queues.</summary>
@@ -91,6 +93,12 @@ internal abstract class Policy(PolicySettings settings)
 
     /// <summary>Preemptive policies: whether a ready vCPU stops a running one.</summary>
     public virtual bool Preempts(int ready, int running, long now) => false;
+
+    /// <summary>What the policy knows of a vCPU, in words.</summary>
+    public abstract string Describe(int vcpu, long now);
+
+    /// <summary>ns as milliseconds.</summary>
+    protected static string InMs(double ns) => (ns / 1e6).ToString("0.###", CultureInfo.InvariantCulture) + " ms";
 
     /// <summary>Time has passed.</summary>
     public virtual void Tick(long now)

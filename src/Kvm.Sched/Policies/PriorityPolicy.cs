@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Kvm.Sched.Policies;
 
 /// <summary>
@@ -22,6 +24,13 @@ internal sealed class PriorityPolicy(PolicySettings settings, bool preemptive) :
     {
         long key = Table.Vcpu(ready).Key;
         return (key < Overdue && Settings.Ageing > 0 ? key - now : key) < Table.Vcpu(running).Standing;
+    }
+
+    public override string Describe(int vcpu, long now)
+    {
+        ref readonly var slot = ref Table.Vcpu(vcpu);
+        double waited = slot.State is VcpuState.Ready or VcpuState.Reserved && Settings.Ageing > 0 ? (now - slot.ReadySince) / (double)Settings.Ageing : 0;
+        return slot.Level > 0 ? "has used up its limit" : string.Create(CultureInfo.InvariantCulture, $"priority {Table.VmOf(vcpu).Spec.Priority + waited:0.##}");
     }
 
     protected override long KeyOf(int vcpu, ReadyReason reason, long now)

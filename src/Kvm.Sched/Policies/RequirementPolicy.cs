@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kvm.Sched.Ordering;
 
 namespace Kvm.Sched.Policies;
@@ -97,6 +98,18 @@ internal sealed class RequirementPolicy(PolicySettings settings) : Policy(settin
         if (!vm.Started)
             Begin(ref vm, vcpu);
         return Settings.Limit > 0 ? Settings.Limit : long.MaxValue;
+    }
+
+    public override string Describe(int vcpu, long now)
+    {
+        ref readonly var vm = ref Table.VmOf(vcpu);
+        if (vm.Started)
+            return Table.Vcpu(vcpu).Level > 0 ? "has used up its limit" : "its VM has what it needs";
+        double fit = (NeedsOf(vm) / _free).Largest();
+        string due = now - vm.WaitingSince >= _ageing ? "; has waited so long that nobody goes before it" : "";
+        return fit <= 1
+            ? string.Create(CultureInfo.InvariantCulture, $"needs {fit:0.###} of what is free{due}")
+            : $"needs more than is free{due}";
     }
 
     private static double Endless(double amount) => amount > 0 ? amount : double.PositiveInfinity;

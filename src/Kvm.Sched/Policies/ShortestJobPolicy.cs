@@ -65,6 +65,10 @@ internal sealed class ShortestJobPolicy(PolicySettings settings, bool preemptive
         return Table.Vcpu(ready).Key < (slot.Standing >= Overdue ? slot.Standing : Math.Max(0, slot.Standing - now));
     }
 
+    public override string Describe(int vcpu, long now) => Table.Vcpu(vcpu).Level > 0
+        ? "has used up its limit"
+        : $"{InMs(preemptive ? Remaining(vcpu) : Table.VmOf(vcpu).Estimate)} {(preemptive ? "left" : "long")}{(IsLearned(Table.VmOf(vcpu)) ? " as learned" : "")}";
+
     protected override long KeyOf(int vcpu, ReadyReason reason, long now) =>
         IsOverdue(vcpu, reason) ? OverdueKey() : preemptive ? Remaining(vcpu) : Table.VmOf(vcpu).Estimate;
 

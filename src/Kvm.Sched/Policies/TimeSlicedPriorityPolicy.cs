@@ -93,6 +93,12 @@ internal sealed class TimeSlicedPriorityPolicy(PolicySettings settings) : Policy
         _boosted = _sequence;
     }
 
+    public override string Describe(int vcpu, long now)
+    {
+        ref readonly var slot = ref Table.Vcpu(vcpu);
+        return $"level {LevelOf(slot)} of priority {Table.VmOf(vcpu).Spec.Priority}, {InMs(Math.Max(0, slot.SliceLeft))} of its slice left";
+    }
+
     private int LevelOf(in VcpuSlot slot) => slot.Epoch == _epoch ? slot.Level : _highest;
 
     private void Insert(int vcpu)

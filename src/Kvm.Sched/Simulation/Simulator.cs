@@ -75,10 +75,20 @@ public sealed class Simulator
                 return $"job {job.Name} never ends, and the simulation has no end (--until)";
             slices += (Int128)(length / settings.Policy.Slice + 1 + (job.Burst > 0 ? length / job.Burst : 0)) * job.Spec.Vcpus;
             total += (Int128)(job.Burst > 0 ? length / job.Burst * job.Halt + length : length) * job.Spec.Vcpus + job.Arrival;
+            if (policy == "rap" && job.Spec.Cap > 0)
+            {
+                double budget = job.Spec.Cap * settings.Policy.Period / (settings.Policy.Gang ? job.Spec.Vcpus : 1);
+                if (budget < PolicySettings.ShortestSlice)
+                    return $"job {job.Name} may run less than 10 us in a period (cap, --period)";
+                slices += (Int128)(length / budget);
+            }
+
             if (policy == "rrp" && Misfit(job.Spec.Needs, settings.Policy.Capacity) is { } kind)
                 return $"job {job.Name} needs more {ResourceVector.Names[kind]} than the host has (--capacity)";
         }
 
+        if (policy == "tsp")
+            slices += (settings.Until > 0 ? settings.Until : total) / settings.Policy.Boost;
         if (settings.Until == 0 && total > SimulatedJob.LatestTime)
             return "the jobs together take more than a hundred years";
         return slices > SimulationSettings.MostSlices

@@ -41,6 +41,9 @@ public readonly record struct JobSpec
     /// <summary>What it needs of the host besides CPUs.</summary>
     public ResourceVector Needs { get; init; }
 
+    /// <summary>What of its needs it is to keep whatever the weights say; of memory, disk and network.</summary>
+    public ResourceVector Reserved { get; init; }
+
     /// <summary>The most CPUs it may use under <c>rap</c>, over each period; 0 for no cap.</summary>
     public double Cap { get; init; }
 
