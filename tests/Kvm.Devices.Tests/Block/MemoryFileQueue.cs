@@ -9,7 +9,7 @@ namespace Kvm.Devices.Tests.Block;
 /// </summary>
 internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQueue
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     private readonly object _lock = new();
     private readonly List<Operation> _prepared = [];
@@ -28,6 +28,12 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
 
     /// <summary>Called when an operation ends and the user asked to be woken.</summary>
     public Action? Bell { get; set; }
+
+    /// <summary>Called once, when the user is about to ask for being woken.</summary>
+    public Action? BeforeUnmute { get; set; }
+
+    /// <summary>Where nobody else lets operations end: one does when it is waited for.</summary>
+    public bool EndsWhenWaitedFor { get; set; }
 
     public bool Disposed { get; private set; }
 
@@ -95,6 +101,12 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
             {
                 if (_underWay.Count == 0)
                     throw new InvalidOperationException("nothing is submitted that could end");
+                if (EndsWhenWaitedFor)
+                {
+                    End(_underWay.Count - 1);
+                    return;
+                }
+
                 if (!Monitor.Wait(_lock, Patience))
                     throw new TimeoutException("nobody released what is waited for");
             }
@@ -122,6 +134,9 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
 
     public bool Unmute()
     {
+        var before = BeforeUnmute;
+        BeforeUnmute = null;
+        before?.Invoke();
         lock (_lock)
         {
             _muted = false;
@@ -130,26 +145,10 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
     }
 
     /// <summary>Lets an operation take effect and end: the one so far back in the order of submission.</summary>
-    public void Release(int index = 0)
-    {
-        bool ring;
-        lock (_lock)
-        {
-            End(index);
-            Monitor.PulseAll(_lock);
-            ring = !_muted;
-        }
+    public void Release(int index = 0) => Release(_ => index);
 
-        if (ring)
-            Bell?.Invoke();
-    }
-
-    /// <summary>Lets all end, and what follows from that, in an order of the generator's.</summary>
-    public void ReleaseAll(Random random)
-    {
-        while (UnderWay.Length is > 0 and var count)
-            Release(random.Next(count));
-    }
+    /// <summary>Lets any operation take effect and end; false if there is none.</summary>
+    public bool TryRelease(Random random) => Release(count => count == 0 ? -1 : random.Next(count));
 
     public void Dispose()
     {
@@ -159,6 +158,24 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
                 throw new InvalidOperationException("disposed of with operations under way, or twice");
             Disposed = true;
         }
+    }
+
+    private bool Release(Func<int, int> choose)
+    {
+        bool ring;
+        lock (_lock)
+        {
+            int index = choose(_underWay.Count);
+            if (index < 0)
+                return false;
+            End(index);
+            Monitor.PulseAll(_lock);
+            ring = !_muted;
+        }
+
+        if (ring)
+            Bell?.Invoke();
+        return true;
     }
 
     private void Prepare(int tag, FileCall call, ulong position, ulong length, ReadOnlySpan<HostBuffer> buffers)

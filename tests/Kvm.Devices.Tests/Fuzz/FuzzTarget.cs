@@ -13,11 +13,12 @@ namespace Kvm.Devices.Tests.Fuzz;
 internal abstract class FuzzTarget : IDisposable
 {
     /// <summary>The names of all targets: those of `scripts/fuzz`.</summary>
-    public static readonly string[] Names = ["virtio-blk", "virtio-rng", "virtio-balloon", "virtio-console"];
+    public static readonly string[] Names = ["virtio-blk", "virtio-blk-async", "virtio-rng", "virtio-balloon", "virtio-console"];
 
     public static FuzzTarget Create(string name) => name switch
     {
-        "virtio-blk" => new BlockTarget(),
+        "virtio-blk" => new BlockTarget(asynchronous: false),
+        "virtio-blk-async" => new BlockTarget(asynchronous: true),
         "virtio-rng" => new EntropyTarget(),
         "virtio-balloon" => new BalloonTarget(),
         _ => new ConsoleTarget(),
@@ -53,13 +54,18 @@ internal abstract class FuzzTarget : IDisposable
     {
         private const int Length = 64 << 10;
 
-        private readonly MemoryFile _file = new(Length);
-        private readonly RawImage _image;
-        private int _fault;
+        private const int Queues = 2;
 
-        public BlockTarget()
+        private readonly MemoryFile _file;
+        // One for each device, as in the process that each would be in.
+        private readonly List<RawImage> _images = [];
+        private int _fault;
+        private bool _holds;
+        private bool _idleWrong;
+
+        public BlockTarget(bool asynchronous)
         {
-            _image = new RawImage(_file);
+            _file = new MemoryFile(Length) { Asynchronous = asynchronous };
             _file.Inject = (number, call, bytes) => _fault switch
             {
                 1 when number % 3 == 0 => new HostFileResult(0, HostFileError.Interrupted),
@@ -73,16 +79,58 @@ internal abstract class FuzzTarget : IDisposable
 
         public override void Dispose()
         {
-            _image.Dispose();
+            _images.ForEach(i => i.Dispose());
             _file.Dispose();
             base.Dispose();
         }
 
-        public override VirtioDevice Make(GuestArena arena) => new BlockDevice("disk0", arena.Memory, _image, new BlockOptions { Queues = 2, QueueSize = 16 });
+        public override VirtioDevice Make(GuestArena arena)
+        {
+            _images.Add(new RawImage(_file));
+            var device = new BlockDevice("disk0", arena.Memory, _images[^1], new BlockOptions { Queues = Queues, QueueSize = 16 });
+            int first = _file.Queues.Count - Queues;
+            for (int i = 0; i < Queues && _file.Asynchronous; i++)
+            {
+                int queue = i;
+                var host = _file.Queues[first + i];
+                (host.Holds, host.EndsWhenWaitedFor, host.Bell) = (_holds, true, () => device.ProcessQueue(queue));
+            }
 
-        public override void HostEvent(VirtioDevice device, ref FuzzInput input) => _fault = input.U8() % 7;
+            return device;
+        }
 
-        public override void Mend(VirtioDevice device) => _fault = 0;
+        /// <summary>Another fault; or, where operations take time, they begin or cease to, one ends, or the host will not give any up.</summary>
+        public override void HostEvent(VirtioDevice device, ref FuzzInput input)
+        {
+            int what = input.U8() % (_file.Asynchronous ? 16 : 7);
+            if (what < 7)
+                _fault = what;
+            else if (what < 10)
+                Hold(what != 7);
+            else if (_file.Queues[^(1 + what % Queues)] is var host && what == 10)
+                host.CannotCancel = !host.CannotCancel;
+            else if (host.UnderWay.Length is > 0 and var count)
+                host.Release(input.U8() % count);
+            // Nothing may be left of a driver that is gone.
+            _idleWrong |= !device.IsActive && _file.Queues.Exists(q => q.UnderWay.Length != 0);
+        }
+
+        public override void Mend(VirtioDevice device)
+        {
+            _fault = 0;
+            Hold(false);
+            foreach (var host in _file.Queues)
+            {
+                while (host.UnderWay.Length > 0)
+                    host.Release();
+            }
+        }
+
+        private void Hold(bool holds)
+        {
+            _holds = holds;
+            _file.Queues.ForEach(q => q.Holds = holds);
+        }
 
         public override (int Queue, Element[] Request) GoodRequest(GuestArena arena)
         {
@@ -90,7 +138,8 @@ internal abstract class FuzzTarget : IDisposable
             return (0, [Element.Out(header, 16), Element.In(data, 21)]);
         }
 
-        public override string? Check(GuestArena arena) => _file.Strayed ? "a transfer reached over the end of the disk" : null;
+        public override string? Check(GuestArena arena) =>
+            _file.Strayed ? "a transfer reached over the end of the disk" : _idleWrong ? "requests outlived a reset" : null;
 
         /// <summary>A header, and ranges of a discard right behind it.</summary>
         public override void Prepare(GuestArena arena, ulong header, ref FuzzInput input)
@@ -114,7 +163,7 @@ internal abstract class FuzzTarget : IDisposable
         public override int Signature(VirtioDevice device)
         {
             var c = ((BlockDevice)device).Counters;
-            return HashCode.Combine(Bucket(c.Reads), Bucket(c.Writes), Bucket(c.Flushes), Bucket(c.Errors), _fault);
+            return HashCode.Combine(Bucket(c.Reads), Bucket(c.Writes), Bucket(c.Flushes), Bucket(c.Errors), _fault, Bucket(((BlockDevice)device).MostUnderWay));
         }
 
         private static byte[] BlockHeader(byte type) => [type, .. new byte[15]];

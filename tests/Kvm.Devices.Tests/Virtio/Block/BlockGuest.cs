@@ -21,7 +21,7 @@ internal sealed class BlockGuest : IDisposable
         Device.Schedule(new InlineScheduler());
         Transport = GuestTransport.Make(pci, Device);
         Drivers = Enumerable.Range(0, options.Queues).Select(_ => FakeDriver.Make(packed, Arena, options.QueueSize)).ToArray();
-        Transport.Start(features ?? Device.OfferedFeatures & 0xff_ffff, Drivers);
+        Transport.Start(features ?? Device.OfferedFeatures & (0xff_ffff | VirtioFeature.RingReset), Drivers);
     }
 
     public GuestArena Arena { get; }
