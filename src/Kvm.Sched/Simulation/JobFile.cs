@@ -32,7 +32,9 @@ public static class JobFile
     private static readonly string[] s_required = ["name", "arrival", "length", "priority", "weight"];
 
     private static readonly string[] s_optional =
-        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "disk", "iops", "network"];
+        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "disk", "iops", "network", "vcpu", "run"];
+
+    private static readonly int s_run = s_required.Length + Array.IndexOf(s_optional, "run");
 
     /// <summary>The names of all columns, those that must be there first.</summary>
     public static IReadOnlyList<string> Columns { get; } = [.. s_required, .. s_optional];
@@ -47,6 +49,7 @@ public static class JobFile
     {
         ArgumentNullException.ThrowIfNull(reader);
         List<SimulatedJob> jobs = [];
+        List<(SimulatedJob Job, int Vcpu, RecordedBurst Burst, int Line)> trace = [];
         int[]? columns = null;
         int number = 0;
         var text = new StringBuilder();
@@ -60,11 +63,17 @@ public static class JobFile
                 continue;
             }
 
-            if (jobs.Count == SimulationSettings.MostJobs)
-                throw new JobFileException(number, null, $"more than {SimulationSettings.MostJobs} jobs");
-            jobs.Add(new Row(line, number, columns).Job());
+            if (jobs.Count + trace.Count == SimulationSettings.MostJobs)
+                throw new JobFileException(number, null, $"more than {SimulationSettings.MostJobs} jobs or, in a trace, bursts");
+            var row = new Row(line, number, columns);
+            if (Array.IndexOf(columns, s_run) < 0)
+                jobs.Add(row.Job());
+            else
+                trace.Add(row.Burst());
         }
 
+        if (trace.Count > 0)
+            jobs.AddRange(JobTrace.Jobs(trace));
         return columns is null ? throw new JobFileException(1, null, $"there is no header: {string.Join(',', s_required)}") : jobs;
     }
 
@@ -100,7 +109,8 @@ public static class JobFile
                 throw new JobFileException(number, shown, "stands there twice");
         }
 
-        return s_required.FirstOrDefault(name => !names.Contains(name)) is { } missing
+        // What a trace says of lengths are its bursts.
+        return s_required.FirstOrDefault(name => !names.Contains(name) && !(name == "length" && names.Contains("run"))) is { } missing
             ? throw new JobFileException(number, missing, "is missing from the header")
             : columns;
     }
@@ -128,6 +138,14 @@ public static class JobFile
 
             if (field < columns.Length)
                 throw new JobFileException(number, Columns[columns[field]], $"is missing: the line has {field} fields, the header {columns.Length}");
+        }
+
+        /// <summary>A line of a trace: the job without its length, which vCPU, what it did.</summary>
+        public (SimulatedJob Job, int Vcpu, RecordedBurst Burst, int Line) Burst()
+        {
+            _fields[IndexOf("length")] = "1";
+            var job = Job();
+            return (job, (int)Whole("vcpu", 0, 0, JobSpec.MostVcpus - 1), new RecordedBurst(Time("run", 1), job.Halt), _number);
         }
 
         public SimulatedJob Job()
@@ -203,7 +221,7 @@ public static class JobFile
         private long Time(string column, long least)
         {
             if (Text(column) is not { } text)
-                return IndexOf(column) < s_required.Length ? throw Bad(column, "is empty") : 0;
+                return IndexOf(column) < s_required.Length || column == "run" ? throw Bad(column, "is empty") : 0;
             if (!decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out decimal ms))
                 throw Bad(column, $"{Shown(text)} is not a number of milliseconds{(column == "length" ? " or inf" : "")}");
             decimal most = SimulatedJob.LatestTime / 1_000_000m;

@@ -1,5 +1,10 @@
 namespace Kvm.Sched.Simulation;
 
+/// <summary>A vCPU ran and then halted; ns.</summary>
+/// <param name="Ran">CPU time, above 0.</param>
+/// <param name="Halted">Time.</param>
+public readonly record struct RecordedBurst(long Ran, long Halted);
+
 /// <summary>A job of the simulator: what one line of a jobs file says. Times in ns.</summary>
 public sealed record SimulatedJob
 {
@@ -23,6 +28,12 @@ public sealed record SimulatedJob
 
     /// <summary>How long it halts then.</summary>
     public long Halt { get; init; }
+
+    /// <summary>
+    /// Of a recorded job, what each vCPU did: ran so long, then halted so long; the last halt is not looked at. Null for one that is described by
+    /// <see cref="Length"/>, <see cref="Burst"/> and <see cref="Halt"/>; otherwise the length is the mean of the vCPUs'.
+    /// </summary>
+    public IReadOnlyList<IReadOnlyList<RecordedBurst>>? Recorded { get; init; }
 
     /// <summary>How long after its arrival it is to have ended; 0 for no deadline.</summary>
     public long Deadline { get; init; }

@@ -73,7 +73,7 @@ public sealed class Simulator
             long length = job.Length < SimulatedJob.Endless ? job.Length : settings.Until;
             if (job.Length >= SimulatedJob.Endless && settings.Until == 0)
                 return $"job {job.Name} never ends, and the simulation has no end (--until)";
-            slices += (Int128)(length / settings.Policy.Slice + 1 + (job.Burst > 0 ? length / job.Burst : 0)) * job.Spec.Vcpus;
+            slices += (Int128)(length / settings.Policy.Slice + 1 + (job.Burst > 0 ? length / job.Burst : 0)) * job.Spec.Vcpus + (job.Recorded?.Sum(vcpu => vcpu.Count) ?? 0);
             total += (Int128)(job.Burst > 0 ? length / job.Burst * job.Halt + length : length) * job.Spec.Vcpus + job.Arrival;
             if (policy == "rap" && job.Spec.Cap > 0)
             {
@@ -95,6 +95,8 @@ public sealed class Simulator
             ? $"the jobs are worth {slices} slices and bursts, more than {SimulationSettings.MostSlices}: longer slices, shorter jobs or an end (--until) would do"
             : null;
     }
+
+    private static long LengthOf(SimulatedJob job, int vcpu) => job.Recorded?[vcpu].Sum(burst => burst.Ran) ?? job.Length;
 
     private static int? Misfit(in ResourceVector needs, in ResourceVector capacity)
     {
@@ -166,8 +168,9 @@ public sealed class Simulator
             }
 
             var job = _jobs[state.Job];
-            long halt = Draw(ref state, job.Halt);
-            state.BurstLeft = Draw(ref state, job.Burst);
+            long halt = job.Recorded is null ? Draw(ref state, job.Halt) : job.Recorded[state.Index][state.Burst].Halted;
+            state.BurstLeft = job.Recorded is null ? Draw(ref state, job.Burst) : job.Recorded[state.Index][++state.Burst].Ran;
+            halt = Math.Max(1, halt); // an event of its own, however short
             state.Halted += halt;
             _scheduler.Halted(vcpu, _now, ran);
             _wakes.Add(vcpu, _now + halt, _scheduler.Table.ReadVcpu(vcpu).Tie);
@@ -211,13 +214,14 @@ public sealed class Simulator
             {
                 Job = index,
                 Index = i,
-                Remaining = job.Length,
-                BurstLeft = long.MaxValue,
+                Length = LengthOf(job, i),
+                Remaining = LengthOf(job, i),
+                BurstLeft = job.Recorded is null ? long.MaxValue : job.Recorded[i][0].Ran,
                 Account = account,
                 GivenBefore = _fair.Change(account, 1, _now),
                 Random = (_settings.Seed ?? 0) + (((ulong)(uint)index << 12) + (uint)i) * 0x9E3779B97F4A7C15,
             };
-            if (job.Burst > 0 && job.Halt > 0)
+            if (job.Recorded is null && job.Burst > 0 && job.Halt > 0)
                 state.BurstLeft = Draw(ref state, job.Burst);
         }
     }
@@ -334,7 +338,7 @@ public sealed class Simulator
     {
         ref var job = ref _states[state.Job];
         var what = _jobs[state.Job];
-        job.Wait += (double)(_now - what.Arrival - what.Length - state.Halted) / what.Spec.Vcpus;
+        job.Wait += (double)(_now - what.Arrival - state.Length - state.Halted) / what.Spec.Vcpus;
         if (--job.Left == 0)
             job.Finish = _now;
     }
@@ -422,8 +426,10 @@ public sealed class Simulator
     {
         public int Job;
         public int Index;
+        public int Burst;
         public int Account;
         public int LastCpu;
+        public long Length;
         public long Remaining;
         public long BurstLeft;
         public long Halted;
