@@ -122,9 +122,9 @@ public sealed partial class Scheduler
     /// <summary>How many vCPUs of a gang could start now; 1 for who is in none.</summary>
     private int GangOf(int vcpu)
     {
-        ref readonly var vm = ref Table.VmOf(vcpu);
-        if (!vm.Spec.Gang || vm.Spec.Vcpus == 1)
+        if (!Table.Vcpu(vcpu).InGang)
             return 1;
+        ref readonly var vm = ref Table.VmOf(vcpu);
         int ready = 0;
         for (int other = vm.FirstVcpu; other < vm.FirstVcpu + vm.Spec.Vcpus; other++)
             ready += Table.Vcpu(other).State == VcpuState.Ready ? 1 : 0;
@@ -157,9 +157,9 @@ public sealed partial class Scheduler
         _policy.Leave(vcpu);
         ref var slot = ref Table.Vcpu(vcpu);
         slot.Granted = _policy.Grant(vcpu, now);
-        ref readonly var vm = ref Table.Vm(slot.Vm);
-        if (!vm.Spec.Gang || vm.Spec.Vcpus == 1)
+        if (!slot.InGang)
             return;
+        ref readonly var vm = ref Table.Vm(slot.Vm);
         // One of a gang that woke late stops with the others.
         for (int other = vm.FirstVcpu; other < vm.FirstVcpu + vm.Spec.Vcpus; other++)
         {
@@ -322,8 +322,13 @@ public sealed partial class Scheduler
     /// <summary>A running vCPU, and the rest of its gang, may lose its CPU. What it ran is estimated by the time; settled when it parks.</summary>
     private void StopRunning(int vcpu, long now)
     {
-        ref readonly var vm = ref Table.VmOf(vcpu);
-        int first = vm.Spec.Gang ? vm.FirstVcpu : vcpu, end = vm.Spec.Gang ? vm.FirstVcpu + vm.Spec.Vcpus : vcpu + 1;
+        int first = vcpu, end = vcpu + 1;
+        if (Table.Vcpu(vcpu).InGang)
+        {
+            ref readonly var vm = ref Table.VmOf(vcpu);
+            (first, end) = (vm.FirstVcpu, vm.FirstVcpu + vm.Spec.Vcpus);
+        }
+
         for (int other = first; other < end; other++)
         {
             ref var slot = ref Table.Vcpu(other);

@@ -314,7 +314,7 @@ public sealed class Simulator
             state.Remaining -= ran;
         if (state.BurstLeft < long.MaxValue)
             state.BurstLeft -= ran;
-        _states[state.Job].Ran += ran;
+        state.Ran += ran;
         _ran += ran;
         return ran;
     }
@@ -338,6 +338,7 @@ public sealed class Simulator
     {
         ref var job = ref _states[state.Job];
         var what = _jobs[state.Job];
+        job.Ran += state.Ran;
         job.Wait += (double)(_now - what.Arrival - state.Length - state.Halted) / what.Spec.Vcpus;
         if (--job.Left == 0)
             job.Finish = _now;
@@ -357,6 +358,8 @@ public sealed class Simulator
 
         for (int vcpu = 0; vcpu < _scheduler.Table.VcpuEnd; vcpu++)
         {
+            if (_scheduler.Table.ReadVcpu(vcpu).State is not (Sched.VcpuState.Free or Sched.VcpuState.Done))
+                _states[_vcpus[vcpu].Job].Ran += _vcpus[vcpu].Ran;
             if (_scheduler.Table.ReadVcpu(vcpu).State is not (Sched.VcpuState.Free or Sched.VcpuState.Done or Sched.VcpuState.Halted))
                 Entitle(ref _vcpus[vcpu]);
         }
@@ -432,6 +435,7 @@ public sealed class Simulator
         public long Length;
         public long Remaining;
         public long BurstLeft;
+        public long Ran;
         public long Halted;
         public double GivenBefore;
         public ulong Random;

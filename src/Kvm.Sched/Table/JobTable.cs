@@ -80,6 +80,7 @@ public sealed class JobTable
                 LastCpu = -1,
                 State = VcpuState.Halted,
                 Affinity = affinity,
+                InGang = spec.Gang && count > 1,
                 Tie = sequence << IndexBits | (long)i,
             };
         }

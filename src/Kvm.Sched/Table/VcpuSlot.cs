@@ -43,6 +43,9 @@ public struct VcpuSlot
     /// <summary>What it is doing.</summary>
     public VcpuState State;
 
+    /// <summary>Whether it starts together with the others of its VM.</summary>
+    internal bool InGang;
+
     /// <summary>Why it was last given, or refused, a CPU.</summary>
     public DecisionReason Reason;
 
