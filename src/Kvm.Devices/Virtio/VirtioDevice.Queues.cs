@@ -170,6 +170,12 @@ public abstract partial class VirtioDevice
         return ended || queue.Popped != before;
     }
 
+    /// <summary>
+    /// True while the host does something for the device, and wakes whoever runs its queue when it has ended: it may need the processor of a thread
+    /// that looks for that. Any thread.
+    /// </summary>
+    public virtual bool AwaitsHost => false;
+
     /// <summary>True if something that a chain was taken for has ended, so that the queue is to be processed. Under the gate; cheap.</summary>
     protected virtual bool HasEnded(int index) => false;
 

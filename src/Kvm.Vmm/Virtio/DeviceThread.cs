@@ -108,7 +108,10 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         return true;
     }
 
-    /// <summary>Looks at the queues, notifications off, until one has something, which is done, or the window has passed: false.</summary>
+    /// <summary>
+    /// Looks at the queues, notifications off, until one has something, which is done, or the window has passed: false. Not while the host does
+    /// something for the device: its workers may need this processor.
+    /// </summary>
     private bool Poll(ulong awake, long window)
     {
         do
@@ -124,7 +127,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
 
             Thread.SpinWait(1);
         }
-        while (window != 0 && Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds < window);
+        while (window != 0 && !_device.AwaitsHost && Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds < window);
         return false;
     }
 

@@ -179,6 +179,21 @@ public sealed class BlockDevice : VirtioDevice
     }
 
     /// <inheritdoc/>
+    public override bool AwaitsHost
+    {
+        get
+        {
+            foreach (var queue in _perQueue)
+            {
+                if (queue.Pipeline is { UnderWay: > 0 })
+                    return true;
+            }
+
+            return false;
+        }
+    }
+
+    /// <inheritdoc/>
     protected override bool HasEnded(int index) => _perQueue[index].Pipeline is { HasEnded: true };
 
     /// <inheritdoc/>

@@ -179,11 +179,14 @@ public sealed class BlockUnderWayTests
         int rings = 0;
         rig.Host.Bell = () => rings++;
         var write = rig.Ask(BlockGuest.Out, 0, notify: false);
+        rig.Guest.Device.AwaitsHost.Should().BeFalse();
         rig.Guest.Device.PollQueue(0).Should().BeTrue("a chain was there");
+        rig.Guest.Device.AwaitsHost.Should().BeTrue();
         rig.Guest.Device.PollQueue(0).Should().BeFalse();
         rig.Host.Release();
         rings.Should().Be(0, "somebody is looking");
         rig.Guest.Device.PollQueue(0).Should().BeTrue();
+        rig.Guest.Device.AwaitsHost.Should().BeFalse();
         rig.Driver.TakeUsed()!.Value.Id.Should().Be(write.Id);
         rig.Ask(BlockGuest.Out, 0, notify: false);
         rig.Guest.Device.PollQueue(0).Should().BeTrue();
