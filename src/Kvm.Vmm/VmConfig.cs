@@ -126,6 +126,9 @@ public sealed record VmConfig
     /// </summary>
     public bool? InlineQueues { get; init; }
 
+    /// <summary>Sends KVM the messages of virtio devices by irqfds instead of calls. For measuring; the software engine has neither.</summary>
+    public bool Irqfds { get; init; }
+
     /// <summary>The guest is ended after this much real time; null is never.</summary>
     public TimeSpan? Timeout { get; init; }
 

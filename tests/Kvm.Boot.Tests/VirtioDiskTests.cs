@@ -224,8 +224,10 @@ public class VirtioDiskTests
         run.Result.Outcome.Should().Be(VmOutcome.Panic, run.Tail);
     }
 
-    [SkippableFact]
-    public void Kvm_guest_reads_its_disk_by_ioeventfd()
+    [SkippableTheory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Kvm_guest_reads_its_disk_by_ioeventfd(bool irqfds)
     {
         Skip.IfNot(File.Exists("/dev/kvm"), "needs /dev/kvm");
         Skip.IfNot(GuestFiles.Full, "minutes where KVM interprets kernels: scripts/test --full");
@@ -234,6 +236,7 @@ public class VirtioDiskTests
         {
             Disks = [new DiskConfig { Path = disk.FilePath }],
             InlineQueues = false,
+            Irqfds = irqfds,
             AppendFast = true,
         });
         ShouldBeDone(run);

@@ -7,4 +7,7 @@ public interface IMsiSink
     /// <param name="address">The message address, 0xFEEx_xxxx for a valid message; guest-chosen, so anything may come.</param>
     /// <param name="data">The message data: vector, delivery mode, level, trigger mode.</param>
     void Send(ulong address, uint data);
+
+    /// <summary>Makes a way for one sender's message, or null if <see cref="Send"/> is as good or there are no more. It lives as long as the sink.</summary>
+    IMsiRoute? TryRoute() => null;
 }

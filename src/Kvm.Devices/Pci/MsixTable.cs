@@ -21,6 +21,9 @@ public sealed class MsixTable : IBusDevice
     /// <summary>Where the pending bits are.</summary>
     public const int PendingOffset = 0x800;
 
+    /// <summary>So often a vector's message may change before it goes without a route for good: setting one costs more than sending a message.</summary>
+    private const int MostChanges = 1000;
+
     private const int EntrySize = 16, ControlOffset = 12;
     private const byte Masked = 1;
 
@@ -28,8 +31,18 @@ public sealed class MsixTable : IBusDevice
     private readonly IMsiSink _sink;
     private readonly byte[] _table;
     private readonly byte[] _pending;
+    private readonly VectorRoute[] _routes;
     private bool _enabled;
     private bool _functionMasked;
+
+    /// <summary>A vector's route, and the message it was set to.</summary>
+    private struct VectorRoute
+    {
+        public IMsiRoute? Route;
+        public ulong Address;
+        public uint Data;
+        public int Changes;
+    }
 
     /// <summary>Makes a table whose vectors are all masked, in a function that has MSI-X switched off.</summary>
     /// <param name="vectors">1 to <see cref="MaxVectors"/>.</param>
@@ -42,6 +55,7 @@ public sealed class MsixTable : IBusDevice
         _sink = sink;
         _table = new byte[vectors * EntrySize];
         _pending = new byte[(vectors + 63) / 64 * 8];
+        _routes = new VectorRoute[vectors];
         for (int i = 0; i < vectors; i++)
             _table[i * EntrySize + ControlOffset] = Masked;
     }
@@ -72,6 +86,7 @@ public sealed class MsixTable : IBusDevice
     {
         ulong address;
         uint data;
+        IMsiRoute? route;
         lock (_lock)
         {
             if (!_enabled || (uint)vector >= (uint)Vectors)
@@ -83,10 +98,14 @@ public sealed class MsixTable : IBusDevice
             }
 
             (address, data) = Message(vector);
+            route = RouteOf(vector, address, data);
         }
 
         // Not under the lock: behind the sink may be a system call, or an interrupt chip's lock.
-        _sink.Send(address, data);
+        if (route is not null)
+            route.Signal();
+        else
+            _sink.Send(address, data);
     }
 
     /// <inheritdoc/>
@@ -164,6 +183,29 @@ public sealed class MsixTable : IBusDevice
             table.CopyTo(_table);
             pending.CopyTo(_pending);
         }
+    }
+
+    /// <summary>
+    /// The vector's route for its message, set when that is first sent rather than when it is written: a driver writes an entry in three pieces.
+    /// Null if the message goes without.
+    /// </summary>
+    private IMsiRoute? RouteOf(int vector, ulong address, uint data)
+    {
+        ref var own = ref _routes[vector];
+        if (own.Changes > MostChanges)
+            return null;
+        if (own.Route is not null && own.Address == address && own.Data == data)
+            return own.Route;
+        own.Changes++;
+        own.Route ??= _sink.TryRoute();
+        if (own.Route is null || !own.Route.TrySet(address, data))
+        {
+            own.Changes = int.MaxValue;
+            return null;
+        }
+
+        (own.Address, own.Data) = (address, data);
+        return own.Route;
     }
 
     private static void Copy(byte[] from, int start, Span<byte> to)

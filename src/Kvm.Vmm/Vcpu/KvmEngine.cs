@@ -21,6 +21,7 @@ internal sealed class KvmEngine : IEngine
     private readonly KvmCpuidEntry2[] _supportedCpuid;
     private readonly bool _tscDeadline;
     private readonly uint _tscKhz;
+    private readonly KvmMsiSink _messages;
     private KvmDoorbells? _doorbells;
 
     /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
@@ -30,7 +31,7 @@ internal sealed class KvmEngine : IEngine
         Time = time;
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
-        Msi = new KvmMsiSink(_vm);
+        _messages = KvmMessages.Choose(_vm, config);
         try
         {
             _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
@@ -57,7 +58,7 @@ internal sealed class KvmEngine : IEngine
 
     public TimeProvider Time { get; }
 
-    public IMsiSink Msi { get; }
+    public IMsiSink Msi => _messages;
 
     public Virtio.IDoorbells? Doorbells => _doorbells ??= new KvmDoorbells(_vm);
 
@@ -86,6 +87,7 @@ internal sealed class KvmEngine : IEngine
 
     public void Dispose()
     {
+        _messages.Dispose();
         _vm.Dispose();
         _system.Dispose();
     }
@@ -145,11 +147,4 @@ internal sealed class KvmInterruptLine(KvmVm vm, uint gsi) : IInterruptLine
 {
     /// <inheritdoc/>
     public void Set(bool asserted) => vm.IrqLine(gsi, asserted);
-}
-
-/// <summary>Messages to KVM's in-kernel local APICs.</summary>
-internal sealed class KvmMsiSink(KvmVm vm) : IMsiSink
-{
-    /// <inheritdoc/>
-    public void Send(ulong address, uint data) => vm.SignalMsi(address, data);
 }

@@ -1,3 +1,4 @@
+using Kvm.Devices.Interrupts;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Tests.Support;
 using Kvm.Devices.Tests.Virtio.Support;
@@ -112,5 +113,88 @@ public sealed class MsixTableTests
     {
         var make = () => new MsixTable(vectors, _sink);
         make.Should().Throw<ArgumentOutOfRangeException>();
+    }
+
+    [Fact]
+    public void Vector_s_message_goes_by_its_route_which_is_set_anew_only_when_the_message_changes()
+    {
+        var sink = new RoutingSink();
+        var table = new MsixTable(2, sink);
+        table.SetControl(enabled: true, functionMasked: false);
+        Write(table, 1, 0xfee0_0000, 0x41);
+        sink.Log.Should().BeEmpty("nothing was sent");
+        table.Signal(1);
+        table.Signal(1);
+        table.Out32(16 + 12, 1);
+        Write(table, 1, 0xfee0_1000, 0x52, masked: true);
+        table.Signal(1);
+        sink.Log.Should().Equal("set fee00000 41", "signal", "signal");
+        table.Out32(16 + 12, 0);
+        sink.Log.Skip(3).Should().Equal("set fee01000 52", "signal");
+        table.Signal(0);
+        sink.Log.Should().HaveCount(5, "it is masked");
+    }
+
+    [Theory]
+    [InlineData(0, int.MaxValue)]
+    [InlineData(int.MaxValue, 0)]
+    public void Message_without_a_route_is_sent_as_it_is(int routes, int settings)
+    {
+        var sink = new RoutingSink { Routes = routes, Settings = settings };
+        var table = new MsixTable(1, sink);
+        table.SetControl(enabled: true, functionMasked: false);
+        Write(table, 0, 0xfee0_0000, 0x41);
+        table.Signal(0);
+        table.Signal(0);
+        sink.Log.Where(l => l.StartsWith("send", StringComparison.Ordinal)).Should().Equal("send fee00000 41", "send fee00000 41");
+        sink.Log.Count(l => l.StartsWith("set", StringComparison.Ordinal)).Should().BeLessThanOrEqualTo(1, "it is not tried again");
+    }
+
+    [Fact]
+    public void Guest_that_rewrites_its_table_without_end_sets_a_bounded_number_of_routes_and_loses_no_message()
+    {
+        var sink = new RoutingSink();
+        var table = new MsixTable(1, sink);
+        table.SetControl(enabled: true, functionMasked: false);
+        for (uint i = 0; i < 5000; i++)
+        {
+            Write(table, 0, 0xfee0_0000, i);
+            table.Signal(0);
+        }
+
+        sink.Log.Count(l => l.StartsWith("set", StringComparison.Ordinal)).Should().BeLessThanOrEqualTo(1001);
+        sink.Log.Count(l => l is "signal" || l.StartsWith("send", StringComparison.Ordinal)).Should().Be(5000);
+        sink.Log[^1].Should().Be("send fee00000 1387");
+    }
+
+    private static void Write(MsixTable table, int vector, uint address, uint data, bool masked = false)
+    {
+        ulong entry = (ulong)vector * 16;
+        table.Out32(entry, address);
+        table.Out32(entry + 4, 0);
+        table.Out32(entry + 8, data);
+        table.Out32(entry + 12, masked ? 1u : 0);
+    }
+
+    /// <summary>Has routes, and writes down what becomes of them.</summary>
+    private sealed class RoutingSink : IMsiSink, IMsiRoute
+    {
+        public List<string> Log { get; } = [];
+
+        public int Routes { get; set; } = int.MaxValue;
+
+        public int Settings { get; set; } = int.MaxValue;
+
+        public void Send(ulong address, uint data) => Log.Add($"send {address:x} {data:x}");
+
+        public IMsiRoute? TryRoute() => Routes-- > 0 ? this : null;
+
+        public bool TrySet(ulong address, uint data)
+        {
+            Log.Add($"set {address:x} {data:x}");
+            return Settings-- > 0;
+        }
+
+        public void Signal() => Log.Add("signal");
     }
 }
