@@ -45,7 +45,7 @@ public sealed class VirtualMachine : IDisposable
         _console = parts.Console;
         _hostBackend = parts.HostBackend;
         CommandLine = parts.CommandLine;
-        _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index, parts.Seats?[index]))];
+        _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index, parts.Seats?[index], config.Affinity))];
         _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);

@@ -30,6 +30,7 @@ internal static class VmBuilder
         if (config.Validate() is { Count: > 0 } problems)
             throw new VmmException(HostErrors.BadConfiguration, string.Join("; ", problems));
 
+        Scheduling.CpuAffinity.Check(config.Affinity);
         // What is built so far, to be given back in reverse order if a later step fails.
         var built = new Stack<IDisposable>();
         try

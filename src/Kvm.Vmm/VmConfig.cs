@@ -135,6 +135,9 @@ public sealed record VmConfig
     /// <summary>Console output that says the guest is up; its time goes into the report. Null: not looked for.</summary>
     public string? ReadyMatch { get; init; }
 
+    /// <summary>The host's CPUs that vCPU threads may run on, ascending; empty for those of the process.</summary>
+    public IReadOnlyList<int> Affinity { get; init; } = [];
+
     /// <summary>A name for people, used for threads and reports.</summary>
     public string Name { get; init; } = "guest";
 

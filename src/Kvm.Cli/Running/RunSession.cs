@@ -5,6 +5,8 @@ using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Scheduling.Service;
 
 namespace Kvm.Cli.Running;
 
@@ -24,7 +26,9 @@ internal sealed class RunSession : IDisposable
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
     private VirtualMachine? _machine;
+    private readonly CancellationTokenSource _joining = new();
     private TerminalMode? _terminal;
+    private volatile string? _lost;
     private int _signals;
     private long _signalTime;
 
@@ -53,6 +57,7 @@ internal sealed class RunSession : IDisposable
         try
         {
             result = RunMachine();
+            error = _lost is { } why ? new VmmException(SchedulingErrors.Lost, why) : null;
         }
         catch (VmmException e)
         {
@@ -71,17 +76,24 @@ internal sealed class RunSession : IDisposable
         RestoreTerminal();
         _machine?.Dispose();
         _output?.Dispose();
+        _joining.Dispose();
     }
 
     private RunResult RunMachine()
     {
         LastResort.Restore = RestoreTerminal;
-        var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null }, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice });
+        using var place = JoinScheduler();
+        if (Volatile.Read(ref _signals) is > 0 and var early && place is null && _settings.Scheduling.Policy is not null)
+            return Failed() with { Outcome = VmOutcome.Signalled, Signal = early };
+        var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null },
+            new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice, Seats = place?.Seats });
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
         Volatile.Write(ref _machine, machine);
         machine.Stopping += OnStopping;
+        if (place is not null)
+            place.Seats.WhenLost = OnSchedulerLost;
         machine.Start();
         // A signal that came while the machine was built found nothing to stop.
         if (Volatile.Read(ref _signals) is > 0 and var signal)
@@ -91,6 +103,44 @@ internal sealed class RunSession : IDisposable
         var ownEnd = result.Outcome is not (VmOutcome.StoppedByUser or VmOutcome.Signalled or VmOutcome.Timeout);
         _output?.Drain(ownEnd && Volatile.Read(ref _signals) == 0 ? null : s_patience);
         return result;
+    }
+
+    /// <summary>The guest's place at a scheduler; null where its policy needs none, or a signal ended the wait for one.</summary>
+    private SchedulerPlace? JoinScheduler()
+    {
+        var scheduling = _settings.Scheduling;
+        if (scheduling.Policy is not { } policy)
+            return null;
+        // Under host alone nobody has to be asked; where a scheduler is, it places the guest among its own.
+        if (policy == "host" && !SchedulerClient.IsThere(Folders.Runtime, CpuAffinity.Own))
+            return null;
+        try
+        {
+            return SchedulerClient.Join(
+                new SchedulerWish
+                {
+                    Policy = policy,
+                    Request = scheduling.RequestFor(_settings.Machine),
+                    MayWait = scheduling.MayWait,
+                    StartArguments = scheduling.Slice > 0 ? ["--slice", $"{scheduling.Slice}ns"] : [],
+                    Notice = OnNotice,
+                },
+                _joining.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
+    private void OnSchedulerLost(string why)
+    {
+        bool stop = _settings.Scheduling.StopOnLoss;
+        _lost = stop ? why : null;
+        string then = stop ? "the guest is stopped" : "the guest goes on under the host's own";
+        OnNotice($"the scheduler is lost: {why}; {then}");
+        if (stop)
+            _machine?.Stop(VmOutcome.Error);
     }
 
     private IConsoleTarget? Target() => _settings.Console switch
@@ -148,6 +198,8 @@ internal sealed class RunSession : IDisposable
     {
         Interlocked.CompareExchange(ref _signalTime, Environment.TickCount64, 0);
         var first = Interlocked.CompareExchange(ref _signals, signal, 0) == 0;
+        if (first)
+            _joining.Cancel();
         if (first)
             Volatile.Read(ref _machine)?.Stop(VmOutcome.Signalled, signal);
         // The guest has ended already, and only its last words wait for a reader.

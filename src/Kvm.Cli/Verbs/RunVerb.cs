@@ -81,6 +81,8 @@ internal sealed class RunVerb : Verb
     { Kind = ValueKind.File };
     private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
 
+    private readonly SchedulingOptions _scheduling = new();
+
     public RunVerb()
         : base("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
     {
@@ -89,6 +91,7 @@ internal sealed class RunVerb : Verb
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
              _disk, _rng, _balloon, _port, _virtio,
+             .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
             Add(option);
@@ -100,6 +103,7 @@ internal sealed class RunVerb : Verb
             ("kvmsharp run vmlinux --engine soft --cpus 2 --memory 1G", "two processors in software, no /dev/kvm needed"),
             ("kvmsharp run vmlinuz --disk root.img --disk data.img,readonly,id=data", "boots from the first of two disks"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
+            ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
         ];
         Notes =
@@ -143,6 +147,9 @@ internal sealed class RunVerb : Verb
             settings = settings with { ConsolePath = FullPath(settings.ConsolePath) };
         }
 
+        settings = settings with { Scheduling = _scheduling.Read(result, settings.Scheduling) };
+        if (settings.Scheduling.Policy is { } policy && settings.Machine is { Engine: EngineChoice.Soft } or { Deterministic: true } or { Paging: PagingMode.Shadow } or { Cpu: not CpuModel.V2 })
+            throw new VmmException(UsageErrors.Conflict, $"--policy {policy} needs KVM, and another option the software engine");
         if (settings.Machine.KernelPath.Length == 0)
             throw new VmmException(UsageErrors.NoKernel, "run needs a KERNEL, or a configuration file with boot-source.kernel_image_path");
         return settings.Machine.Validate() is [var problem, ..] ? throw new VmmException(UsageErrors.InvalidMachine, problem) : settings;
@@ -175,6 +182,7 @@ internal sealed class RunVerb : Verb
         Balloon = _balloon.IsGiven(result) ? machine.Balloon ?? new BalloonConfig() : machine.Balloon,
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
+        Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
     };

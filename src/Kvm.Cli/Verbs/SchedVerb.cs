@@ -8,6 +8,8 @@ using Kvm.Sched.Simulation;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Scheduling.Service;
 
 namespace Kvm.Cli.Verbs;
 
@@ -17,10 +19,15 @@ internal sealed class SchedVerb : Verb
     private const string Jobs = "Jobs and policies";
     private const string Rules = "Rules of policies";
     private const string Shown = "What is shown";
+    private const string Live = "Real guests: serve, show, why";
+    private const int VcpusPerCpu = 64;
+    private const int MostVcpus = 65_536;
 
     private const int MostStays = 100_000;
 
-    private readonly WordArgument _action = new("simulate", "Runs jobs through policies in virtual time.") { Kind = ValueKind.OneOf, Values = ["simulate"] };
+    private readonly WordArgument _action = new("ACTION", "simulate: jobs in virtual time. serve: the scheduler of real guests, in the foreground. show: its table. why: the reason for a guest's placement.")
+    { Kind = ValueKind.OneOf, Values = ["simulate", "serve", "show", "why"] };
+    private readonly WordArgument _vm = new("VM", "why: the guest's name or process.");
     private readonly ValueOption _policy = new("--policy", "NAME[,NAME]", Jobs, $"The policies to compare: {string.Join(", ", PolicyNames.All)}.");
     private readonly ValueOption _jobs = new("--jobs", "FILE", Jobs, "The jobs, as comma-separated values with a header (columns below).") { Kind = ValueKind.File };
     private readonly ValueOption _cpus = new("--cpus", "N", Jobs, $"The number of CPUs, 1 to {CpuTopology.MostCpus} (default 1).");
@@ -41,16 +48,32 @@ internal sealed class SchedVerb : Verb
     private readonly SwitchOption _gantt = new("--gantt", Shown, "Draws who ran when, with characters.");
     private readonly ValueOption _svg = new("--svg", "FILE", Shown, "Draws who ran when into an SVG file.") { Kind = ValueKind.File };
 
+    private readonly ValueOption _pin = new("--pin", "LIST", Live, "serve: the CPUs it gives away, such as 0-3,8 (default those of the process).");
+    private readonly ValueOption _memory = new("--memory", "SIZE", Live, "serve: the memory guests may be promised together (default the host's, or its cgroup's limit).");
+    private readonly ValueOption _maxVcpus = new("--max-vcpus", "N", Live, $"serve: the vCPUs guests may be promised together (default {VcpusPerCpu} a CPU).");
+    private readonly ValueOption _record = new("--record", "FILE", Live, "serve: writes what each guest did, for simulate --jobs FILE.") { Kind = ValueKind.File };
+    private readonly SwitchOption _withGuests = new("--with-guests", Live, "serve: ends with its last guest.");
+    private readonly SwitchOption _inherited = new("--inherited-socket", Live, "serve: listens on descriptor 3; how run starts it.");
+    private readonly SwitchOption _watch = new("--watch", Live, "show: again each second.");
+    private readonly SwitchOption _prometheus = new("--prometheus", Live, "show: counters in the text format of Prometheus.");
+
     public SchedVerb()
-        : base("sched", "Scheduling policies for vCPUs: simulated in virtual time, compared in a table.")
+        : base("sched", "Scheduling policies for vCPUs: over real guests, or simulated in virtual time and compared.")
     {
         Add(_action);
-        foreach (var option in (Option[])[_policy, _jobs, _cpus, _topology, _capacity, _seed, _until, _slice, _ageing, _limit, _boost, _period, _gang, _learn, _switchCost, _gantt, _svg])
+        Add(_vm);
+        foreach (var option in (Option[])[_pin, _memory, _maxVcpus, _record, _withGuests, _inherited, _watch, _prometheus, _policy, _jobs, _cpus, _topology, _capacity, _seed, _until, _slice, _ageing, _limit, _boost, _period, _gang, _learn, _switchCost, _gantt, _svg])
             Add(option);
         Examples =
         [
             ("kvmsharp sched simulate --policy fcfs,sjf,rr --jobs docs/scheduling/jobs.csv", "what each does to the same jobs"),
             ("kvmsharp sched simulate --policy rr --jobs docs/scheduling/jobs.csv --slice 2ms --gantt", "who runs when"),
+        ];
+        Examples =
+        [
+            .. Examples,
+            ("kvmsharp run vmlinuz --engine kvm --policy rr; kvmsharp sched show --watch", "a guest under a policy, and the table it is in"),
+            ("kvmsharp sched serve --policy rap --memory 4G --record jobs.csv", "a scheduler of one's own making, before its guests"),
         ];
         Notes =
         [
@@ -63,9 +86,21 @@ internal sealed class SchedVerb : Verb
     public override int Execute(ParseResult result, GlobalOptions global)
     {
         if (_action.Text(result) is not { } action)
-            throw new VmmException(UsageErrors.Incomplete, "sched needs a word: kvmsharp sched simulate --policy NAME --jobs FILE");
-        if (action != "simulate")
-            throw new VmmException(UsageErrors.Unknown, $"sched does not know {VisibleText.Quote(action, 40)}: kvmsharp sched simulate --policy NAME --jobs FILE");
+            throw new VmmException(UsageErrors.Incomplete, "sched needs a word: simulate, serve, show or why");
+        if (action != "why" && _vm.Text(result) is { } stray)
+            throw new VmmException(UsageErrors.Unknown, $"sched {VisibleText.Escape(action)} does not take {VisibleText.Quote(stray, 40)} here");
+        return action switch
+        {
+            "simulate" => Simulate(result, global),
+            "serve" => Serve(result),
+            "show" => SchedulerTable.Show(global.Json ? "json" : _prometheus.IsGiven(result) ? "prometheus" : "text", _watch.IsGiven(result)),
+            "why" => SchedulerTable.Why(_vm.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched why needs a VM: kvmsharp sched show"), global.Json),
+            _ => throw new VmmException(UsageErrors.Unknown, $"sched does not know {VisibleText.Quote(action, 40)}: simulate, serve, show or why"),
+        };
+    }
+
+    private int Simulate(ParseResult result, GlobalOptions global)
+    {
         var policies = Policies(_policy.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched simulate needs --policy NAME"));
         string file = _jobs.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched simulate needs --jobs FILE");
         string? svg = _svg.Text(result);
@@ -81,6 +116,29 @@ internal sealed class SchedVerb : Verb
             ? JsonText.Of(json => SimulationText.Write(json, results, jobs, settings))
             : SimulationText.Of(results, jobs, settings, _gantt.IsGiven(result)));
         return ExitCode.Success;
+    }
+
+    private int Serve(ParseResult result)
+    {
+        var policies = Policies(_policy.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched serve needs --policy NAME"));
+        if (policies.Count > 1)
+            throw Quantities.Bad("--policy", _policy.Text(result)!, "names more than one: real CPUs follow one policy");
+        var cpus = _pin.Text(result) is { } pin ? SchedulingOptions.Cpus("--pin", pin) : CpuAffinity.Own;
+        double memory = _memory.Text(result) is { } size ? Quantities.Size("--memory", size) : HostMemory.Limit();
+        int vcpus = _maxVcpus.Text(result) is { } most ? Quantities.Count("--max-vcpus", most) : VcpusPerCpu * cpus.Count;
+        if (vcpus is < 1 or > MostVcpus)
+            throw Quantities.Bad("--max-vcpus", _maxVcpus.Text(result)!, $"is not from 1 to {MostVcpus}");
+        var rules = PolicyRules(result);
+        if (rules.Capacity.Memory <= 0)
+            rules = rules with { Capacity = rules.Capacity with { Memory = memory } };
+        return SchedulerService.Run(
+            new SchedulerServerSettings
+            {
+                Dispatcher = new DispatcherSettings { Policy = policies[0], Rules = rules, Topology = HostTopology.Read(cpus) },
+                Limits = new AdmissionLimits(memory, vcpus),
+                EndWithGuests = _withGuests.IsGiven(result),
+            },
+            _record.Text(result), _inherited.IsGiven(result));
     }
 
     private static List<string> Policies(string text)
@@ -99,21 +157,23 @@ internal sealed class SchedVerb : Verb
     private SimulationSettings Settings(ParseResult result, bool drawn) => new()
     {
         Topology = Topology(result),
-        SwitchCost = Time(result, _switchCost, 0, 0, PolicySettings.LongestSlice),
+        SwitchCost = SchedulingOptions.Time(result, _switchCost, 0, 0, PolicySettings.LongestSlice),
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : null,
-        Until = Time(result, _until, 0, 1, SimulatedJob.LatestTime),
+        Until = SchedulingOptions.Time(result, _until, 0, 1, SimulatedJob.LatestTime),
         MostStays = drawn ? MostStays : 0,
-        Policy = new PolicySettings
-        {
-            Slice = Time(result, _slice, 4_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-            Ageing = Time(result, _ageing, 0, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-            Limit = Time(result, _limit, 0, PolicySettings.ShortestSlice, SimulatedJob.LatestTime),
-            Boost = Time(result, _boost, 1_000_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-            Period = Time(result, _period, 100_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-            Gang = _gang.IsGiven(result),
-            Learn = _learn.IsGiven(result),
-            Capacity = _capacity.Text(result) is { } capacity ? Capacity(capacity) : default,
-        },
+        Policy = PolicyRules(result),
+    };
+
+    private PolicySettings PolicyRules(ParseResult result) => new()
+    {
+        Slice = SchedulingOptions.Time(result, _slice, 4_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+        Ageing = SchedulingOptions.Time(result, _ageing, 0, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+        Limit = SchedulingOptions.Time(result, _limit, 0, PolicySettings.ShortestSlice, SimulatedJob.LatestTime),
+        Boost = SchedulingOptions.Time(result, _boost, 1_000_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+        Period = SchedulingOptions.Time(result, _period, 100_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+        Gang = _gang.IsGiven(result),
+        Learn = _learn.IsGiven(result),
+        Capacity = _capacity.Text(result) is { } capacity ? Capacity(capacity) : default,
     };
 
     private CpuTopology Topology(ParseResult result)
@@ -153,17 +213,6 @@ internal sealed class SchedVerb : Verb
         }
 
         return capacity;
-    }
-
-    private static long Time(ParseResult result, ValueOption option, long none, long least, long most)
-    {
-        if (option.Text(result) is not { } text)
-            return none;
-        if (!Quantities.TryParseNanoseconds(text, out long ns))
-            throw Quantities.Bad(option.Name, text, "is not a duration such as 500us, 4ms or 2s");
-        return ns >= least && ns <= most
-            ? ns
-            : throw Quantities.Bad(option.Name, text, $"is not from {SimulationText.Duration(least)} to {SimulationText.Duration(most)}");
     }
 
     private static IReadOnlyList<SimulatedJob> Read(string file)

@@ -151,6 +151,9 @@ public sealed unsafe class UnixSocket : IDisposable
         }
     }
 
+    /// <summary>shutdown of both directions: whoever waits for this socket, here or at the other end, finds the stream's end. Any thread.</summary>
+    public void Shutdown() => _ = Libc.shutdown(Handle.Fd, Libc.SHUT_RDWR);
+
     /// <inheritdoc/>
     public void Dispose() => Handle.Dispose();
 

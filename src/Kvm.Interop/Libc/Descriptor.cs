@@ -18,7 +18,7 @@ public static unsafe class Descriptor
     public static int OpenForReading(string path) => Open(path, Libc.O_RDONLY | Libc.O_NONBLOCK | Libc.O_CLOEXEC);
 
     /// <summary>open(2) of something that is there: a descriptor, which the caller owns, or -errno.</summary>
-    internal static int Open(string path, int flags)
+    internal static int Open(string path, int flags, int mode = 0)
     {
         ArgumentNullException.ThrowIfNull(path);
         byte[] name = new byte[Encoding.UTF8.GetByteCount(path) + 1]; // ends with a NUL
@@ -27,7 +27,7 @@ public static unsafe class Descriptor
         {
             while (true)
             {
-                int fd = Libc.open(p, flags, 0);
+                int fd = Libc.open(p, flags, mode);
                 if (fd >= 0)
                 {
                     return fd;

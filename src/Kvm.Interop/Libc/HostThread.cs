@@ -66,14 +66,22 @@ public static unsafe class HostThread
     }
 
     /// <summary>
-    /// SCHED_FIFO for the calling thread: it runs before all ordinary threads of its processor. What it starts is ordinary again.
+    /// SCHED_FIFO for a thread: it runs before all ordinary threads of its processor. What it starts is ordinary again.
     /// </summary>
     /// <param name="priority">1, the lowest of real time, to 99.</param>
-    /// <returns>0 or -errno (EPERM: neither CAP_SYS_NICE nor RLIMIT_RTPRIO allows it).</returns>
-    public static int SetRealTime(int priority)
+    /// <param name="threadId">A thread of any process; 0 is the calling thread.</param>
+    /// <returns>0 or -errno (EPERM: neither CAP_SYS_NICE nor RLIMIT_RTPRIO allows it; ESRCH).</returns>
+    public static int SetRealTime(int priority, int threadId = 0)
     {
         SchedParam parameters = new() { SchedPriority = priority };
-        return Libc.sched_setscheduler(0, Libc.SCHED_FIFO | Libc.SCHED_RESET_ON_FORK, &parameters) == 0 ? 0 : -Errno.Last;
+        return Libc.sched_setscheduler(threadId, Libc.SCHED_FIFO | Libc.SCHED_RESET_ON_FORK, &parameters) == 0 ? 0 : -Errno.Last;
+    }
+
+    /// <summary>SCHED_OTHER for a thread, with the niceness it had. Returns 0 or -errno.</summary>
+    public static int SetOrdinary(int threadId)
+    {
+        SchedParam parameters = default;
+        return Libc.sched_setscheduler(threadId, Libc.SCHED_OTHER, &parameters) == 0 ? 0 : -Errno.Last;
     }
 
     /// <summary>Whether a thread is one of real time (SCHED_FIFO or SCHED_RR); 0 is the calling thread.</summary>

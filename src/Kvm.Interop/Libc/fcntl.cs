@@ -29,6 +29,7 @@ internal static unsafe partial class Libc
     public const int F_GETFL = 3;
     public const int F_SETFL = 4;
     public const int F_OFD_SETLK = 37;
+    public const int F_OFD_SETLKW = 38;
     public const short F_RDLCK = 0;
     public const short F_WRLCK = 1;
     public const int F_DUPFD_CLOEXEC = 1030;

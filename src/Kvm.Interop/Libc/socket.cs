@@ -62,6 +62,11 @@ internal static unsafe partial class Libc
     [LibraryImport(C)]
     public static partial int connect(int fd, void* address, uint length);
 
+    public const int SHUT_RDWR = 2;
+
+    [LibraryImport(C)]
+    public static partial int shutdown(int fd, int how);
+
     [LibraryImport(C)]
     public static partial int getsockopt(int fd, int level, int name, void* value, uint* length);
 

@@ -54,6 +54,7 @@ public static class ConfigFile
             WriteBootSource(json, machine);
             WriteMachineConfig(json, machine);
             WriteDevices(json, machine);
+            WriteScheduling(json, settings);
             WriteRun(json, settings);
             json.WriteEndObject();
         }
@@ -147,6 +148,28 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Console, settings.ConsoleText);
         json.WriteString(ConfigMembers.Report, settings.ReportPath);
         json.WriteString(ConfigMembers.Translations, settings.TranslationsPath);
+        json.WriteEndObject();
+    }
+
+    private static void WriteScheduling(Utf8JsonWriter json, RunSettings settings)
+    {
+        var scheduling = settings.Scheduling;
+        json.WriteStartObject(ConfigMembers.Scheduling);
+        json.WriteString(ConfigMembers.Policy, scheduling.Policy);
+        json.WriteNumber(ConfigMembers.Priority, scheduling.Priority);
+        json.WriteNumber(ConfigMembers.Weight, scheduling.Weight);
+        json.WriteNumber(ConfigMembers.LengthMs, scheduling.Length / 1_000_000);
+        json.WriteString(ConfigMembers.Class, scheduling.Class);
+        json.WriteNumber(ConfigMembers.Cap, scheduling.Cap);
+        json.WriteNumber(ConfigMembers.Reservation, scheduling.Reservation);
+        json.WriteBoolean(ConfigMembers.Gang, scheduling.Gang);
+        json.WriteString(ConfigMembers.Affinity, settings.Machine.Affinity.Count == 0 ? null : Scheduling.CpuList.Format(settings.Machine.Affinity));
+        json.WriteString(ConfigMembers.Admission, SchedulingSettings.Admissions[scheduling.MayWait ? 1 : 0]);
+        json.WriteString(ConfigMembers.OnLoss, SchedulingSettings.Losses[scheduling.StopOnLoss ? 1 : 0]);
+        if (scheduling.Slice > 0)
+            json.WriteNumber(ConfigMembers.SliceUs, scheduling.Slice / 1000);
+        else
+            json.WriteNull(ConfigMembers.SliceUs);
         json.WriteEndObject();
     }
 

@@ -12,6 +12,21 @@ internal static class ConfigMembers
     // Ours: how the machine is run, which Firecracker leaves to its command line.
     public const string Run = "run";
 
+    // Ours: what the guest is to its scheduler.
+    public const string Scheduling = "scheduling";
+    public const string Policy = "policy";
+    public const string Priority = "priority";
+    public const string Weight = "weight";
+    public const string LengthMs = "length_ms";
+    public const string Class = "class";
+    public const string Cap = "cap";
+    public const string Reservation = "reservation";
+    public const string Gang = "gang";
+    public const string Affinity = "affinity";
+    public const string Admission = "admission";
+    public const string OnLoss = "on_scheduler_loss";
+    public const string SliceUs = "slice_us";
+
     public const string KernelImagePath = "kernel_image_path";
     public const string InitrdPath = "initrd_path";
     public const string BootArgs = "boot_args";
@@ -67,10 +82,10 @@ internal static class ConfigMembers
     public const string Report = "report";
     public const string Translations = "translations";
 
-    /// <summary>Members of the whole file; those after <see cref="Ports"/> are Firecracker's that this version lacks.</summary>
+    /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Ports,
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Ports, Scheduling,
         "network-interfaces", "cpu-config", "vsock", "logger", "metrics", "mmds-config",
         "pmem", "serial", "memory-hotplug",
     ];
@@ -85,6 +100,9 @@ internal static class ConfigMembers
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];
+
+    public static readonly string[] OfScheduling =
+        [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs];
 
     public static readonly string[] OfDrive =
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket];

@@ -70,6 +70,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Balloon:
                     ReadBalloon();
                     break;
+                case ConfigMembers.Scheduling:
+                    ReadScheduling();
+                    break;
                 case ConfigMembers.Ports:
                     ReadPorts();
                     break;

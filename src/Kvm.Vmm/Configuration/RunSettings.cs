@@ -33,6 +33,9 @@ public sealed record RunSettings
     /// <summary>The file that translations are written to, or null for none.</summary>
     public string? TranslationsPath { get; init; }
 
+    /// <summary>What the guest is to its scheduler.</summary>
+    public SchedulingSettings Scheduling { get; init; } = new();
+
     /// <summary>Takes a console as the command line and the configuration file write it; what the text leaves out stays as it is.</summary>
     /// <param name="text"><c>stdio</c>, <c>none</c> or <c>file=FILE</c>; <c>serial</c> or <c>virtio</c>; or both with a comma between.</param>
     /// <returns>The settings, or null where the text is none of these.</returns>

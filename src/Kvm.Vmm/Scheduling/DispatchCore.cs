@@ -36,6 +36,9 @@ internal sealed class DispatchCore
     /// <summary>Halted vCPUs that are looked at in one go: a look takes some 2.5 µs.</summary>
     private const int MostHaltedLooks = 32;
 
+    /// <summary>A vCPU that has not parked after so long waits its turn again as ordinary work.</summary>
+    private const long LongestHurry = 2_000_000;
+
     /// <summary>VMs that ended and are remembered.</summary>
     private const int MostEnded = 64;
 
@@ -80,6 +83,19 @@ internal sealed class DispatchCore
     /// <summary>From taking a permit away to the thread's being parked.</summary>
     public LatencyCounts RevokeLatency { get; } = new();
 
+    /// <summary>Whether a vCPU that has to leave its CPU may run before ordinary work until it has.</summary>
+    public bool MayHurry { get; set; }
+
+    /// <summary>Lets nobody run before ordinary work any more.</summary>
+    public void CalmAll()
+    {
+        foreach (var vm in _vms)
+        {
+            foreach (var seat in vm.Seats)
+                Calm(seat);
+        }
+    }
+
     /// <summary>Decisions that were applied, by <see cref="DecisionKind"/>.</summary>
     public long[] Decisions { get; } = new long[3];
 
@@ -106,6 +122,7 @@ internal sealed class DispatchCore
         _joining.Remove(vm);
         foreach (var seat in vm.Seats)
         {
+            Calm(seat);
             Finish(seat, now);
             seat.Probe?.Dispose();
             _table.Free(seat.Slot, -1);
@@ -249,6 +266,9 @@ internal sealed class DispatchCore
             return;
         }
 
+        // Whatever keeps it from leaving may need the CPU itself.
+        if (seat.Hurries && now - seat.RevokedAt > LongestHurry)
+            Calm(seat);
         switch (seat.Probe!.Activity())
         {
             case ThreadActivity.Gone:
@@ -366,8 +386,17 @@ internal sealed class DispatchCore
             RevokeLatency.Add(parkedAt >= seat.RevokedAt && parkedAt <= now ? parkedAt - seat.RevokedAt : now - seat.RevokedAt);
         seat.RevokedAt = 0;
         seat.SleepClock = -1;
+        Calm(seat);
         _scheduler.Parked(seat.Vcpu, now, Ran(seat, now));
         Show(seat);
+    }
+
+    private static void Calm(Seat seat)
+    {
+        if (!seat.Hurries)
+            return;
+        seat.Hurries = false;
+        seat.Probe!.Hurry(false);
     }
 
     /// <summary>CPU time since the last charge: never more than has passed, whatever the thread's process says.</summary>
@@ -405,6 +434,7 @@ internal sealed class DispatchCore
             case DecisionKind.Revoke:
                 seat.RevokedAt = now;
                 _table.Close(seat.Slot);
+                seat.Hurries = MayHurry && (MayHurry = seat.Probe!.Hurry(true));
                 seat.Probe!.Kick();
                 break;
         }

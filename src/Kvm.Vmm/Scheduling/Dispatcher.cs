@@ -89,7 +89,15 @@ public sealed class Dispatcher : IDisposable
     }
 
     /// <summary>All VMs and CPUs at this moment.</summary>
-    public SchedulingView Look() => Invoke(now => SchedulingView.Of(_core, _settings, now)) ?? SchedulingView.Empty(_settings);
+    /// <param name="why">With the reason of each vCPU in words.</param>
+    public SchedulingView Look(bool why = false) => Invoke(now => SchedulingView.Of(_core, _settings, now, why)) ?? SchedulingView.Empty(_settings);
+
+    /// <summary>Has each VM that ends told, on the dispatcher's thread.</summary>
+    internal void WhenEnded(Action<EndedVm> tell) => Invoke<object?>(_ =>
+    {
+        _core.WhenEnded = tell;
+        return null;
+    });
 
     /// <summary>Runs something on the dispatcher's thread and waits for it; the default where that has ended.</summary>
     internal T? Invoke<T>(Func<long, T> act)
@@ -141,6 +149,7 @@ public sealed class Dispatcher : IDisposable
         finally
         {
             _table.Close();
+            _core.CalmAll();
             foreach (var vm in _core.Vms)
             {
                 foreach (var seat in vm.Seats)
@@ -182,6 +191,7 @@ public sealed class Dispatcher : IDisposable
         if (!_settings.RealTime)
             return;
         int error = HostThread.SetRealTime(RealTimePriority);
+        _core.MayHurry = error == 0;
         NoRealTime = error == 0 ? null : $"the host does not permit it ({Errno.TextOf(-error)})";
         _ = HostThread.SetTimerSlack(1);
     }

@@ -90,7 +90,13 @@ internal sealed class Gate
     {
         int thread = Volatile.Read(ref _threadId);
         if (thread != 0 && _home.Length > 0)
+        {
             _ = HostThread.SetAffinity(thread, _home);
+            // The dispatcher may have been killed while it hurried the thread to the gate.
+            if (HostThread.IsRealTime(thread))
+                _ = HostThread.SetOrdinary(thread);
+        }
+
         Interrupt();
     }
 
@@ -146,13 +152,24 @@ public sealed class GateSeats
 {
     private readonly Gate[] _gates;
     private volatile bool _lost;
+    private volatile string? _why;
+    private Action<string>? _whenLost;
+    private int _released;
     private int _told;
 
     internal GateSeats(GateTable table, int firstSlot, int count) =>
         _gates = [.. Enumerable.Range(firstSlot, count).Select(slot => new Gate(table, this, slot))];
 
-    /// <summary>Called once, on any thread, when the scheduler is lost; says why. Must not block or throw.</summary>
-    public Action<string>? WhenLost { get; set; }
+    /// <summary>Called once, on any thread, when the scheduler is lost, or at once if it was lost before; says why. Must not block or throw.</summary>
+    public Action<string>? WhenLost
+    {
+        get => Volatile.Read(ref _whenLost);
+        set
+        {
+            Volatile.Write(ref _whenLost, value);
+            Tell();
+        }
+    }
 
     /// <summary>The number of vCPUs.</summary>
     public int Count => _gates.Length;
@@ -164,11 +181,18 @@ public sealed class GateSeats
     /// <summary>Opens the gates for good.</summary>
     internal void Lose(string why)
     {
-        _lost = true;
-        if (Interlocked.Exchange(ref _told, 1) != 0)
+        if (Interlocked.Exchange(ref _released, 1) != 0)
             return;
+        _lost = true;
         foreach (var gate in _gates)
             gate.Release();
-        WhenLost?.Invoke(why);
+        _why = why;
+        Tell();
+    }
+
+    private void Tell()
+    {
+        if (_why is { } why && WhenLost is { } tell && Interlocked.Exchange(ref _told, 1) == 0)
+            tell(why);
     }
 }

@@ -12,6 +12,12 @@ internal interface IThreadProbe : IDisposable
     /// <summary>What it does at this moment.</summary>
     ThreadActivity Activity();
 
+    /// <summary>
+    /// Lets it run before ordinary work of its CPU, or no more: one that was told to leave has to be on a CPU to do so. False where the
+    /// host does not permit it.
+    /// </summary>
+    bool Hurry(bool on);
+
     /// <summary>Makes it leave the guest; false where it is gone.</summary>
     bool Kick();
 }

@@ -12,9 +12,9 @@ namespace Kvm.Vmm.Scheduling;
 /// <param name="Migrations">Changes of CPU.</param>
 /// <param name="SliceLeft">What is left of its slice; <see cref="long.MaxValue"/> for one without an end, 0 where it has none.</param>
 /// <param name="ThreadId">Its thread.</param>
-/// <param name="Reason">The reason of the last decision about it.</param>
+/// <param name="Why">Why it runs or waits, a sentence without its subject; empty unless asked for.</param>
 public sealed record VcpuView(
-    int Index, string State, int Cpu, long Ran, long Waited, long Slices, long Migrations, long SliceLeft, int ThreadId, DecisionReason Reason);
+    int Index, string State, int Cpu, long Ran, long Waited, long Slices, long Migrations, long SliceLeft, int ThreadId, string Why);
 
 /// <summary>One VM at a moment; times in ns.</summary>
 /// <param name="Name">For people.</param>
@@ -60,13 +60,13 @@ public sealed record SchedulingView
 
     internal static SchedulingView Empty(DispatcherSettings settings) => new() { Settings = settings };
 
-    internal static SchedulingView Of(DispatchCore core, DispatcherSettings settings, long now)
+    internal static SchedulingView Of(DispatchCore core, DispatcherSettings settings, long now, bool why)
     {
         var latency = core.RevokeLatency;
         return new SchedulingView
         {
             Settings = settings,
-            Vms = [.. core.Vms.Select(vm => Of(core, settings, vm, now))],
+            Vms = [.. core.Vms.Select(vm => Of(core, vm, now, why))],
             Ended = [.. core.Ended],
             Decisions = [.. core.Decisions],
             RevokeLatency = (latency.Count, latency.Percentile(0.5), latency.Percentile(0.99), latency.Longest),
@@ -74,23 +74,27 @@ public sealed record SchedulingView
         };
     }
 
-    private static VmView Of(DispatchCore core, DispatcherSettings settings, VmSeats vm, long now) => new(
-        vm.Request.Name, vm.Request.ProcessId, vm.Job, vm.Request.Class, now - vm.Joined, PolicyData(core, settings, vm),
-        [.. vm.Seats.Select(seat => Of(core, seat, now))]);
+    private static VmView Of(DispatchCore core, VmSeats vm, long now, bool why)
+    {
+        var first = Array.Find(vm.Seats, static seat => seat.Vcpu >= 0);
+        return new VmView(
+            vm.Request.Name, vm.Request.ProcessId, vm.Job, vm.Request.Class, now - vm.Joined, first is null ? "" : core.Scheduler.Describe(first.Vcpu, now),
+            [.. vm.Seats.Select(seat => Of(core, seat, now, why))]);
+    }
 
-    private static VcpuView Of(DispatchCore core, Seat seat, long now)
+    private static VcpuView Of(DispatchCore core, Seat seat, long now, bool why)
     {
         int thread = core.ThreadOf(seat);
         if (seat.Vcpu < 0)
-            return new VcpuView(seat.Index, seat.Vm.Arrived == 0 ? "starting" : "done", -1, seat.RanTotal, seat.WaitedTotal, 0, 0, 0, thread, DecisionReason.None);
+            return new VcpuView(seat.Index, seat.Vm.Arrived == 0 ? "starting" : "done", -1, seat.RanTotal, seat.WaitedTotal, 0, 0, 0, thread, "");
         ref readonly var slot = ref core.Scheduler.Table.ReadVcpu(seat.Vcpu);
         if (core.BoundTo(seat) is >= 0 and var bound)
-            return new VcpuView(seat.Index, "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, DecisionReason.None);
+            return new VcpuView(seat.Index, "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, "");
         int cpu = slot.Cpu >= 0 ? slot.Cpu : slot.LastCpu;
         long left = slot.State == VcpuState.Running ? slot.SliceEnd == long.MaxValue ? long.MaxValue : Math.Max(0, slot.SliceEnd - now) : 0;
         return new VcpuView(
             seat.Index, NameOf(slot.State), cpu < 0 ? -1 : core.Scheduler.Topology[cpu].Id, seat.RanTotal, core.WaitedOf(seat.Vcpu, now),
-            slot.Slices, slot.Migrations, left, thread, slot.Reason);
+            slot.Slices, slot.Migrations, left, thread, why ? core.Scheduler.Why(seat.Vcpu, now) : "");
     }
 
     private static string NameOf(VcpuState state) => state switch
@@ -102,26 +106,4 @@ public sealed record SchedulingView
         VcpuState.Reserved => "next",
         _ => "done",
     };
-
-    /// <summary>What the rule of the policy compares (docs/scheduling.md).</summary>
-    private static string PolicyData(DispatchCore core, DispatcherSettings settings, VmSeats vm)
-    {
-        string number = settings.Policy switch
-        {
-            "priority" or "priority-np" or "tsp" => $"p={vm.Job.Priority}",
-            "rap" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"w={vm.Job.Weight}"),
-            _ => "",
-        };
-        if (vm.Seats.FirstOrDefault(seat => seat.Vcpu >= 0) is not { } first)
-            return number;
-        ref readonly var slot = ref core.Scheduler.Table.ReadVm(core.Scheduler.Table.ReadVcpu(first.Vcpu).Vm);
-        return settings.Policy switch
-        {
-            "rap" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{number} v={slot.Virtual:0.000}"),
-            "sjf" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"length={slot.Estimate / 1e6:0.#}ms"),
-            "srtf" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"left={Math.Max(0, slot.Estimate - slot.Ran / Math.Max(1, vm.Job.Vcpus)) / 1e6:0.#}ms"),
-            "least-runtime" => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"ran={slot.Ran / 1e6:0.#}ms"),
-            _ => number,
-        };
-    }
 }

@@ -48,6 +48,8 @@ internal sealed class ThreadProbe : IThreadProbe
 
     public bool Kick() => ThreadSignals.Kick(_process, _thread);
 
+    public bool Hurry(bool on) => (on ? HostThread.SetRealTime(1, _thread) : HostThread.SetOrdinary(_thread)) == 0;
+
     public void Dispose()
     {
         _state?.Dispose();

@@ -39,6 +39,9 @@ internal sealed class Seat(VmSeats vm, int slot, int index)
     /// <summary>When it was revoked and has not parked since; 0 if it was not.</summary>
     public long RevokedAt;
 
+    /// <summary>Whether it runs before ordinary work until it has parked.</summary>
+    public bool Hurries;
+
     /// <summary>Its CPU clock at the last look, if it slept; −1 if it did not.</summary>
     public long SleepClock = -1;
 

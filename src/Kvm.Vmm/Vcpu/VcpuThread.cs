@@ -20,6 +20,7 @@ internal sealed class VcpuThread : IDisposable
     private readonly IVcpuEngine _engine;
     private readonly VirtualMachine _machine;
     private readonly Gate? _gate;
+    private readonly int[] _affinity;
     private readonly Thread _thread;
     private int _requests;
     private int _threadId;
@@ -27,8 +28,9 @@ internal sealed class VcpuThread : IDisposable
     private volatile bool _running;
     private readonly ManualResetEventSlim _stuckAnswered = new(initialState: true);
 
-    public VcpuThread(VirtualMachine machine, IVcpuEngine engine, int index, Gate? gate = null)
+    public VcpuThread(VirtualMachine machine, IVcpuEngine engine, int index, Gate? gate = null, IReadOnlyList<int>? affinity = null)
     {
+        _affinity = [.. affinity ?? []];
         _gate = gate;
         _machine = machine;
         _engine = engine;
@@ -94,6 +96,9 @@ internal sealed class VcpuThread : IDisposable
         try
         {
             HostThread.SetName(_thread.Name!); // the runtime does not tell the kernel when compiled ahead of time
+            // A CPU that went away since the machine was built: the thread runs where it can.
+            if (_affinity.Length > 0)
+                _ = HostThread.SetAffinity(0, _affinity);
             _engine.EnterThread();
             _gate?.Enter();
             Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());

@@ -177,6 +177,44 @@ public sealed class DispatchCoreTests
     }
 
     [Fact]
+    public void A_vCPU_that_has_to_leave_hurries_until_it_has()
+    {
+        using var host = new FakeThreads("rr");
+        host.Core.MayHurry = true;
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Join("b");
+        a.Hurries.Should().BeFalse();
+        host.Step(4);
+        a.Hurries.Should().BeTrue();
+
+        a.Park(host.Now);
+        host.Step();
+
+        a.Hurries.Should().BeFalse();
+    }
+
+    [Fact]
+    public void A_vCPU_that_cannot_leave_hurries_for_a_moment_only()
+    {
+        using var host = new FakeThreads("rr");
+        host.Core.MayHurry = true;
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Join("b");
+        host.Step(4);
+
+        host.Step(1);
+        a.Hurries.Should().BeTrue();
+        host.Step(2);
+
+        a.Hurries.Should().BeFalse();
+        host.StateOf(a).Should().Be(VcpuState.Revoking);
+    }
+
+    [Fact]
     public void A_VM_that_leaves_while_it_runs_makes_room()
     {
         using var host = new FakeThreads("fcfs");

@@ -111,6 +111,14 @@ internal sealed class FakeThreads : IDisposable
             return Does != ThreadActivity.Gone;
         }
 
+        public bool Hurries { get; private set; }
+
+        public bool Hurry(bool on)
+        {
+            Hurries = on;
+            return true;
+        }
+
         public void Dispose()
         {
         }

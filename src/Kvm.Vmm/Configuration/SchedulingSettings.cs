@@ -1,0 +1,73 @@
+using Kvm.Sched;
+using Kvm.Vmm.Scheduling;
+
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>What a guest is to its scheduler (docs/sched-gate.md). Immutable.</summary>
+public sealed record SchedulingSettings
+{
+    /// <summary>The words for <see cref="MayWait"/>: false, true.</summary>
+    public static IReadOnlyList<string> Admissions { get; } = ["refuse", "queue"];
+
+    /// <summary>The words for <see cref="StopOnLoss"/>: false, true.</summary>
+    public static IReadOnlyList<string> Losses { get; } = ["run", "stop"];
+
+    /// <summary>One of <see cref="PolicyNames.All"/>; null where none was asked for: the host's own scheduler, alone.</summary>
+    public string? Policy { get; init; }
+
+    /// <summary>Higher goes first.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>The share under <c>rap</c>, relative to other guests'.</summary>
+    public double Weight { get; init; } = 1;
+
+    /// <summary>CPU time from start to end in ns, as declared; 0 where nobody knows.</summary>
+    public long Length { get; init; }
+
+    /// <summary>The class by which lengths are learned.</summary>
+    public string Class { get; init; } = "";
+
+    /// <summary>The most CPUs it may use under <c>rap</c>; 0 for no cap.</summary>
+    public double Cap { get; init; }
+
+    /// <summary>The CPUs it is to have under <c>rap</c>; 0 for none.</summary>
+    public double Reservation { get; init; }
+
+    /// <summary>All its vCPUs run in the same slice, or none.</summary>
+    public bool Gang { get; init; }
+
+    /// <summary>Waits where there is no room for it now.</summary>
+    public bool MayWait { get; init; }
+
+    /// <summary>Stops the guest when its scheduler dies; else it goes on under the host's own.</summary>
+    public bool StopOnLoss { get; init; }
+
+    /// <summary>The slice in ns of a scheduler that has to be started; 0 for its default.</summary>
+    public long Slice { get; init; }
+
+    /// <summary>The least weight a person can give.</summary>
+    public const double LeastWeight = JobSpec.LeastWeight;
+
+    /// <summary>The request that a machine with these settings makes.</summary>
+    public SchedulingRequest RequestFor(VmConfig machine)
+    {
+        ArgumentNullException.ThrowIfNull(machine);
+        return new SchedulingRequest
+        {
+            Name = machine.Name,
+            Affinity = machine.Affinity,
+            Class = Class,
+            Job = new JobSpec
+            {
+                Vcpus = machine.Cpus,
+                Priority = Priority,
+                Weight = Weight,
+                Length = Length,
+                Cap = Cap,
+                Reservation = Reservation,
+                Gang = Gang,
+                Needs = new ResourceVector(0, machine.MemoryBytes),
+            },
+        };
+    }
+}

@@ -1,0 +1,50 @@
+using System.Globalization;
+
+namespace Kvm.Vmm.Scheduling;
+
+/// <summary>How much memory guests can be promised: the host's, or the limit of the cgroup this process is in (cgroup v2).</summary>
+public static class HostMemory
+{
+    /// <summary>Bytes.</summary>
+    /// <param name="meminfo">The kernel's file, or one like it.</param>
+    /// <param name="cgroup">This process's list of cgroups.</param>
+    /// <param name="root">Where cgroups are mounted.</param>
+    public static long Limit(string meminfo = "/proc/meminfo", string cgroup = "/proc/self/cgroup", string root = "/sys/fs/cgroup")
+    {
+        long limit = TotalIn(Read(meminfo));
+        if (Read(cgroup).Split('\n').FirstOrDefault(line => line.StartsWith("0::/", StringComparison.Ordinal)) is not { } line)
+            return limit;
+        // Every group on the way up has a say.
+        for (string path = line["0::/".Length..].Trim(); ; path = Path.GetDirectoryName(path) ?? "")
+        {
+            if (long.TryParse(Read(Path.Combine(root, path, "memory.max")).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long most))
+                limit = Math.Min(limit, most);
+            if (path.Length == 0)
+                return limit;
+        }
+    }
+
+    private static long TotalIn(string meminfo)
+    {
+        foreach (string line in meminfo.Split('\n'))
+        {
+            string[] words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            if (words is ["MemTotal:", var number, "kB"] && long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long kib))
+                return kib << 10;
+        }
+
+        return long.MaxValue;
+    }
+
+    private static string Read(string path)
+    {
+        try
+        {
+            return File.Exists(path) ? File.ReadAllText(path) : "";
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }
+    }
+}

@@ -1,0 +1,242 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Kvm.Sched;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Scheduling;
+
+/// <summary>What stands in front of a dispatcher, for the table.</summary>
+/// <param name="Waiting">VMs in the queue.</param>
+/// <param name="Memory">Bytes promised.</param>
+/// <param name="Vcpus">vCPUs promised.</param>
+/// <param name="Limits">What may be promised.</param>
+/// <param name="ProcessId">The scheduler's process.</param>
+/// <param name="NoRealTime">Why the dispatcher is no thread of real time; null where it is one.</param>
+public sealed record ServiceView(int Waiting, double Memory, int Vcpus, AdmissionLimits Limits, int ProcessId, string? NoRealTime);
+
+/// <summary>The job scheduling table for people, for programs and for Prometheus. Names of guests are shown with control characters escaped.</summary>
+public static class SchedulingText
+{
+    private const double Ms = 1_000_000;
+
+    /// <summary>The table.</summary>
+    public static string Table(SchedulingView view, ServiceView service)
+    {
+        ArgumentNullException.ThrowIfNull(view);
+        ArgumentNullException.ThrowIfNull(service);
+        var text = new StringBuilder();
+        var rules = view.Settings.Rules;
+        text.Append(CultureInfo.InvariantCulture, $"policy {view.Settings.Policy}, slice {Number(rules.Slice / Ms)} ms, CPUs {CpuList.Format(Cpus(view))}, {view.Vms.Count} guests");
+        if (service.Waiting > 0)
+            text.Append(CultureInfo.InvariantCulture, $", {service.Waiting} wait to be admitted");
+        text.Append(CultureInfo.InvariantCulture, $"; promised {service.Memory / (1 << 20):0} of {service.Limits.Memory / (1 << 20):0} MiB, {service.Vcpus} of {service.Limits.Vcpus} vCPUs\n");
+        if (view.RevokeLatency.Count > 0)
+            text.Append(CultureInfo.InvariantCulture, $"revoke to parked: p50 {Number(view.RevokeLatency.P50 / Ms)} ms, p99 {Number(view.RevokeLatency.P99 / Ms)} ms, longest {Number(view.RevokeLatency.Longest / Ms)} ms ({view.RevokeLatency.Count})\n");
+        if (service.NoRealTime is { } why)
+            text.Append("the dispatcher is no thread of real time: ").Append(why).Append('\n');
+        if (view.EstimateError is { } error)
+            text.Append(CultureInfo.InvariantCulture, $"learned lengths were off by {error:P0} of the real ones\n");
+        List<string[]> rows = [["VM", "vCPU", "state", "CPU", "ran ms", "waited ms", "slices", "moves", "left ms", "policy"]];
+        foreach (var vm in view.Vms)
+        {
+            foreach (var vcpu in vm.Vcpus)
+                rows.Add(Row(vm, vcpu));
+        }
+
+        int[] widths = [.. Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => row[column].Length))];
+        text.Append('\n');
+        foreach (string[] row in rows)
+            text.Append(string.Join("  ", row.Select((cell, column) => column is 0 or 2 or 9 ? cell.PadRight(widths[column]) : cell.PadLeft(widths[column]))).TrimEnd()).Append('\n');
+        return text.ToString();
+    }
+
+    /// <summary>The reason for a VM's placement, a sentence for each vCPU; null where there is no such VM.</summary>
+    public static string? Why(SchedulingView view, string name)
+    {
+        ArgumentNullException.ThrowIfNull(view);
+        var vms = view.Vms.Where(vm => vm.Name == name || vm.ProcessId.ToString(CultureInfo.InvariantCulture) == name).ToList();
+        if (vms.Count == 0)
+            return null;
+        var text = new StringBuilder();
+        foreach (var vm in vms)
+        {
+            foreach (var vcpu in vm.Vcpus)
+                text.Append(Sentence(view, vm, vcpu)).Append('\n');
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>The table as JSON; times in ms.</summary>
+    public static string Json(SchedulingView view, ServiceView service)
+    {
+        ArgumentNullException.ThrowIfNull(view);
+        ArgumentNullException.ThrowIfNull(service);
+        var buffer = new ArrayBufferWriter<byte>(4096);
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        {
+            json.WriteStartObject();
+            json.WriteString("policy", view.Settings.Policy);
+            WriteMs(json, "sliceMs", view.Settings.Rules.Slice);
+            json.WriteString("cpus", CpuList.Format(Cpus(view)));
+            json.WriteNumber("processId", service.ProcessId);
+            json.WriteBoolean("realTime", service.NoRealTime is null);
+            json.WriteNumber("waiting", service.Waiting);
+            json.WriteStartObject("promised");
+            json.WriteNumber("memory", service.Memory);
+            json.WriteNumber("vcpus", service.Vcpus);
+            json.WriteEndObject();
+            WriteLatency(json, view);
+            json.WriteStartArray("vms");
+            foreach (var vm in view.Vms)
+                WriteVm(json, vm);
+            json.WriteEndArray();
+            WriteEnded(json, view);
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
+    }
+
+    /// <summary>Counters in the text format of Prometheus (exposition format 0.0.4).</summary>
+    public static string Prometheus(SchedulingView view, ServiceView service)
+    {
+        ArgumentNullException.ThrowIfNull(view);
+        ArgumentNullException.ThrowIfNull(service);
+        var text = new StringBuilder();
+        string policy = $"{{policy=\"{view.Settings.Policy}\"}}";
+        Family(text, "kvmsharp_sched_guests", "gauge", "Guests under the scheduler.", [(policy, view.Vms.Count)]);
+        Family(text, "kvmsharp_sched_queued", "gauge", "Guests that wait to be admitted.", [(policy, service.Waiting)]);
+        Family(text, "kvmsharp_sched_promised_memory_bytes", "gauge", "Memory promised to guests.", [(policy, service.Memory)]);
+        Family(text, "kvmsharp_sched_promised_vcpus", "gauge", "vCPUs promised to guests.", [(policy, service.Vcpus)]);
+        string[] kinds = ["run", "continue", "revoke"];
+        Family(text, "kvmsharp_sched_decisions_total", "counter", "Decisions applied.", kinds.Select((kind, i) => ($"{{kind=\"{kind}\"}}", (double)view.Decisions[i])));
+        Family(text, "kvmsharp_sched_revoke_seconds", "gauge", "From taking a permit away to the thread's being parked.",
+            [("{quantile=\"0.5\"}", view.RevokeLatency.P50 / 1e9), ("{quantile=\"0.99\"}", view.RevokeLatency.P99 / 1e9), ("{quantile=\"1\"}", view.RevokeLatency.Longest / 1e9)]);
+        var vcpus = view.Vms.SelectMany(vm => vm.Vcpus.Select(vcpu => (Labels: Labels(vm, vcpu), Vcpu: vcpu))).ToList();
+        Family(text, "kvmsharp_sched_vcpu_ran_seconds_total", "counter", "CPU time charged.", vcpus.Select(v => (v.Labels, v.Vcpu.Ran / 1e9)));
+        Family(text, "kvmsharp_sched_vcpu_waited_seconds_total", "counter", "Time ready without a CPU.", vcpus.Select(v => (v.Labels, v.Vcpu.Waited / 1e9)));
+        Family(text, "kvmsharp_sched_vcpu_slices_total", "counter", "Slices given.", vcpus.Select(v => (v.Labels, (double)v.Vcpu.Slices)));
+        Family(text, "kvmsharp_sched_vcpu_migrations_total", "counter", "Changes of CPU.", vcpus.Select(v => (v.Labels, (double)v.Vcpu.Migrations)));
+        return text.ToString();
+    }
+
+    private static IEnumerable<int> Cpus(SchedulingView view) => Enumerable.Range(0, view.Settings.Topology.Count).Select(cpu => view.Settings.Topology[cpu].Id);
+
+    private static string[] Row(VmView vm, VcpuView vcpu) =>
+    [
+        VisibleText.Escape(vm.Name), Count(vcpu.Index), vcpu.State, vcpu.Cpu < 0 ? "-" : Count(vcpu.Cpu), Number(vcpu.Ran / Ms), Number(vcpu.Waited / Ms),
+        Count(vcpu.Slices), Count(vcpu.Migrations), vcpu.SliceLeft switch { 0 => "-", long.MaxValue => "no end", var left => Number(left / Ms) }, vm.PolicyData,
+    ];
+
+    private static string Sentence(SchedulingView view, VmView vm, VcpuView vcpu)
+    {
+        string who = $"{VisibleText.Escape(vm.Name)} vCPU {Count(vcpu.Index)}";
+        string past = $"It ran {Number(vcpu.Ran / Ms)} ms in {Count(vcpu.Slices)} slices and waited {Number(vcpu.Waited / Ms)} ms.";
+        return vcpu.State switch
+        {
+            "starting" => $"{who} has not come to the gate yet: its machine is being built.",
+            "done" => $"{who} has finished.",
+            "bound" => $"{who} is bound to CPU {Count(vcpu.Cpu)}, the least loaded when it came or was moved last; the kernel slices time there. It ran {Number(vcpu.Ran / Ms)} ms.",
+            "ready" => $"{who} {vcpu.Why}{Instead(view, vm)}. {past}",
+            _ => $"{who} {vcpu.Why}. {past}",
+        };
+    }
+
+    private static string Instead(SchedulingView view, VmView waiting)
+    {
+        var topology = view.Settings.Topology;
+        var running = from vm in view.Vms
+                      from vcpu in vm.Vcpus
+                      where vcpu.State is "running" or "leaving"
+                      where waiting.Job.Affinity is not { } allowed || Enumerable.Range(0, topology.Count).Any(cpu => topology[cpu].Id == vcpu.Cpu && allowed.Contains(cpu))
+                      select $"{VisibleText.Escape(vm.Name)} vCPU {Count(vcpu.Index)} on CPU {Count(vcpu.Cpu)}";
+        string names = string.Join(", ", running.Take(4));
+        return names.Length == 0 ? "" : $"; now run {names}";
+    }
+
+    private static void WriteVm(Utf8JsonWriter json, VmView vm)
+    {
+        json.WriteStartObject();
+        json.WriteString("name", VisibleText.Escape(vm.Name));
+        json.WriteNumber("processId", vm.ProcessId);
+        json.WriteNumber("priority", vm.Job.Priority);
+        json.WriteNumber("weight", vm.Job.Weight);
+        WriteMs(json, "lengthMs", vm.Job.Length);
+        json.WriteString("class", VisibleText.Escape(vm.Class));
+        json.WriteNumber("memory", vm.Job.Needs.Memory);
+        WriteMs(json, "ageMs", vm.Age);
+        json.WriteString("policyData", vm.PolicyData);
+        json.WriteStartArray("vcpus");
+        foreach (var vcpu in vm.Vcpus)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("index", vcpu.Index);
+            json.WriteString("state", vcpu.State);
+            json.WriteNumber("cpu", vcpu.Cpu);
+            WriteMs(json, "ranMs", vcpu.Ran);
+            WriteMs(json, "waitedMs", vcpu.Waited);
+            json.WriteNumber("slices", vcpu.Slices);
+            json.WriteNumber("migrations", vcpu.Migrations);
+            if (vcpu.SliceLeft == long.MaxValue)
+                json.WriteNull("sliceLeftMs");
+            else
+                WriteMs(json, "sliceLeftMs", vcpu.SliceLeft);
+            json.WriteNumber("threadId", vcpu.ThreadId);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static void WriteLatency(Utf8JsonWriter json, SchedulingView view)
+    {
+        json.WriteStartObject("decisions");
+        json.WriteNumber("run", view.Decisions[0]);
+        json.WriteNumber("continue", view.Decisions[1]);
+        json.WriteNumber("revoke", view.Decisions[2]);
+        json.WriteEndObject();
+        json.WriteStartObject("revokeToParked");
+        json.WriteNumber("count", view.RevokeLatency.Count);
+        WriteMs(json, "p50Ms", view.RevokeLatency.P50);
+        WriteMs(json, "p99Ms", view.RevokeLatency.P99);
+        WriteMs(json, "longestMs", view.RevokeLatency.Longest);
+        json.WriteEndObject();
+    }
+
+    private static void WriteEnded(Utf8JsonWriter json, SchedulingView view)
+    {
+        json.WriteStartArray("ended");
+        foreach (var vm in view.Ended)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", VisibleText.Escape(vm.Request.Name));
+            WriteMs(json, "turnaroundMs", vm.Finished - vm.Arrived);
+            WriteMs(json, "ranMs", vm.Ran);
+            WriteMs(json, "waitedMs", vm.Waited);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static void Family(StringBuilder text, string name, string type, string help, IEnumerable<(string Labels, double Value)> samples)
+    {
+        text.Append("# HELP ").Append(name).Append(' ').Append(help).Append("\n# TYPE ").Append(name).Append(' ').Append(type).Append('\n');
+        foreach (var (labels, value) in samples)
+            text.Append(name).Append(labels).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
+    }
+
+    private static string Labels(VmView vm, VcpuView vcpu) =>
+        $"{{vm=\"{VisibleText.Escape(vm.Name).Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\",pid=\"{Count(vm.ProcessId)}\",vcpu=\"{Count(vcpu.Index)}\"}}";
+
+    private static void WriteMs(Utf8JsonWriter json, string name, long ns) => json.WriteNumber(name, Math.Round(ns / Ms, 3));
+
+    private static string Number(double value) => value.ToString("0.###", CultureInfo.InvariantCulture);
+
+    private static string Count(long value) => value.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,309 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using Kvm.Interop;
+
+namespace Kvm.Vmm.Scheduling.Service;
+
+/// <summary>How a scheduler's process serves.</summary>
+public sealed record SchedulerServerSettings
+{
+    /// <summary>Policy, rules and CPUs.</summary>
+    public required DispatcherSettings Dispatcher { get; init; }
+
+    /// <summary>What guests may be promised together.</summary>
+    public required AdmissionLimits Limits { get; init; }
+
+    /// <summary>Ends with the last guest, or when none came in time; else only when it is told to.</summary>
+    public bool EndWithGuests { get; init; }
+
+    /// <summary>Takes a line for each guest that ended, as a jobs file of the simulator has it; null for none.</summary>
+    public Action<string>? Record { get; init; }
+
+    /// <summary>Takes messages for people; null discards them.</summary>
+    public Action<string>? Notice { get; init; }
+}
+
+/// <summary>
+/// A dispatcher behind a Unix socket: guests of other processes register, are admitted, get the table's descriptor, and have left when
+/// their connection ends. One thread; only processes of the same user and root's are served.
+/// </summary>
+public sealed class SchedulerServer : IDisposable
+{
+    private const ulong ListenerToken = 0;
+    private const ulong WakeToken = 1;
+
+    /// <summary>How long a scheduler that ends with its guests waits for the first.</summary>
+    private static readonly TimeSpan s_firstGuest = TimeSpan.FromSeconds(30);
+
+    private readonly SchedulerServerSettings _settings;
+    private readonly UnixSocket _listener;
+    private readonly Dispatcher _dispatcher;
+    private readonly Epoll _epoll = new();
+    private readonly EventFd _wake = new();
+    private readonly Dictionary<ulong, Connection> _connections = [];
+    private readonly AdmissionQueue<Connection> _queue;
+    private readonly ConcurrentQueue<string> _records = new();
+    private ulong _nextToken = 2;
+    private bool _hadGuests;
+    private volatile bool _stopping;
+
+    /// <summary>A server at the socket of its CPUs in a folder, or at the one that <see cref="SchedulerClient"/> gave this process.</summary>
+    /// <exception cref="VmmException">The socket cannot be made, or these CPUs have a scheduler already.</exception>
+    public static SchedulerServer Open(SchedulerServerSettings settings, string folder, bool inherited)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        if (inherited)
+            return new SchedulerServer(new UnixSocket(new FdHandle(DetachedProcess.InheritedDescriptor)), settings);
+        var topology = settings.Dispatcher.Topology;
+        int[] cpus = [.. Enumerable.Range(0, topology.Count).Select(cpu => topology[cpu].Id)];
+        using var starting = LockFile.Acquire(Path.Combine(folder, SchedulerClient.LockName));
+        using (var other = SchedulerClient.Find(folder, cpus))
+        {
+            if (other is not null)
+                throw new VmmException(SchedulingErrors.OtherPolicy, $"{other.Policy} rules CPUs {CpuList.Format(other.Cpus)}, and {settings.Dispatcher.Policy} was asked for on {CpuList.Format(cpus)}");
+        }
+
+        return new SchedulerServer(SchedulerClient.Listen(SchedulerClient.SocketPath(folder, cpus)), settings);
+    }
+
+    /// <summary>Makes the dispatcher; serves once <see cref="Run"/> is called.</summary>
+    /// <param name="listener">A non-blocking socket that listens; owned from now on.</param>
+    /// <param name="settings">How to serve.</param>
+    public SchedulerServer(UnixSocket listener, SchedulerServerSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(listener);
+        ArgumentNullException.ThrowIfNull(settings);
+        (_listener, _settings) = (listener, settings);
+        _dispatcher = new Dispatcher(settings.Dispatcher);
+        _queue = new AdmissionQueue<Connection>(settings.Limits);
+        if (settings.Record is not null)
+        {
+            _dispatcher.WhenEnded(vm =>
+            {
+                _records.Enqueue(JobRecord.Line(vm, _dispatcher.Started));
+                _wake.Signal();
+            });
+        }
+    }
+
+    /// <summary>Why the dispatcher is no thread of real time; null where it is.</summary>
+    public string? NoRealTime => _dispatcher.NoRealTime;
+
+    /// <summary>Serves until <see cref="Stop"/>, or until the last guest has left where the settings say so.</summary>
+    public void Run()
+    {
+        _epoll.Add(_listener.Handle.Fd, EpollEvents.In, ListenerToken);
+        _epoll.Add(_wake.Handle.Fd, EpollEvents.In, WakeToken);
+        Span<EpollEvent> events = stackalloc EpollEvent[16];
+        long firstDeadline = HostClock.Monotonic() + (long)s_firstGuest.TotalNanoseconds;
+        while (!_stopping && _dispatcher.Failure is null)
+        {
+            int count = _epoll.Wait(events, Patience(firstDeadline));
+            for (int i = 0; i < count; i++)
+                Take(events[i]);
+            WriteRecords();
+            if (_settings.EndWithGuests && _connections.Values.All(c => c.Request is null) && (_hadGuests || HostClock.Monotonic() >= firstDeadline))
+                return;
+        }
+
+        if (_dispatcher.Failure is { } failure)
+            _settings.Notice?.Invoke($"the dispatcher failed: {failure.Message}");
+    }
+
+    /// <summary>Makes <see cref="Run"/> return. Any thread.</summary>
+    public void Stop()
+    {
+        _stopping = true;
+        _wake.Signal();
+    }
+
+    /// <summary>Ends the dispatcher: guests that still run go on under the host's own scheduler.</summary>
+    public void Dispose()
+    {
+        _dispatcher.Dispose();
+        WriteRecords();
+        foreach (var connection in _connections.Values)
+            connection.Dispose();
+        _listener.Dispose();
+        _wake.Dispose();
+        _epoll.Dispose();
+    }
+
+    private int Patience(long firstDeadline)
+    {
+        if (!_settings.EndWithGuests || _hadGuests)
+            return -1;
+        return (int)Math.Clamp((firstDeadline - HostClock.Monotonic()) / 1_000_000 + 1, 0, int.MaxValue);
+    }
+
+    private void WriteRecords()
+    {
+        while (_records.TryDequeue(out string? line))
+            _settings.Record?.Invoke(line);
+    }
+
+    private void Take(in EpollEvent what)
+    {
+        if (what.Data == ListenerToken)
+        {
+            while (_listener.Accept() is { } socket)
+                Welcome(socket);
+        }
+        else if (what.Data == WakeToken)
+            _wake.Drain();
+        else if (_connections.TryGetValue(what.Data, out var connection))
+        {
+            if (what.Events.HasFlag(EpollEvents.Out))
+                connection.Flush();
+            if ((what.Events & ~EpollEvents.Out) != EpollEvents.None)
+                Read(connection);
+            if (connection.IsGone)
+                Drop(connection);
+            else
+                _epoll.Modify(connection.Socket.Handle.Fd, connection.HasOutput ? EpollEvents.In | EpollEvents.Out : EpollEvents.In, connection.Token);
+        }
+    }
+
+    private void Welcome(UnixSocket socket)
+    {
+        // Who may write to the socket's file is who may connect; the kernel says who did.
+        if (socket.GetPeer(out var peer) != 0 || (peer.UserId != 0 && peer.UserId != HostUser.EffectiveId) || peer.ProcessId <= 0)
+        {
+            socket.Dispose();
+            return;
+        }
+
+        var connection = new Connection(socket, _nextToken++, peer.ProcessId);
+        _connections.Add(connection.Token, connection);
+        _epoll.Add(socket.Handle.Fd, EpollEvents.In, connection.Token);
+    }
+
+    private void Read(Connection connection)
+    {
+        while (connection.Next() is { } message)
+        {
+            using (message)
+                Answer(connection, message.RootElement);
+        }
+    }
+
+    private void Answer(Connection connection, JsonElement message)
+    {
+        switch (Wire.Text(message, "op"))
+        {
+            case "hello":
+                connection.Send(Wire.Frame(json =>
+                {
+                    json.WriteString("policy", _dispatcher.Policy);
+                    json.WriteString("cpus", CpuList.Format(Cpus()));
+                    json.WriteNumber("slice", _settings.Dispatcher.Rules.Slice);
+                    json.WriteNumber("processId", Environment.ProcessId);
+                }));
+                break;
+            case "register" when connection.Request is null:
+                Register(connection, message);
+                break;
+            case "show":
+                Show(connection, Wire.Text(message, "format"));
+                break;
+            case "why":
+                string? why = SchedulingText.Why(_dispatcher.Look(why: true), Wire.Text(message, "vm") ?? "");
+                connection.Send(why is null ? Fault(SchedulingErrors.NoSuchVm, "") : TextAnswer(why));
+                break;
+            default:
+                connection.Send(Fault(SchedulingErrors.Unreachable, "this scheduler does not know what was asked"));
+                break;
+        }
+    }
+
+    private IEnumerable<int> Cpus() => Enumerable.Range(0, _settings.Dispatcher.Topology.Count).Select(cpu => _settings.Dispatcher.Topology[cpu].Id);
+
+    private void Show(Connection connection, string? format)
+    {
+        var view = _dispatcher.Look();
+        var service = new ServiceView(_queue.Waiting, _queue.Memory, _queue.Vcpus, _queue.Limits, Environment.ProcessId, _dispatcher.NoRealTime);
+        connection.Send(TextAnswer(format switch
+        {
+            "json" => SchedulingText.Json(view, service),
+            "prometheus" => SchedulingText.Prometheus(view, service),
+            _ => SchedulingText.Table(view, service),
+        }));
+    }
+
+    private void Register(Connection connection, JsonElement message)
+    {
+        var request = RegistrationForm.Read(message, connection.ProcessId);
+        if (request.Affinity.Count > 0 && !request.Affinity.Intersect(Cpus()).Any())
+        {
+            connection.Send(Fault(SchedulingErrors.NoSuchCpu, $"{CpuList.Format(request.Affinity)} are none of this scheduler's {CpuList.Format(Cpus())}"));
+            return;
+        }
+
+        bool mayWait = Wire.Text(message, "admission") == "queue";
+        var answer = _queue.Ask(connection, request.Job, mayWait, out string why);
+        if (answer == AdmissionAnswer.Refused)
+        {
+            connection.Send(Fault(SchedulingErrors.Refused, why));
+            return;
+        }
+
+        connection.Request = request;
+        _hadGuests = true;
+        if (answer == AdmissionAnswer.Admitted)
+            Admit(connection);
+        else
+        {
+            connection.Send(Wire.Frame(json =>
+            {
+                json.WriteString("status", "queued");
+                json.WriteNumber("position", _queue.Waiting);
+                json.WriteString("detail", why);
+            }));
+        }
+    }
+
+    private void Admit(Connection connection)
+    {
+        if (_dispatcher.Join(connection.Request!) is not { } vm)
+        {
+            connection.Send(Fault(SchedulingErrors.Refused, "the scheduler's table is full"));
+            _queue.Leave(connection);
+            connection.Request = null;
+            return;
+        }
+
+        connection.Vm = vm;
+        connection.Send(
+            Wire.Frame(json =>
+            {
+                json.WriteString("status", "admitted");
+                json.WriteNumber("firstSlot", vm.FirstSlot);
+                json.WriteNumber("count", vm.Seats.Length);
+            }),
+            _dispatcher.Table.Descriptor);
+    }
+
+    private void Drop(Connection connection)
+    {
+        _connections.Remove(connection.Token);
+        connection.Dispose();
+        if (connection.Vm is { } vm)
+            _dispatcher.Leave(vm);
+        _queue.Leave(connection);
+        while (_queue.Next() is { } next)
+        {
+            Admit(next);
+            if (next.HasOutput)
+                _epoll.Modify(next.Socket.Handle.Fd, EpollEvents.In | EpollEvents.Out, next.Token);
+        }
+    }
+
+    private static byte[] TextAnswer(string text) => Wire.Frame(json => json.WriteString("text", text));
+
+    private static byte[] Fault(ErrorInfo error, string detail) => Wire.Frame(json =>
+    {
+        json.WriteString("status", "refused");
+        json.WriteString("error", error.Id);
+        json.WriteString("detail", detail);
+    });
+}
