@@ -79,6 +79,15 @@ public sealed class CpuSet : IEquatable<CpuSet>
         return true;
     }
 
+    /// <summary>A set with the same members and capacity.</summary>
+    public CpuSet Clone()
+    {
+        var copy = new CpuSet(Capacity) { Count = Count };
+        _words.CopyTo(copy._words, 0);
+        _summary.CopyTo(copy._summary, 0);
+        return copy;
+    }
+
     /// <summary>Whether a CPU is a member; false outside the capacity.</summary>
     public bool Contains(int cpu) => (uint)cpu < (uint)Capacity && (_words[cpu >> 6] >> (cpu & 63) & 1) != 0;
 

@@ -14,10 +14,11 @@ public class JobFileTests
     {
         var job = Read("""
             # what follows is one job
-            weight,name,length,arrival,priority,vcpus,memory,burst,halt,deadline,class,cap,reservation,disk,iops,network
+            weight,name,length,arrival,priority,vcpus,memory,burst,halt,deadline,class,cap,reservation,disk,iops,network,affinity,node
 
-            2.5,"a ""web"" server, old",10.5,3,-7,4,2G,1,0.25,100,web,1.5,0.5,100M,1000,1K
+            2.5,"a ""web"" server, old",10.5,3,-7,4,2G,1,0.25,100,web,1.5,0.5,100M,1000,1K,"0,2-3",1
             """).Should().ContainSingle().Subject;
+        job.Spec.Affinity!.ToString().Should().Be("0,2-3");
         job.Should().Be(new SimulatedJob
         {
             Name = "a \"web\" server, old",
@@ -27,7 +28,7 @@ public class JobFileTests
             Halt = 250_000,
             Deadline = 100 * Ms,
             Class = "web",
-            Spec = new JobSpec { Priority = -7, Weight = 2.5, Vcpus = 4, Cap = 1.5, Reservation = 0.5, Needs = new ResourceVector(0, 2L << 30, 100 << 20, 1000, 1024) },
+            Spec = new JobSpec { Priority = -7, Weight = 2.5, Vcpus = 4, Cap = 1.5, Reservation = 0.5, Affinity = job.Spec.Affinity, Node = 1, Needs = new ResourceVector(0, 2L << 30, 100 << 20, 1000, 1024) },
         });
     }
 
@@ -62,6 +63,8 @@ public class JobFileTests
     [InlineData(Header + "\nA,0,1,0,Infinity\n", 2, "weight")]
     [InlineData(Header + ",vcpus\nA,0,1,0,1,0\n", 2, "vcpus")]
     [InlineData(Header + ",memory\nA,0,1,0,1,much\n", 2, "memory")]
+    [InlineData(Header + ",affinity\nA,0,1,0,1,x\n", 2, "affinity")]
+    [InlineData(Header + ",affinity\nA,0,1,0,1,99999\n", 2, "affinity")]
     [InlineData(Header + "\n\"A,0,1,0,1\n", 2, null)]
     [InlineData(Header + "\n\"A\"x,0,1,0,1\n", 2, null)]
     public void What_is_wrong_is_named_by_line_and_column(string text, int line, string? column)

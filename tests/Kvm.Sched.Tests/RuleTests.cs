@@ -55,6 +55,17 @@ public class RuleTests
     }
 
     [Fact]
+    public void A_confined_job_waits_for_its_CPU_while_others_pass()
+    {
+        var one = new CpuSet(CpuTopology.MostCpus);
+        one.Add(1);
+        SimulatedJob[] jobs = [Job("A", 0, 6), Job("B", 0, 6), Job("P", 0, 2) with { Spec = new JobSpec { Affinity = one } }, Job("C", 0, 2)];
+        Simulator.Run("fcfs", jobs, On(2)).Line(jobs).Should().Be("0:A0-6 1:B0-6 0:C6-8 1:P6-8");
+        Simulator.Run("sjf", jobs, On(2)).Line(jobs).Should().Be("0:C0-2 1:P0-2 0:A2-8 1:B2-8");
+        Simulator.Obstacle("rr", jobs, On(1)).Should().Be("job P may run on CPUs 1 only, and there are 1");
+    }
+
+    [Fact]
     public void Deadlines_that_were_missed_are_counted()
     {
         SimulatedJob[] jobs = [Job("A", 0, 5) with { Deadline = 5 * Ms }, Job("B", 0, 5) with { Deadline = 9 * Ms }, Job("C", 0, 5)];

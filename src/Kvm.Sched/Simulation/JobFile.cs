@@ -32,7 +32,7 @@ public static class JobFile
     private static readonly string[] s_required = ["name", "arrival", "length", "priority", "weight"];
 
     private static readonly string[] s_optional =
-        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "disk", "iops", "network", "vcpu", "run"];
+        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "affinity", "node", "disk", "iops", "network", "vcpu", "run"];
 
     private static readonly int s_run = s_required.Length + Array.IndexOf(s_optional, "run");
 
@@ -169,6 +169,8 @@ public static class JobFile
                     Weight = Number("weight", 1, JobSpec.LeastWeight, JobSpec.MostWeight),
                     Vcpus = (int)Whole("vcpus", 1, 1, JobSpec.MostVcpus),
                     Cap = Number("cap", 0, 0, JobSpec.MostVcpus),
+                    Affinity = Cpus("affinity"),
+                    Node = (int)Whole("node", -1, 0, CpuTopology.MostCpus),
                     Reservation = Number("reservation", 0, 0, JobSpec.MostVcpus),
                     Needs = needs,
                 },
@@ -245,6 +247,15 @@ public static class JobFile
             return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value >= least && value <= most
                 ? value
                 : throw Bad(column, string.Create(CultureInfo.InvariantCulture, $"{Shown(text)} is not a number from {least} to {most}"));
+        }
+
+        private CpuSet? Cpus(string column)
+        {
+            if (Text(column) is not { } text)
+                return null;
+            return CpuSet.TryParse(text, CpuTopology.MostCpus, out var set, out string? bad) && set!.Count > 0
+                ? set
+                : throw Bad(column, $"{Shown(bad ?? text)} is not a list of CPUs such as 0-3,8 (in quotation marks where it has a comma)");
         }
 
         private double Amount(string column)

@@ -75,6 +75,8 @@ public sealed class Simulator
                 return $"job {job.Name} never ends, and the simulation has no end (--until)";
             slices += (Int128)(length / settings.Policy.Slice + 1 + (job.Burst > 0 ? length / job.Burst : 0)) * job.Spec.Vcpus + (job.Recorded?.Sum(vcpu => vcpu.Count) ?? 0);
             total += (Int128)(job.Burst > 0 ? length / job.Burst * job.Halt + length : length) * job.Spec.Vcpus + job.Arrival;
+            if (job.Spec.Affinity is { First: var lowest } && lowest >= settings.Topology.Count)
+                return $"job {job.Name} may run on CPUs {job.Spec.Affinity} only, and there are {settings.Topology.Count}";
             if (policy == "rap" && job.Spec.Cap > 0)
             {
                 double budget = job.Spec.Cap * settings.Policy.Period / (settings.Policy.Gang ? job.Spec.Vcpus : 1);

@@ -28,9 +28,19 @@ internal sealed class AffinityClasses
     /// <summary>The class of a set, with one more user.</summary>
     public int Take(CpuSet? set)
     {
-        if (set is null || set.Count == 0 || set.Count >= _cpus)
+        if (set is null || set.Count == 0)
             return 0;
-        int index = IndexOf(set);
+        var own = set;
+        if (set.Capacity != _cpus)
+        {
+            own = new CpuSet(_cpus);
+            for (int cpu = set.First; cpu >= 0 && cpu < _cpus; cpu = set.Next(cpu))
+                own.Add(cpu);
+        }
+
+        if (own.Count == _cpus)
+            return 0;
+        int index = IndexOf(own);
         if (index < 0)
         {
             index = IndexOf(null);
@@ -41,10 +51,7 @@ internal sealed class AffinityClasses
                 _users.Add(0);
             }
 
-            var copy = new CpuSet(_cpus);
-            for (int cpu = set.First; cpu >= 0 && cpu < _cpus; cpu = set.Next(cpu))
-                copy.Add(cpu);
-            _sets[index] = copy;
+            _sets[index] = own.Clone();
         }
 
         _users[index]++;

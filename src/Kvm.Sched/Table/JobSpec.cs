@@ -53,7 +53,7 @@ public readonly record struct JobSpec
     /// <summary>All its vCPUs run in the same slice, or none.</summary>
     public bool Gang { get; init; }
 
-    /// <summary>The CPUs it may run on; null for all. Its capacity is the topology's count.</summary>
+    /// <summary>The CPUs it may run on; null for all. One of which none exists is never met: who takes it from people refuses it.</summary>
     public CpuSet? Affinity { get; init; }
 
     /// <summary>The NUMA node its memory is on, or −1; <c>host</c> places it there while that costs nobody a CPU.</summary>
