@@ -244,6 +244,36 @@ public class VirtioDiskTests
         run.Result.Devices["disk0"]["notificationExits"].Should().Be(0);
     }
 
+    [Fact]
+    public void Disk_of_a_run_that_is_to_repeat_does_without_io_uring_and_says_so()
+    {
+        string folder = Directory.CreateTempSubdirectory("kvmsharp-disks").FullName;
+        try
+        {
+            string File(string name, byte[] content)
+            {
+                string path = Path.Combine(folder, name);
+                System.IO.File.WriteAllBytes(path, content);
+                return path;
+            }
+
+            var notices = new List<string>();
+            var config = new VmConfig
+            {
+                KernelPath = File("kernel", TinyKernel.Assemble(a => a.hlt())),
+                MemoryBytes = 16 << 20,
+                Deterministic = true,
+                Disks = [new DiskConfig { Path = File("a", new byte[4096]) }, new DiskConfig { Path = File("b", new byte[4096]), Aio = DiskAio.Uring }],
+            };
+            VirtualMachine.Build(config, new VmHost { Notice = notices.Add }).Dispose();
+            notices.Should().ContainSingle(n => n.Contains("io_uring", StringComparison.Ordinal)).Which.Should().StartWith("disk1 does without io_uring");
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     private static bool HasUring()
     {
         string path = Path.GetTempFileName();

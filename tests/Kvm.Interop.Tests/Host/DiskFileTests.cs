@@ -7,6 +7,25 @@ public sealed unsafe class DiskFileTests : IDisposable
     public void Dispose() => File.Delete(_path);
 
     [Fact]
+    public void Opened_file_waits_for_its_storage()
+    {
+        string path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllBytes(path, new byte[4096]);
+            using DiskFile file = DiskFile.Open(path, readOnly: false, direct: false);
+            // An io_uring would answer EAGAIN for a file that does not want to wait.
+            int flags = Libc.fcntl(file.Handle.Fd, Libc.F_GETFL, 0);
+            (flags & Libc.O_NONBLOCK).Should().Be(0);
+            (flags & Libc.O_RDWR).Should().Be(Libc.O_RDWR);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
     public void Pieces_go_to_their_place_and_come_back()
     {
         File.WriteAllBytes(_path, new byte[2000]);

@@ -208,6 +208,45 @@ public sealed class HostFileQueueTests : IDisposable
         failed.Should().Be(0);
     }
 
+    [SkippableTheory]
+    [InlineData(Errno.EPERM, "EPERM")]
+    [InlineData(Errno.ENOSYS, "ENOSYS")]
+    public void Host_that_has_no_io_uring_gives_no_queues_and_says_why(int errno, string name) => RefusingThread.Run(RefusingThread.IoUringSetup, errno, () =>
+    {
+        var file = Open(NewFile());
+        using var image = new RawImage(file);
+        image.OpenQueues(2, Depth).Should().BeEmpty();
+        file.QueueProblem.Should().StartWith(name + ": ");
+        image.Write(0, Pieces(0, 512).Span).Should().Be(DiskResult.Done, "it is a disk all the same");
+    });
+
+    [SkippableTheory]
+    [InlineData(Errno.EAGAIN)]
+    [InlineData(Errno.EBUSY)]
+    [InlineData(Errno.EBADF)]
+    public void Host_that_takes_no_operations_fails_the_requests_and_the_disk_goes_on_when_it_does_again(int errno)
+    {
+        var file = Open(NewFile());
+        using var image = new RawImage(file);
+        var queue = QueueOf(image, file);
+        RefusingThread.Run(RefusingThread.IoUringEnter, errno, () =>
+        {
+            for (int tag = 0; tag < Depth; tag++)
+                queue.Write(tag, (ulong)tag * 512, Pieces(tag, 512), durable: true);
+            for (int i = 0; i < Depth; i++)
+            {
+                queue.TryTake(out var done).Should().BeTrue("nobody waits for what cannot be");
+                done.Result.Should().Be(DiskResult.Failed);
+            }
+
+            queue.UnderWay.Should().Be(0);
+            queue.Write(1, 0, Pieces(1, 512), durable: false);
+            queue.Abandon();
+        });
+        queue.Write(1, 0, Pieces(1, 512), durable: true);
+        Next(queue).Should().Be(new DiskCompletion(1, DiskResult.Done));
+    }
+
     [Fact]
     public void Disk_that_does_not_ask_for_it_has_no_queues()
     {
