@@ -17,6 +17,12 @@ if (args is ["sched-rates"])
     return;
 }
 
+if (args is ["sched-guests"])
+{
+    SchedGuests.Print();
+    return;
+}
+
 // In this process: the build has its outputs in folders that BenchmarkDotNet's own builds would not find.
 var config = DefaultConfig.Instance
     .AddJob(Job.ShortRun.WithToolchain(InProcessEmitToolchain.Instance))

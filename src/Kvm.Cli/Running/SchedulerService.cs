@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -13,14 +14,15 @@ internal static class SchedulerService
     /// <summary>Serves until a signal, or until its guests have ended.</summary>
     /// <param name="settings">How to serve.</param>
     /// <param name="recordPath">The file that takes a line for each guest that ended, or null.</param>
+    /// <param name="json">Events as JSON on standard output, one a line, instead of messages.</param>
     /// <param name="inherited">Whether <c>run</c> started this process and gave it the socket.</param>
     /// <returns>The exit code.</returns>
-    public static int Run(SchedulerServerSettings settings, string? recordPath, bool inherited)
+    public static int Run(SchedulerServerSettings settings, string? recordPath, bool inherited, bool json)
     {
         using var record = recordPath is null ? null : OpenRecord(recordPath);
         int signal = 0;
         using var server = SchedulerServer.Open(
-            settings with { Notice = Say, Record = record is null ? null : line => Write(record, line) }, Folders.Runtime, inherited);
+            settings with { Notice = Say, Record = record, Event = json ? TellJson : TellText }, Folders.Runtime, inherited);
         using var signals = new SignalGuard(
             number =>
             {
@@ -38,9 +40,7 @@ internal static class SchedulerService
     {
         try
         {
-            var writer = new StreamWriter(path, append: false) { AutoFlush = true };
-            writer.WriteLine(JobRecord.Header);
-            return writer;
+            return new StreamWriter(path, append: false) { AutoFlush = true };
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
@@ -48,17 +48,21 @@ internal static class SchedulerService
         }
     }
 
-    private static void Write(StreamWriter record, string line)
+    private static void TellText(SchedulingEvent what)
     {
-        try
-        {
-            record.WriteLine(line);
-        }
-        catch (IOException e)
-        {
-            Say($"the record lost a line: {HostFailureText.Of(e)}");
-        }
+        string process = what.ProcessId == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $" (process {what.ProcessId})");
+        Say($"{what.Kind}: {what.Subject}{process} {what.Detail}".TrimEnd());
     }
+
+    private static void TellJson(SchedulingEvent what) => StandardStreams.Output(JsonText.Line(json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("event", what.Kind);
+        json.WriteString("subject", what.Subject);
+        json.WriteNumber("processId", what.ProcessId);
+        json.WriteString("detail", what.Detail);
+        json.WriteEndObject();
+    }));
 
     private static void Say(string message) => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n");
 }

@@ -10,10 +10,16 @@ internal static class JsonText
 {
     /// <summary>The document, with a line end.</summary>
     /// <param name="write">Writes the one value of the document.</param>
-    public static string Of(Action<Utf8JsonWriter> write)
+    public static string Of(Action<Utf8JsonWriter> write) => Of(write, indented: true);
+
+    /// <summary>The document on one line, for streams.</summary>
+    /// <param name="write">Writes the one value of the document.</param>
+    public static string Line(Action<Utf8JsonWriter> write) => Of(write, indented: false);
+
+    private static string Of(Action<Utf8JsonWriter> write, bool indented)
     {
         var buffer = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Indented = indented, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             write(json);
         return Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
     }

@@ -92,7 +92,7 @@ internal sealed class SchedVerb : Verb
         return action switch
         {
             "simulate" => Simulate(result, global),
-            "serve" => Serve(result),
+            "serve" => Serve(result, global),
             "show" => SchedulerTable.Show(global.Json ? "json" : _prometheus.IsGiven(result) ? "prometheus" : "text", _watch.IsGiven(result)),
             "why" => SchedulerTable.Why(_vm.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched why needs a VM: kvmsharp sched show"), global.Json),
             _ => throw new VmmException(UsageErrors.Unknown, $"sched does not know {VisibleText.Quote(action, 40)}: simulate, serve, show or why"),
@@ -118,7 +118,7 @@ internal sealed class SchedVerb : Verb
         return ExitCode.Success;
     }
 
-    private int Serve(ParseResult result)
+    private int Serve(ParseResult result, GlobalOptions global)
     {
         var policies = Policies(_policy.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "sched serve needs --policy NAME"));
         if (policies.Count > 1)
@@ -138,7 +138,7 @@ internal sealed class SchedVerb : Verb
                 Limits = new AdmissionLimits(memory, vcpus),
                 EndWithGuests = _withGuests.IsGiven(result),
             },
-            _record.Text(result), _inherited.IsGiven(result));
+            _record.Text(result), _inherited.IsGiven(result), global.Json);
     }
 
     private static List<string> Policies(string text)

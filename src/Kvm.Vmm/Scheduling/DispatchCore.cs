@@ -1,4 +1,5 @@
 using Kvm.Sched;
+using Kvm.Sched.Simulation;
 
 namespace Kvm.Vmm.Scheduling;
 
@@ -39,6 +40,9 @@ internal sealed class DispatchCore
     /// <summary>A vCPU that has not parked after so long waits its turn again as ordinary work.</summary>
     private const long LongestHurry = 2_000_000;
 
+    /// <summary>What a vCPU that never ran is recorded with, 1 µs.</summary>
+    private const long LeastBurst = 1000;
+
     /// <summary>VMs that ended and are remembered.</summary>
     private const int MostEnded = 64;
 
@@ -77,8 +81,8 @@ internal sealed class DispatchCore
     /// <summary>The VMs that ended last, in that order.</summary>
     public IReadOnlyCollection<EndedVm> Ended => _ended;
 
-    /// <summary>Told of each VM that ends, on the dispatcher's thread.</summary>
-    public Action<EndedVm>? WhenEnded { get; set; }
+    /// <summary>Told of each burst of a vCPU, when the halt behind it is over or it has ended; on the dispatcher's thread. Null where nobody records.</summary>
+    public Action<Seat, RecordedBurst>? WhenBurst { get; set; }
 
     /// <summary>From taking a permit away to the thread's being parked.</summary>
     public LatencyCounts RevokeLatency { get; } = new();
@@ -122,7 +126,6 @@ internal sealed class DispatchCore
         _joining.Remove(vm);
         foreach (var seat in vm.Seats)
         {
-            Calm(seat);
             Finish(seat, now);
             seat.Probe?.Dispose();
             _table.Free(seat.Slot, -1);
@@ -324,6 +327,7 @@ internal sealed class DispatchCore
     {
         RemoveHalted(seat);
         seat.HaltedTotal += now - seat.HaltedAt;
+        NoteBurst(seat, now - seat.HaltedAt);
         seat.SleepClock = -1;
         _scheduler.Woken(seat.Vcpu, now);
         // If the policy does not let it run at once it goes to the gate; if it does, with the CPU it is given.
@@ -359,9 +363,11 @@ internal sealed class DispatchCore
         if (seat.Vcpu < 0)
             return;
         RemoveHalted(seat);
+        Calm(seat);
         long ran = Ran(seat, now);
         int vcpu = seat.Vcpu;
         seat.WaitedTotal = WaitedOf(vcpu, now);
+        NoteBurst(seat, 0);
         _scheduler.Finished(vcpu, now, ran);
         seat.Vcpu = -1;
         _seats[vcpu] = null;
@@ -370,14 +376,20 @@ internal sealed class DispatchCore
             NoteEnd(seat.Vm, now);
     }
 
+    private void NoteBurst(Seat seat, long halted)
+    {
+        // A vCPU that never ran is one of its VM all the same, and a trace says something of each.
+        long least = seat.BurstStart == 0 && halted == 0 ? LeastBurst : 0;
+        WhenBurst?.Invoke(seat, new RecordedBurst(Math.Max(least, seat.RanTotal - seat.BurstStart), halted));
+        seat.BurstStart = seat.RanTotal;
+    }
+
     private void NoteEnd(VmSeats vm, long now)
     {
         if (_ended.Count == MostEnded)
             _ended.Dequeue();
-        var end = new EndedVm(
-            vm.Request, vm.Job, vm.Arrived, now, vm.Seats.Sum(s => s.RanTotal), vm.Seats.Sum(s => s.WaitedTotal), vm.Seats.Sum(s => s.Halts), vm.Seats.Sum(s => s.HaltedTotal));
-        _ended.Enqueue(end);
-        WhenEnded?.Invoke(end);
+        _ended.Enqueue(new EndedVm(
+            vm.Request, vm.Job, vm.Arrived, now, vm.Seats.Sum(s => s.RanTotal), vm.Seats.Sum(s => s.WaitedTotal), vm.Seats.Sum(s => s.Halts), vm.Seats.Sum(s => s.HaltedTotal)));
     }
 
     private void NoteParked(Seat seat, long parkedAt, long now)

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Kvm.Interop;
 using Kvm.Sched;
+using Kvm.Sched.Simulation;
 
 namespace Kvm.Vmm.Scheduling;
 
@@ -21,6 +22,7 @@ public sealed class Dispatcher : IDisposable
     private readonly ConcurrentQueue<Action<long>> _commands = new();
     private readonly Thread _thread;
     private readonly ManualResetEventSlim _ended = new();
+    private readonly CpuSet _known;
     private volatile bool _stopping;
     private long _nextBeat;
 
@@ -49,6 +51,7 @@ public sealed class Dispatcher : IDisposable
             throw;
         }
 
+        _known = CpuSet.All(settings.Topology.Count);
         Started = HostClock.Monotonic();
         _thread = new Thread(Main, maxStackSize: 256 << 10) { Name = "sched-dispatch", IsBackground = true };
         _thread.Start();
@@ -67,6 +70,9 @@ public sealed class Dispatcher : IDisposable
     public string? NoRealTime { get; private set; } = "it was not asked for";
 
     internal GateTable Table => _table;
+
+    /// <summary>Told of a CPU, by the host's number, that went offline or came back; on the dispatcher's thread.</summary>
+    internal Action<int, bool>? CpuChanged { get; set; }
 
     /// <summary>A VM joins. Its vCPUs are held at their gates until the policy lets them through.</summary>
     /// <param name="request">The VM.</param>
@@ -92,10 +98,10 @@ public sealed class Dispatcher : IDisposable
     /// <param name="why">With the reason of each vCPU in words.</param>
     public SchedulingView Look(bool why = false) => Invoke(now => SchedulingView.Of(_core, _settings, now, why)) ?? SchedulingView.Empty(_settings);
 
-    /// <summary>Has each VM that ends told, on the dispatcher's thread.</summary>
-    internal void WhenEnded(Action<EndedVm> tell) => Invoke<object?>(_ =>
+    /// <summary>Has each burst told, on the dispatcher's thread.</summary>
+    internal void WhenBurst(Action<Seat, RecordedBurst> tell) => Invoke<object?>(_ =>
     {
-        _core.WhenEnded = tell;
+        _core.WhenBurst = tell;
         return null;
     });
 
@@ -183,7 +189,17 @@ public sealed class Dispatcher : IDisposable
             return;
         var topology = _settings.Topology;
         for (int cpu = 0; cpu < topology.Count; cpu++)
-            _core.SetOnline(cpu, _online.Contains(topology[cpu].Id), now);
+        {
+            bool online = _online.Contains(topology[cpu].Id);
+            _core.SetOnline(cpu, online, now);
+            if (_known.Contains(cpu) == online)
+                continue;
+            if (online)
+                _known.Add(cpu);
+            else
+                _known.Remove(cpu);
+            CpuChanged?.Invoke(topology[cpu].Id, online);
+        }
     }
 
     private void BecomeRealTime()

@@ -49,6 +49,7 @@ internal sealed class Seat(VmSeats vm, int slot, int index)
     public long HaltedAt;
 
     /// <summary>Time between bursts, bursts and what it ran, for records.</summary>
+    public long BurstStart;
     public long HaltedTotal;
     public long Halts;
     public long RanTotal;

@@ -2,6 +2,7 @@ using Kvm.Interop;
 using Kvm.Vmm;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
+using static Iced.Intel.AssemblerRegisters;
 
 namespace Kvm.Boot.Tests.Scheduling;
 
@@ -72,6 +73,42 @@ public sealed class GatedGuestTests : IDisposable
 
         result.Outcome.Should().Be(VmOutcome.DebugExit);
         result.ExitCode.Should().Be(0);
+    }
+
+    [SkippableFact]
+    public void Time_at_the_gate_is_stolen_time_to_the_guest()
+    {
+        const long parkedFor = 300_000_000;
+        byte[] untilStolen = TinyKernel.Assemble(a =>
+        {
+            const uint steal = 0x50_0000;
+            var again = a.CreateLabel();
+            a.mov(ecx, 0x4b564d03); // MSR_KVM_STEAL_TIME
+            a.mov(eax, steal | 1);
+            a.xor(edx, edx);
+            a.wrmsr();
+            a.Label(ref again);
+            a.cmp(__dword_ptr[steal], (int)(parkedFor - 50_000_000));
+            a.jb(again);
+            a.DebugExit(0);
+        });
+
+        var result = Run(untilStolen, vm =>
+        {
+            WaitFor(GatePlace.Parked);
+            _table.Open(0, -1, long.MaxValue);
+            WaitFor(GatePlace.Inside);
+            UntilItRan(_table.Read(0).CpuTime + 10_000_000);
+            _table.Close(0);
+            ThreadSignals.Kick(Environment.ProcessId, _table.Read(0).ThreadId);
+            WaitFor(GatePlace.Parked);
+            long since = _table.Read(0).ParkedAt;
+            SpinWait.SpinUntil(() => HostClock.Monotonic() - since >= parkedFor);
+            _table.Open(0, -1, long.MaxValue);
+        });
+
+        Skip.If(result.Outcome == VmOutcome.TripleFault, "this KVM offers no steal time");
+        result.Outcome.Should().Be(VmOutcome.DebugExit);
     }
 
     [SkippableFact]

@@ -1,4 +1,5 @@
 using Kvm.Sched;
+using Kvm.Sched.Simulation;
 using Kvm.Vmm.Scheduling;
 
 namespace Kvm.Boot.Tests.Scheduling;
@@ -194,6 +195,35 @@ public sealed class PolicyGuestTests
 
         view.Vms.Select(vm => vm.Vcpus[0].Cpu).Should().BeEquivalentTo(fleet.Cpus);
         view.Vms.Should().OnlyContain(vm => vm.Vcpus[0].State == "bound");
+    }
+
+    [SkippableFact]
+    public void A_guest_of_two_processors_of_which_one_never_starts_does_not_hold_two_CPUs()
+    {
+        using var fleet = new Fleet("fcfs", cpus: 2);
+        fleet.Start("two", UserKernel.Spin(), new JobSpec { Vcpus = 2 });
+        fleet.Start("one", UserKernel.Count(Short));
+
+        fleet.UntilEnded(1);
+
+        fleet.Ended.Should().Equal("one");
+    }
+
+    [SkippableFact]
+    public void The_order_of_real_guests_is_the_one_the_simulator_foretold()
+    {
+        var jobs = new (string Name, long Rounds, int Priority)[] { ("first", 8 * Short, 1), ("low", Short, 2), ("high", Short, 5), ("middle", Short, 3) };
+        var simulated = Simulator.Run(
+            "priority-np",
+            [.. jobs.Select((job, i) => new SimulatedJob { Name = job.Name, Arrival = i, Length = job.Rounds / 3, Spec = new JobSpec { Priority = job.Priority } })],
+            new SimulationSettings { Topology = CpuTopology.Flat(1) });
+        using var fleet = new Fleet("priority-np");
+        foreach (var (name, rounds, priority) in jobs)
+            fleet.Start(name, UserKernel.Count(rounds), new JobSpec { Priority = priority });
+
+        fleet.UntilEnded(jobs.Length);
+
+        fleet.Ended.Should().Equal(simulated.Jobs.Select((outcome, i) => (jobs[i].Name, outcome.Finish)).OrderBy(job => job.Finish).Select(job => job.Name));
     }
 
     [SkippableFact]

@@ -1,6 +1,7 @@
 using FsCheck;
 using FsCheck.Fluent;
 using Kvm.Sched;
+using Kvm.Sched.Simulation;
 using Kvm.Vmm.Scheduling;
 
 namespace Kvm.Vmm.Tests.Scheduling;
@@ -212,6 +213,32 @@ public sealed class DispatchCoreTests
 
         a.Hurries.Should().BeFalse();
         host.StateOf(a).Should().Be(VcpuState.Revoking);
+    }
+
+    [Fact]
+    public void Bursts_and_halts_are_recorded_as_the_simulator_reads_them()
+    {
+        using var host = new FakeThreads("fcfs");
+        var trace = new StringWriter();
+        trace.Write(JobTrace.Header + "\n");
+        host.Core.WhenBurst = (seat, burst) => JobTrace.Write(trace, seat.Vm.Request.Name, 0, seat.Vm.Job, seat.Index, burst);
+        var a = host.Join("a", new JobSpec { Vcpus = 2 });
+        host.Step();
+        a[0].Enter();
+        host.Step(3);
+        a[0].Halt();
+        host.Step(1);
+        host.Step(1);
+        host.StateOf(a[0]).Should().Be(VcpuState.Halted);
+        host.Step(7);
+        a[0].Wake();
+        host.Step(1);
+        host.Core.Leave(a[0].Seat.Vm, host.Now);
+
+        var job = JobFile.Read(new StringReader(trace.ToString())).Single();
+
+        job.Recorded![0][0].Should().Be(new RecordedBurst(3_000_000, 8_000_000));
+        job.Spec.Vcpus.Should().Be(2);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ public sealed class SchedulerServerTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("kvm-sched-").FullName;
     private readonly int[] _cpus = HostThread.GetAffinity(0);
-    private readonly List<string> _records = [];
+    private readonly System.Collections.Concurrent.ConcurrentQueue<SchedulingEvent> _events = new();
     private SchedulerServer? _server;
     private Thread? _thread;
 
@@ -46,6 +46,7 @@ public sealed class SchedulerServerTests : IDisposable
 
         using var later = SchedulerClient.Find(_folder, _cpus)!;
         Until(() => !later.Show("text").Contains("web", StringComparison.Ordinal));
+        _events.Select(e => (e.Kind, e.Subject, e.ProcessId)).Should().Equal(("admitted", "web", Environment.ProcessId), ("left", "web", Environment.ProcessId));
     }
 
     [Fact]
@@ -200,26 +201,11 @@ public sealed class SchedulerServerTests : IDisposable
         read.Affinity.Should().Equal(request.Affinity);
     }
 
-    [Theory]
-    [InlineData("plain", "plain,0.001,6,3,2.5,2,1048576,0,0,")]
-    [InlineData("a,\"b", "\"a,\"\"b\",0.001,6,3,2.5,2,1048576,0,0,")]
-    public void A_record_is_a_line_of_a_jobs_file(string name, string line)
-    {
-        var vm = new EndedVm(
-            new SchedulingRequest { Name = name }, new JobSpec { Vcpus = 2, Priority = 3, Weight = 2.5, Needs = new ResourceVector(0, 1 << 20) }, 2000, 9000, 12_000_000, 0, 0, 0);
-
-        JobRecord.Line(vm, 1000).Should().Be(line);
-        var job = Kvm.Sched.Simulation.JobFile.Read(new StringReader($"{JobRecord.Header}\n{JobRecord.Line(vm, 1000)}\n")).Single();
-        job.Name.Should().Be(name);
-        job.Length.Should().Be(6_000_000);
-        job.Spec.Vcpus.Should().Be(2);
-    }
-
     private SchedulerServerSettings Settings(string policy) => new()
     {
         Dispatcher = new DispatcherSettings { Policy = policy, Topology = HostTopology.Read(_cpus), Slots = 256, RealTime = false },
         Limits = new AdmissionLimits(1 << 30, 64),
-        Record = _records.Add,
+        Event = _events.Enqueue,
     };
 
     private void Start(string policy, Func<SchedulerServerSettings, SchedulerServerSettings>? change = null)

@@ -1,6 +1,9 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text.Json;
 using Kvm.Interop;
+using Kvm.Sched.Simulation;
+using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Scheduling.Service;
 
@@ -16,12 +19,22 @@ public sealed record SchedulerServerSettings
     /// <summary>Ends with the last guest, or when none came in time; else only when it is told to.</summary>
     public bool EndWithGuests { get; init; }
 
-    /// <summary>Takes a line for each guest that ended, as a jobs file of the simulator has it; null for none.</summary>
-    public Action<string>? Record { get; init; }
+    /// <summary>Takes what guests do, as a trace that the simulator reads (<see cref="JobTrace"/>), from its header on; null for none.</summary>
+    public TextWriter? Record { get; init; }
 
     /// <summary>Takes messages for people; null discards them.</summary>
     public Action<string>? Notice { get; init; }
+
+    /// <summary>Takes what happens; null discards it.</summary>
+    public Action<SchedulingEvent>? Event { get; init; }
 }
+
+/// <summary>Something happened at a scheduler.</summary>
+/// <param name="Kind"><c>admitted queued refused left cpu-online cpu-offline</c>.</param>
+/// <param name="Subject">The guest's name, control characters escaped, or the CPU.</param>
+/// <param name="ProcessId">The guest's process; 0 for a CPU.</param>
+/// <param name="Detail">More of it, or nothing.</param>
+public sealed record SchedulingEvent(string Kind, string Subject, int ProcessId, string Detail);
 
 /// <summary>
 /// A dispatcher behind a Unix socket: guests of other processes register, are admitted, get the table's descriptor, and have left when
@@ -42,7 +55,8 @@ public sealed class SchedulerServer : IDisposable
     private readonly EventFd _wake = new();
     private readonly Dictionary<ulong, Connection> _connections = [];
     private readonly AdmissionQueue<Connection> _queue;
-    private readonly ConcurrentQueue<string> _records = new();
+    private readonly ConcurrentQueue<(Seat Seat, RecordedBurst Burst)> _records = new();
+    private readonly ConcurrentQueue<(int Id, bool Online)> _cpuEvents = new();
     private ulong _nextToken = 2;
     private bool _hadGuests;
     private volatile bool _stopping;
@@ -76,11 +90,21 @@ public sealed class SchedulerServer : IDisposable
         (_listener, _settings) = (listener, settings);
         _dispatcher = new Dispatcher(settings.Dispatcher);
         _queue = new AdmissionQueue<Connection>(settings.Limits);
+        if (settings.Event is not null)
+        {
+            _dispatcher.CpuChanged = (id, online) =>
+            {
+                _cpuEvents.Enqueue((id, online));
+                _wake.Signal();
+            };
+        }
+
         if (settings.Record is not null)
         {
-            _dispatcher.WhenEnded(vm =>
+            settings.Record.Write(JobTrace.Header + "\n");
+            _dispatcher.WhenBurst((seat, burst) =>
             {
-                _records.Enqueue(JobRecord.Line(vm, _dispatcher.Started));
+                _records.Enqueue((seat, burst));
                 _wake.Signal();
             });
         }
@@ -92,6 +116,9 @@ public sealed class SchedulerServer : IDisposable
     /// <summary>Serves until <see cref="Stop"/>, or until the last guest has left where the settings say so.</summary>
     public void Run()
     {
+        // A dispatcher that waits for a page is no thread of real time. Without the privilege, locked memory is a small limit that other calls need.
+        if (_settings.Dispatcher.RealTime && Environment.IsPrivilegedProcess)
+            _ = HostThread.LockMemory();
         _epoll.Add(_listener.Handle.Fd, EpollEvents.In, ListenerToken);
         _epoll.Add(_wake.Handle.Fd, EpollEvents.In, WakeToken);
         Span<EpollEvent> events = stackalloc EpollEvent[16];
@@ -102,6 +129,7 @@ public sealed class SchedulerServer : IDisposable
             for (int i = 0; i < count; i++)
                 Take(events[i]);
             WriteRecords();
+            TellOfCpus();
             if (_settings.EndWithGuests && _connections.Values.All(c => c.Request is null) && (_hadGuests || HostClock.Monotonic() >= firstDeadline))
                 return;
         }
@@ -138,8 +166,21 @@ public sealed class SchedulerServer : IDisposable
 
     private void WriteRecords()
     {
-        while (_records.TryDequeue(out string? line))
-            _settings.Record?.Invoke(line);
+        try
+        {
+            while (_records.TryDequeue(out var record))
+            {
+                var vm = record.Seat.Vm;
+                // Guests of one name are several jobs.
+                string name = string.Create(CultureInfo.InvariantCulture, $"{VisibleText.Escape(vm.Request.Name)}@{vm.Request.ProcessId}");
+                JobTrace.Write(_settings.Record!, name, Math.Max(0, vm.Arrived - _dispatcher.Started), vm.Job, record.Seat.Index, record.Burst);
+            }
+        }
+        catch (IOException e)
+        {
+            _records.Clear();
+            _settings.Notice?.Invoke($"the record lost lines: {HostFailureText.Of(e)}");
+        }
     }
 
     private void Take(in EpollEvent what)
@@ -243,6 +284,7 @@ public sealed class SchedulerServer : IDisposable
         var answer = _queue.Ask(connection, request.Job, mayWait, out string why);
         if (answer == AdmissionAnswer.Refused)
         {
+            Tell("refused", request, why);
             connection.Send(Fault(SchedulingErrors.Refused, why));
             return;
         }
@@ -253,6 +295,7 @@ public sealed class SchedulerServer : IDisposable
             Admit(connection);
         else
         {
+            Tell("queued", request, why);
             connection.Send(Wire.Frame(json =>
             {
                 json.WriteString("status", "queued");
@@ -273,6 +316,7 @@ public sealed class SchedulerServer : IDisposable
         }
 
         connection.Vm = vm;
+        Tell("admitted", connection.Request!, "");
         connection.Send(
             Wire.Frame(json =>
             {
@@ -289,6 +333,8 @@ public sealed class SchedulerServer : IDisposable
         connection.Dispose();
         if (connection.Vm is { } vm)
             _dispatcher.Leave(vm);
+        if (connection.Request is { } request)
+            Tell("left", request, "");
         _queue.Leave(connection);
         while (_queue.Next() is { } next)
         {
@@ -296,6 +342,15 @@ public sealed class SchedulerServer : IDisposable
             if (next.HasOutput)
                 _epoll.Modify(next.Socket.Handle.Fd, EpollEvents.In | EpollEvents.Out, next.Token);
         }
+    }
+
+    private void Tell(string kind, SchedulingRequest request, string detail) =>
+        _settings.Event?.Invoke(new SchedulingEvent(kind, VisibleText.Escape(request.Name), request.ProcessId, detail));
+
+    private void TellOfCpus()
+    {
+        while (_cpuEvents.TryDequeue(out var cpu))
+            _settings.Event?.Invoke(new SchedulingEvent(cpu.Online ? "cpu-online" : "cpu-offline", cpu.Id.ToString(CultureInfo.InvariantCulture), 0, ""));
     }
 
     private static byte[] TextAnswer(string text) => Wire.Frame(json => json.WriteString("text", text));
