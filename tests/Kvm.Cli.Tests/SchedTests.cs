@@ -57,7 +57,7 @@ public class SchedTests
     }
 
     [SkippableTheory]
-    [InlineData("sched", "KVM0002", "sched simulate")]
+    [InlineData("sched", "KVM0002", "sched needs a word: simulate")]
     [InlineData("sched stimulate", "KVM0001", "stimulate")]
     [InlineData("sched simulate --jobs x", "KVM0002", "--policy")]
     [InlineData("sched simulate --policy rr", "KVM0002", "--jobs")]
