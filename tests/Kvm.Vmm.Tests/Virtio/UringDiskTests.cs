@@ -19,42 +19,54 @@ public sealed class UringDiskTests : IDisposable
     private readonly GuestArena _arena = new(4 << 20);
     private readonly Random _random = new(11);
     private readonly List<string> _failures = [];
-    private readonly RawImage _image;
-    private readonly BlockDevice _device;
-    private readonly DeviceThread _thread;
-    private readonly GuestTransport _transport;
     private readonly ulong _headers, _data, _status;
     private FakeDriver _driver;
+    private RawImage? _image;
+    private BlockDevice? _device;
+    private DeviceThread? _thread;
+    private GuestTransport? _transport;
 
     public UringDiskTests()
     {
         File.WriteAllBytes(_path, new byte[Sectors * 512]);
-        var file = HostFile.Open(new DiskConfig { Path = _path, Aio = DiskAio.Uring });
-        _image = new RawImage(file);
-        _device = new BlockDevice("disk0", _arena.Memory, _image, new BlockOptions { QueueSize = 64 });
-        _thread = new DeviceThread(_device, _failures.Add);
-        _device.Schedule(_thread);
-        if (_device.IsAsynchronous)
-            file.SignalBy(_thread.BellOf);
-        QueueProblem = file.QueueProblem;
-        _transport = GuestTransport.Make(false, _device);
         _driver = FakeDriver.Make(false, _arena, 64);
-        (_headers, _data, _status) = (_arena.Allocate(Slots * 16), _arena.Allocate(Slots * SlotBytes), _arena.Allocate(Slots));
+        (_headers, _data, _status) = (_arena.Allocate(Slots * 16), _arena.Allocate(Slots * SlotBytes, 4096), _arena.Allocate(Slots));
     }
 
-    private string? QueueProblem { get; }
+    /// <summary>With and without the page cache: the kernel ends operations on other threads in the one case than in the other.</summary>
+    public static TheoryData<DiskCache> Caches => new(DiskCache.WriteBack, DiskCache.None);
+
+    private BlockDevice Device => _device!;
+
+    private GuestTransport Transport => _transport!;
 
     public void Dispose()
     {
-        _thread.Dispose();
-        _image.Dispose();
+        _thread?.Dispose();
+        _image?.Dispose();
         _arena.Dispose();
         File.Delete(_path);
     }
 
-    private void Start()
+    private void Start(DiskCache cache)
     {
-        Skip.IfNot(_device.IsAsynchronous, $"io_uring: {QueueProblem}");
+        HostFile file;
+        try
+        {
+            file = HostFile.Open(new DiskConfig { Path = _path, Cache = cache, Aio = DiskAio.Uring });
+        }
+        catch (VmmException e) when (e.Error == DiskErrors.NoDirect)
+        {
+            throw new SkipException("the temporary folder's file system has no O_DIRECT");
+        }
+
+        _image = new RawImage(file);
+        _device = new BlockDevice("disk0", _arena.Memory, _image, new BlockOptions { QueueSize = 64, Cache = cache });
+        Skip.IfNot(_device.IsAsynchronous, $"io_uring: {file.QueueProblem}");
+        _thread = new DeviceThread(_device, _failures.Add);
+        _device.Schedule(_thread);
+        file.SignalBy(_thread.BellOf);
+        _transport = GuestTransport.Make(false, _device);
         _transport.Start(_device.OfferedFeatures & 0xff_ffff, _driver);
     }
 
@@ -76,7 +88,7 @@ public sealed class UringDiskTests : IDisposable
     private void Notify()
     {
         if (_driver.MustNotify())
-            _transport.Notify(0);
+            Transport.Notify(0);
     }
 
     /// <summary>Waits until so many answers have come.</summary>
@@ -87,10 +99,11 @@ public sealed class UringDiskTests : IDisposable
         came.Should().Be(answers);
     }
 
-    [SkippableFact]
-    public void Writes_flushes_and_reads_of_a_driver_are_answered_and_are_in_the_file()
+    [SkippableTheory]
+    [MemberData(nameof(Caches))]
+    public void Writes_flushes_and_reads_of_a_driver_are_answered_and_are_in_the_file(DiskCache cache)
     {
-        Start();
+        Start(cache);
         byte[] model = new byte[Sectors * 512];
         for (int round = 0; round < 200; round++)
         {
@@ -118,14 +131,15 @@ public sealed class UringDiskTests : IDisposable
         }
 
         File.ReadAllBytes(_path).Should().Equal(model);
-        _device.MostUnderWay.Should().BeGreaterThan(1);
+        Device.MostUnderWay.Should().BeGreaterThan(1);
         _failures.Should().BeEmpty();
     }
 
-    [SkippableFact]
-    public void Nothing_of_a_driver_that_reset_its_disk_touches_memory_afterwards()
+    [SkippableTheory]
+    [MemberData(nameof(Caches))]
+    public void Nothing_of_a_driver_that_reset_its_disk_touches_memory_afterwards(DiskCache cache)
     {
-        Start();
+        Start(cache);
         for (int slot = 0; slot < Slots; slot++)
             DataOf(slot).Fill(1);
         for (int slot = 0; slot < Slots; slot++)
@@ -138,14 +152,14 @@ public sealed class UringDiskTests : IDisposable
                 Ask(slot % 5 == 4 ? Flush : slot % 2 == 0 ? Read : Write, slot);
             Notify();
             if (round % 3 == 0)
-                _device.ProcessQueue(0);
-            _transport.Status = 0;
+                Device.ProcessQueue(0);
+            Transport.Status = 0;
             // What came after this would be seen.
             for (int slot = 0; slot < Slots; slot++)
                 DataOf(slot).Fill(2);
             _arena.Bytes(_status, Slots).Fill(2);
             _driver = FakeDriver.Make(false, _arena, 64);
-            _transport.Start(_device.OfferedFeatures & 0xff_ffff, _driver);
+            Transport.Start(Device.OfferedFeatures & 0xff_ffff, _driver);
             Ask(Flush, 0);
             Notify();
             Await(1);
@@ -160,23 +174,24 @@ public sealed class UringDiskTests : IDisposable
         _failures.Should().BeEmpty();
     }
 
-    [SkippableFact]
-    public void Disk_paused_and_resumed_in_the_middle_of_traffic_answers_everything_once()
+    [SkippableTheory]
+    [MemberData(nameof(Caches))]
+    public void Disk_paused_and_resumed_in_the_middle_of_traffic_answers_everything_once(DiskCache cache)
     {
-        Start();
+        Start(cache);
         for (int round = 0; round < 200; round++)
         {
             for (int slot = 0; slot < Slots; slot++)
                 Ask(slot % 7 == 6 ? Flush : slot % 2 == 0 ? Read : Write, slot);
             Notify();
-            _device.Pause();
-            foreach (var part in _transport.Parts)
+            Device.Pause();
+            foreach (var part in Transport.Parts)
                 part.Save(new Kvm.Devices.Snapshot.StateWriter());
-            _device.Resume();
+            Device.Resume();
             Await(Slots);
         }
 
-        _device.Counters.Errors.Should().Be(0);
+        Device.Counters.Errors.Should().Be(0);
         _failures.Should().BeEmpty();
     }
 }
