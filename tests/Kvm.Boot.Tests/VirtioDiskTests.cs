@@ -24,7 +24,7 @@ public class VirtioDiskTests
         using var disk = new Ext4Disk();
         var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "disk", s_limit, c => c with
         {
-            Disks = [new DiskConfig { Path = disk.FilePath, Cache = cache, Id = "ext4-disk", Aio = aio }],
+            Disks = [new DiskConfig { Path = disk.FilePath, Cache = cache, Id = "ext4-disk", Aio = aio, Queues = cpus }],
             Entropy = true,
             Virtio = transport,
             InlineQueues = inline,
