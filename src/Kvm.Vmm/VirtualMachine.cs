@@ -115,6 +115,11 @@ public sealed class VirtualMachine : IDisposable
     public int SendConsoleInput(ReadOnlySpan<byte> input) =>
         _virtio.Console is { } console ? console.SendInput(0, input) : _devices.SendConsoleInput(input);
 
+    /// <summary>Tells the guest how large its console is; nothing happens where that is a serial port, which has no size.</summary>
+    /// <param name="columns">Characters in a line.</param>
+    /// <param name="rows">Lines.</param>
+    public void SetConsoleSize(ushort columns, ushort rows) => _virtio.Console?.Resize(columns, rows);
+
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
 

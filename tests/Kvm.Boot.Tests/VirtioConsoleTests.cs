@@ -38,6 +38,19 @@ public sealed class VirtioConsoleTests : IDisposable
     }
 
     [SkippableFact]
+    public void Guest_s_terminal_has_the_size_of_the_host_s_and_a_shell_runs_in_it()
+    {
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "shell", s_limit, c => c with { Console = GuestConsole.Virtio },
+            vm =>
+            {
+                vm.SetConsoleSize(132, 43);
+                vm.SendConsoleInput("stty size\nexit\n"u8);
+            });
+        run.Console.Should().Contain("43 132", run.Tail);
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+    }
+
+    [SkippableFact]
     public void Guest_that_panics_on_hvc0_has_panicked()
     {
         var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "panic", s_limit, c => c with { Console = GuestConsole.Virtio });

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
@@ -90,6 +91,8 @@ internal sealed class RunSession : IDisposable
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
+        using var resized = _attached ? PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => TellSize(machine)) : null;
+        TellSize(machine);
         Volatile.Write(ref _machine, machine);
         machine.Stopping += OnStopping;
         if (place is not null)
@@ -141,6 +144,12 @@ internal sealed class RunSession : IDisposable
         OnNotice($"the scheduler is lost: {why}; {then}");
         if (stop)
             _machine?.Stop(VmOutcome.Error);
+    }
+
+    private void TellSize(VirtualMachine machine)
+    {
+        if (_attached && TerminalDescriptors.TryGetSize(TerminalDescriptors.Input, out ushort columns, out ushort rows))
+            machine.SetConsoleSize(columns, rows);
     }
 
     private IConsoleTarget? Target() => _settings.Console switch

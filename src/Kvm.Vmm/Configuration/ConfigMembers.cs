@@ -72,6 +72,9 @@ internal static class ConfigMembers
     public const string StatsPollingInterval = "stats_polling_interval_s";
     public const string Virtio = "virtio"; // ours
 
+    public const string Serial = "serial";
+    public const string SerialOutPath = "serial_out_path";
+
     // Ours: Firecracker has no virtio console.
     public const string Ports = "ports";
 
@@ -85,9 +88,9 @@ internal static class ConfigMembers
     /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Ports, Scheduling,
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Scheduling,
         "network-interfaces", "cpu-config", "vsock", "logger", "metrics", "mmds-config",
-        "pmem", "serial", "memory-hotplug",
+        "pmem", "memory-hotplug",
     ];
 
     public static readonly string[] OfBootSource =
@@ -108,6 +111,8 @@ internal static class ConfigMembers
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket];
 
     public static readonly string[] OfEntropy = [RateLimiter];
+
+    public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
 
     public static readonly string[] OfPort = [Name, Socket];
 

@@ -109,6 +109,22 @@ internal ref partial struct ConfigParser
         _machine = _machine with { Balloon = balloon };
     }
 
+    /// <summary>Where Firecracker has the serial port's output go: a file, or a pipe; nothing is read then.</summary>
+    private void ReadSerial()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.Serial);
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfSerial, ConfigMembers.Serial, ref seen) is { } member)
+        {
+            if (member == ConfigMembers.SerialOutPath && TextOrNull(member) is { Length: > 0 } path)
+                _settings = _settings with { Console = ConsoleKind.File, ConsolePath = path };
+            else if (!IsNull())
+                throw Unsupported($"{ConfigMembers.Serial}.{member}");
+        }
+    }
+
     private void ReadPorts()
     {
         if (IsNull())

@@ -73,6 +73,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Scheduling:
                     ReadScheduling();
                     break;
+                case ConfigMembers.Serial:
+                    ReadSerial();
+                    break;
                 case ConfigMembers.Ports:
                     ReadPorts();
                     break;

@@ -54,4 +54,16 @@ public static class TerminalDescriptors
     /// <summary>Whether a descriptor is a terminal that this process may use: not one whose foreground belongs to another job.</summary>
     /// <param name="fd">Any number.</param>
     public static bool IsForegroundTerminal(int fd) => Terminal.IsTerminal(fd) && !Terminal.IsInBackground(fd);
+
+    /// <summary>How large a terminal is.</summary>
+    /// <param name="fd">Any number.</param>
+    /// <param name="columns">Characters in a line.</param>
+    /// <param name="rows">Lines.</param>
+    /// <returns>False where it does not know, or is no terminal.</returns>
+    public static bool TryGetSize(int fd, out ushort columns, out ushort rows)
+    {
+        bool known = Terminal.TryGetSize(fd, out var size) == 0 && size is { WsCol: > 0, WsRow: > 0 };
+        (columns, rows) = known ? (size.WsCol, size.WsRow) : ((ushort)0, (ushort)0);
+        return known;
+    }
 }

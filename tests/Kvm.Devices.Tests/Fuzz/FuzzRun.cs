@@ -19,6 +19,7 @@ internal sealed class FuzzRun : IDisposable
     private readonly FuzzTarget _target;
     private readonly bool _pci;
     private readonly bool _packed;
+    private readonly bool _transitional;
     private readonly GuestArena _arena = new(ArenaSize);
     private VirtioDevice _device;
     private GuestTransport _transport;
@@ -26,9 +27,9 @@ internal sealed class FuzzRun : IDisposable
     private int _slot;
     private ushort _available;
 
-    private FuzzRun(FuzzTarget target, bool pci, bool packed)
+    private FuzzRun(FuzzTarget target, bool pci, bool packed, bool transitional)
     {
-        (_target, _pci, _packed) = (target, pci, packed);
+        (_target, _pci, _packed, _transitional) = (target, pci, packed, transitional);
         (_device, _transport) = Connect();
     }
 
@@ -41,14 +42,14 @@ internal sealed class FuzzRun : IDisposable
     {
         var input = new FuzzInput(bytes);
         byte form = input.U8();
-        using var run = new FuzzRun(FuzzTarget.Create(target), (form & 1) != 0, (form & 2) != 0);
+        using var run = new FuzzRun(FuzzTarget.Create(target), (form & 1) != 0, (form & 2) != 0, (form & 4) != 0);
         var clock = Stopwatch.StartNew();
         try
         {
             run.Start(ulong.MaxValue);
             while (!input.IsEmpty && clock.Elapsed < MostTime)
                 run.Step(ref input);
-            int signature = HashCode.Combine(form & 3, run.Signature);
+            int signature = HashCode.Combine(form & 7, run.Signature);
             return (clock.Elapsed < MostTime ? run.Verdict() : "it takes too long", signature);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
@@ -67,7 +68,7 @@ internal sealed class FuzzRun : IDisposable
     {
         var device = _target.Make(_arena);
         device.Schedule(new InlineScheduler());
-        return (device, GuestTransport.Make(_pci, device));
+        return (device, _pci ? new GuestPci(device, _transitional) : new GuestMmio(device));
     }
 
     private string? Verdict()
@@ -132,6 +133,16 @@ internal sealed class FuzzRun : IDisposable
         (_wrap, _slot, _available) = (true, 0, 0);
     }
 
+    /// <summary>The legacy window, wherever the guest has put it.</summary>
+    private static void AccessPorts(GuestPci pci, ulong offset, Span<byte> data, bool write)
+    {
+        ulong at = (pci.Config32(0x10) & ~3u) + offset;
+        if (write)
+            pci.Ports.Write(at, data);
+        else
+            pci.Ports.Read(at, data);
+    }
+
     private static ulong Ring(int queue) => GuestArena.Base + (ulong)(queue * RingSpace);
 
     private void Step(ref FuzzInput input)
@@ -186,6 +197,12 @@ internal sealed class FuzzRun : IDisposable
         BitConverter.TryWriteBytes(data, input.Number());
         if (_transport is GuestPci pci)
         {
+            if (_transitional && (offset & 0xc000) == 0xc000)
+            {
+                AccessPorts(pci, (ulong)(offset & 0x7f), data[..width], write);
+                return;
+            }
+
             ulong at = pci.BarAddress((offset & 0x8000) != 0 ? 1 : 4) + (ulong)(offset & 0x7fff);
             if (write)
                 pci.Mmio.Write(at, data[..width]);

@@ -284,4 +284,13 @@ public class ConfigFileTests
     [InlineData("""{ "ports": [ { "name": "a/b", "socket": "/s" } ] }""", "names are 1 to 64")]
     [InlineData("""{ "boot-source": { "kernel_image_path": "k" }, "ports": [ { "name": "a", "socket": "/s" }, { "name": "a", "socket": "/t" } ] }""", "same name")]
     public void Wrong_consoles_and_ports_say_what_is_wrong(string text, string what) => ShouldFail(text, UsageErrors.ConfigBadValue, what);
+
+    [Fact]
+    public void Firecracker_s_serial_output_is_the_console_s_file()
+    {
+        var settings = Parse("""{ "boot-source": { "kernel_image_path": "k" }, "serial": { "serial_out_path": "/out", "rate_limiter": null } }""");
+        (settings.Console, settings.ConsolePath).Should().Be((ConsoleKind.File, "/out"));
+        Parse("""{ "serial": { "serial_out_path": null } }""").Console.Should().Be(ConsoleKind.Stdio);
+        ShouldFail("""{ "serial": { "rate_limiter": { "size": 1 } } }""", UsageErrors.ConfigUnsupported, "'serial.rate_limiter'");
+    }
 }
