@@ -152,6 +152,24 @@ public sealed class CpuSet : IEquatable<CpuSet>
         return -1;
     }
 
+    /// <summary>The lowest CPU that is a member of this set and of each other one that is given, or −1. The capacities are equal.</summary>
+    public int FirstCommon(CpuSet? second, CpuSet? third)
+    {
+        for (int i = 0; i < _summary.Length; i++)
+        {
+            ulong all = _summary[i] & (second?._summary[i] ?? ulong.MaxValue) & (third?._summary[i] ?? ulong.MaxValue);
+            for (; all != 0; all &= all - 1)
+            {
+                int index = (i << 6) + BitOperations.TrailingZeroCount(all);
+                ulong word = _words[index] & (second?._words[index] ?? ulong.MaxValue) & (third?._words[index] ?? ulong.MaxValue);
+                if (word != 0)
+                    return (index << 6) + BitOperations.TrailingZeroCount(word);
+            }
+        }
+
+        return -1;
+    }
+
     /// <summary>How many CPUs are members of both.</summary>
     public int CountCommon(CpuSet other)
     {

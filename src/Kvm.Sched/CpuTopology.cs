@@ -15,6 +15,8 @@ public sealed class CpuTopology
 
     private readonly CpuPlace[] _places;
     private readonly int[][] _siblings;
+    private readonly CpuSet[] _sameCache;
+    private readonly CpuSet[] _sameNode;
 
     /// <summary>Makes a topology.</summary>
     /// <param name="places">At least one and at most <see cref="MostCpus"/> places. Core, cache and node are only compared with one another.</param>
@@ -26,6 +28,8 @@ public sealed class CpuTopology
         _places = [.. places];
         var cores = Enumerable.Range(0, _places.Length).GroupBy(cpu => _places[cpu].Core).ToDictionary(core => core.Key, core => core.ToArray());
         _siblings = [.. _places.Select(place => cores[place.Core])];
+        _sameCache = SetsOf(place => place.Cache);
+        _sameNode = SetsOf(place => place.Node);
         Nodes = [.. _places.Select(place => place.Node).Distinct().Order()];
         IsFlat = cores.Count == _places.Length && Nodes.Count == 1 && _places.All(place => place.Cache == _places[0].Cache);
     }
@@ -67,6 +71,12 @@ public sealed class CpuTopology
     /// <summary>The CPUs of this CPU's core, itself included.</summary>
     public ReadOnlySpan<int> CoreOf(int cpu) => _siblings[cpu];
 
+    /// <summary>The CPUs that share this CPU's last-level cache, itself included; not to be changed.</summary>
+    internal CpuSet CacheOf(int cpu) => _sameCache[cpu];
+
+    /// <summary>The CPUs of this CPU's NUMA node, itself included; not to be changed.</summary>
+    internal CpuSet NodeOf(int cpu) => _sameNode[cpu];
+
     /// <summary>How far two CPUs are apart: 0 the same, 1 one core, 2 one last-level cache, 3 one node, 4 further.</summary>
     public int Distance(int one, int other)
     {
@@ -74,5 +84,19 @@ public sealed class CpuTopology
             return 0;
         ref readonly CpuPlace a = ref _places[one], b = ref _places[other];
         return a.Core == b.Core ? 1 : a.Cache == b.Cache ? 2 : a.Node == b.Node ? 3 : 4;
+    }
+
+    /// <summary>For each CPU the set of those that have the same of something; equal sets are one object.</summary>
+    private CpuSet[] SetsOf(Func<CpuPlace, int> what)
+    {
+        var sets = new Dictionary<int, CpuSet>();
+        for (int cpu = 0; cpu < _places.Length; cpu++)
+        {
+            if (!sets.TryGetValue(what(_places[cpu]), out var set))
+                sets.Add(what(_places[cpu]), set = new CpuSet(_places.Length));
+            set.Add(cpu);
+        }
+
+        return [.. _places.Select(place => sets[what(place)])];
     }
 }

@@ -175,22 +175,22 @@ public sealed partial class Scheduler
         int last = Table.Vcpu(vcpu).LastCpu;
         if (last >= 0 && _open.Contains(last) && (allowed is null || allowed.Contains(last)))
             return last;
-        var from = allowed is null ? _idle.Count > 0 ? _idle : _open : _idle.FirstCommon(allowed) >= 0 ? _idle : _open;
-        if (Topology.IsFlat)
-            return allowed is null ? from.First : from.FirstCommon(allowed);
-        int best = -1, bestCost = int.MaxValue;
-        for (int cpu = from.First; cpu >= 0; cpu = from.Next(cpu))
-        {
-            if (allowed is not null && !allowed.Contains(cpu))
-                continue;
-            int cost = last >= 0 ? Topology.Distance(last, cpu) : 0;
-            foreach (int sibling in Topology.CoreOf(cpu))
-                cost += sibling != cpu && !_idle.Contains(sibling) ? 8 : 0;
-            if (cost < bestCost)
-                (best, bestCost) = (cpu, cost);
-        }
+        // With a core to itself before beside a busy sibling; of each, the nearest to where it was.
+        int cpu = Topology.IsFlat ? _idle.FirstCommon(allowed, null) : Nearest(_idleCores, last, allowed);
+        if (cpu < 0 && !Topology.IsFlat)
+            cpu = Nearest(_idle, last, allowed);
+        return cpu >= 0 ? cpu : _open.FirstCommon(allowed, null);
+    }
 
-        return best;
+    private int Nearest(CpuSet from, int last, CpuSet? allowed)
+    {
+        if (from.Count == 0)
+            return -1;
+        if (last >= 0 && from.FirstCommon(Topology.CacheOf(last), allowed) is >= 0 and var near)
+            return near;
+        if (last >= 0 && from.FirstCommon(Topology.NodeOf(last), allowed) is >= 0 and var home)
+            return home;
+        return from.FirstCommon(allowed, null);
     }
 
     private void GoOn(int vcpu, int cpu, long now)
@@ -212,7 +212,7 @@ public sealed partial class Scheduler
             return;
         }
 
-        _idle.Remove(cpu);
+        Occupy(cpu);
         if (_cpus[cpu].Vcpu < 0)
         {
             _open.Remove(cpu);

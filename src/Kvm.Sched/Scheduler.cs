@@ -22,6 +22,10 @@ public sealed partial class Scheduler
     /// <summary>The open CPUs nobody is on.</summary>
     private readonly CpuSet _idle;
 
+    /// <summary>The idle CPUs whose siblings are idle too; empty where nobody has siblings.</summary>
+    private readonly CpuSet _idleCores;
+
+
     private readonly CpuSet _online;
 
     /// <summary>CPUs that went away under a vCPU that was not told yet.</summary>
@@ -65,6 +69,7 @@ public sealed partial class Scheduler
         Array.Fill(_cpus, new CpuState { Vcpu = -1, Next = -1 });
         (_open, _idle, _online) = (CpuSet.All(topology.Count), CpuSet.All(topology.Count), CpuSet.All(topology.Count));
         _leaving = new CpuSet(topology.Count);
+        _idleCores = topology.IsFlat ? new CpuSet(topology.Count) : CpuSet.All(topology.Count);
         _chosen = new int[topology.Count];
         _starts = new int[topology.Count];
         _decisions = new Decision[topology.Count * 4];
@@ -220,7 +225,7 @@ public sealed partial class Scheduler
         if (on >= 0 && Table.Vcpu(on).State == VcpuState.Ready)
             _leaving.Add(cpu);
         _open.Remove(cpu);
-        _idle.Remove(cpu);
+        Occupy(cpu);
     }
 
     private void Queue(int vcpu, ReadyReason reason, long now)
@@ -300,6 +305,24 @@ public sealed partial class Scheduler
     {
         _open.Add(cpu);
         _idle.Add(cpu);
+        if (Topology.IsFlat)
+            return;
+        foreach (int sibling in Topology.CoreOf(cpu))
+        {
+            if (!_idle.Contains(sibling))
+                return;
+        }
+
+        foreach (int sibling in Topology.CoreOf(cpu))
+            _idleCores.Add(sibling);
+    }
+
+    /// <summary>The CPU is not idle any more.</summary>
+    private void Occupy(int cpu)
+    {
+        _idle.Remove(cpu);
+        foreach (int sibling in Topology.CoreOf(cpu))
+            _idleCores.Remove(sibling);
     }
 
     private void CancelReservation(int vcpu, long now)

@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Attributes;
+using Kvm.Sched;
 
 namespace Kvm.Benchmarks;
 
@@ -8,7 +9,7 @@ public class SchedBenchmarks
     private SchedDriver _driver = null!;
 
     /// <summary>The policies.</summary>
-    public static IEnumerable<string> Policies => Sched.PolicyNames.All;
+    public static IEnumerable<string> Policies => PolicyNames.All;
 
     /// <summary>The policy.</summary>
     [ParamsSource(nameof(Policies))]
@@ -20,7 +21,7 @@ public class SchedBenchmarks
 
     /// <summary>Eight CPUs; 64 where there are many vCPUs.</summary>
     [GlobalSetup]
-    public void Fill() => _driver = new SchedDriver(Policy, Vcpus, Vcpus > 64 ? 64 : 8);
+    public void Fill() => _driver = new SchedDriver(Policy, Vcpus, CpuTopology.Flat(Vcpus > 64 ? 64 : 8));
 
     /// <summary>A slice's end, or a halt and a wake, each with its decision.</summary>
     [Benchmark]

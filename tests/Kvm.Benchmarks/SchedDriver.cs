@@ -12,15 +12,15 @@ internal sealed class SchedDriver
     private int _next;
 
     /// <summary>VMs of one vCPU, each with priority, weight, length and needs of its own.</summary>
-    public SchedDriver(string policy, int vcpus, int cpus)
+    public SchedDriver(string policy, int vcpus, CpuTopology topology)
     {
-        _cpus = cpus;
+        _cpus = topology.Count;
         // Under rrp the choice is which VM starts: VMs end and others with other needs arrive.
         _replaces = policy == "rrp";
-        _scheduler = new Scheduler(policy, CpuTopology.Flat(cpus), new PolicySettings
+        _scheduler = new Scheduler(policy, topology, new PolicySettings
         {
             Ageing = _replaces ? PolicySettings.LongestSlice : 1_000_000_000,
-            Capacity = new ResourceVector(0, cpus * 5000.0),
+            Capacity = new ResourceVector(0, _cpus * 5000.0),
         });
         for (int i = 0; i < vcpus; i++)
             Arrive(i);

@@ -19,8 +19,11 @@ internal static class SchedRates
         foreach (var (vcpus, cpus) in ((int, int)[])[(64, 8), (4096, 64)])
         {
             foreach (string policy in PolicyNames.All)
-                Decisions(policy, vcpus, cpus);
+                Decisions(policy, policy, vcpus, CpuTopology.Flat(cpus));
         }
+
+        // With nodes, caches and siblings to choose by.
+        Decisions("rr-large-host", "rr", 4096, CpuTopology.Uniform(2, 8, 16, 2));
 
         foreach (string policy in PolicyNames.All)
             Simulations(policy, 2_000, 1);
@@ -28,12 +31,12 @@ internal static class SchedRates
             Simulations("rr", jobs, cpus);
     }
 
-    private static void Decisions(string policy, int vcpus, int cpus)
+    private static void Decisions(string name, string policy, int vcpus, CpuTopology topology)
     {
-        var driver = new SchedDriver(policy, vcpus, cpus);
+        var driver = new SchedDriver(policy, vcpus, topology);
         Measure(driver); // and once for the compiler
         var (ns, bytes) = Measure(driver);
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"decision {policy} {vcpus} {ns:F0} {bytes}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"decision {name} {vcpus} {ns:F0} {bytes}"));
     }
 
     private static (double Ns, long Bytes) Measure(SchedDriver driver)

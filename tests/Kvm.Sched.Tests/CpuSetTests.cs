@@ -15,6 +15,8 @@ public class CpuSetTests
             var (other, otherModel) = Both(others);
             var common = model.Intersect(otherModel).Order().ToList();
             return set.Count == model.Count && set.First == (model.Count > 0 ? model.Min : -1) && Walk(set).SequenceEqual(model)
+                && set.FirstCommon(other, null) == common.FirstOrDefault(-1) && set.FirstCommon(null, other) == common.FirstOrDefault(-1)
+                && set.FirstCommon(other, set) == common.FirstOrDefault(-1) && set.FirstCommon(null, null) == set.First
                 && set.FirstCommon(other) == common.FirstOrDefault(-1) && set.CountCommon(other) == common.Count
                 && set.Equals(other) == model.SetEquals(otherModel) && list.All(change => set.Contains(change.cpu) == model.Contains(change.cpu));
         }).QuickCheckThrowOnFailure();

@@ -57,6 +57,22 @@ public class PlacementTests
         scheduler.Woken(vcpus[2], 2);
         scheduler.Decide(2);
         scheduler.Table.ReadVcpu(vcpus[2]).Cpu.Should().Be(4);
+        // Its CPU taken by another, it goes beside a busy sibling in its cache; to a core of its own elsewhere if there is one.
+        scheduler.Halted(vcpus[2], 3, 1);
+        var four = new CpuSet(8);
+        four.Add(4);
+        scheduler.Arrive(new JobSpec { Affinity = four }, 3);
+        scheduler.Decide(3);
+        scheduler.Woken(vcpus[2], 4);
+        scheduler.Decide(4);
+        scheduler.Table.ReadVcpu(vcpus[2]).Cpu.Should().Be(2);
+        scheduler.Halted(vcpus[2], 5, 1);
+        scheduler.Woken(vcpus[1], 5);
+        scheduler.Decide(5);
+        scheduler.Table.ReadVcpu(vcpus[1]).Cpu.Should().Be(2);
+        scheduler.Woken(vcpus[2], 6);
+        scheduler.Decide(6);
+        scheduler.Table.ReadVcpu(vcpus[2]).Cpu.Should().Be(3);
     }
 
     private static List<int> Place(Placement placement, int count, int node)
