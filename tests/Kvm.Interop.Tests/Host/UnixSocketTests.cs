@@ -61,6 +61,23 @@ public sealed class UnixSocketTests : IDisposable
     }
 
     [Fact]
+    public void A_socket_that_is_shut_down_ends_a_wait_at_both_ends()
+    {
+        (UnixSocket listener, UnixSocket client, UnixSocket server) = Connect();
+        int here = -1, there = -1;
+        Thread waiter = new(() => here = client.Receive(new byte[4], out _));
+        waiter.Start();
+
+        client.Shutdown();
+        waiter.Join();
+        there = server.Receive(new byte[4], out _);
+
+        here.Should().Be(0);
+        there.Should().Be(0);
+        Close(listener, client, server);
+    }
+
+    [Fact]
     public void Nobody_behind_a_socket_is_told_from_no_socket()
     {
         using (UnixSocket.Listen(At("dead"), 4))

@@ -58,6 +58,7 @@ public sealed class SchedulerServer : IDisposable
     private readonly ConcurrentQueue<(Seat Seat, RecordedBurst Burst)> _records = new();
     private readonly ConcurrentQueue<(int Id, bool Online)> _cpuEvents = new();
     private ulong _nextToken = 2;
+    private int _guests;
     private bool _hadGuests;
     private volatile bool _stopping;
 
@@ -130,7 +131,7 @@ public sealed class SchedulerServer : IDisposable
                 Take(events[i]);
             WriteRecords();
             TellOfCpus();
-            if (_settings.EndWithGuests && _connections.Values.All(c => c.Request is null) && (_hadGuests || HostClock.Monotonic() >= firstDeadline))
+            if (_settings.EndWithGuests && _guests == 0 && (_hadGuests || HostClock.Monotonic() >= firstDeadline))
                 return;
         }
 
@@ -290,6 +291,7 @@ public sealed class SchedulerServer : IDisposable
         }
 
         connection.Request = request;
+        _guests++;
         _hadGuests = true;
         if (answer == AdmissionAnswer.Admitted)
             Admit(connection);
@@ -312,6 +314,7 @@ public sealed class SchedulerServer : IDisposable
             connection.Send(Fault(SchedulingErrors.Refused, "the scheduler's table is full"));
             _queue.Leave(connection);
             connection.Request = null;
+            _guests--;
             return;
         }
 
@@ -334,7 +337,11 @@ public sealed class SchedulerServer : IDisposable
         if (connection.Vm is { } vm)
             _dispatcher.Leave(vm);
         if (connection.Request is { } request)
+        {
+            _guests--;
             Tell("left", request, "");
+        }
+
         _queue.Leave(connection);
         while (_queue.Next() is { } next)
         {

@@ -1,0 +1,49 @@
+namespace Kvm.Interop.Tests.Host;
+
+public sealed class LockFileTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("kvm-lock-").FullName;
+
+    private string FilePath => Path.Combine(_folder, "lock");
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void The_file_is_made_for_its_user_alone()
+    {
+        using LockFile locked = LockFile.Acquire(FilePath);
+
+        File.GetUnixFileMode(FilePath).Should().Be(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+    }
+
+    [Fact]
+    public void A_second_one_waits_until_the_first_is_given_up()
+    {
+        LockFile first = LockFile.Acquire(FilePath);
+        using ManualResetEventSlim second = new();
+        Thread waiter = new(() =>
+        {
+            using LockFile locked = LockFile.Acquire(FilePath);
+            second.Set();
+        });
+        waiter.Start();
+
+        second.Wait(50).Should().BeFalse();
+        first.Dispose();
+
+        waiter.Join(TimeSpan.FromSeconds(30)).Should().BeTrue();
+        second.IsSet.Should().BeTrue();
+    }
+
+    [Fact]
+    public void A_folder_that_is_not_there_is_told()
+    {
+        Action acquire = () => LockFile.Acquire(Path.Combine(_folder, "no", "lock"));
+
+        acquire.Should().Throw<KvmException>().Which.Errno.Should().Be(Errno.ENOENT);
+    }
+
+    [Fact]
+    public void This_process_acts_as_its_effective_user() =>
+        (HostUser.EffectiveId == 0).Should().Be(Environment.IsPrivilegedProcess);
+}

@@ -1,0 +1,85 @@
+using System.Text;
+using Kvm.Interop;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Scheduling;
+
+namespace Kvm.Vmm.Tests.Configuration;
+
+public sealed class SchedulingConfigTests
+{
+    [Fact]
+    public void What_a_guest_is_to_its_scheduler_is_written_and_read_back()
+    {
+        var settings = new RunSettings
+        {
+            Machine = new VmConfig { KernelPath = "/boot/vmlinuz", Affinity = [0, 1, 5] },
+            Scheduling = new SchedulingSettings
+            {
+                Policy = "rap",
+                Priority = -7,
+                Weight = 2.5,
+                Length = 3_000_000,
+                Class = "batch",
+                Cap = 0.5,
+                Reservation = 0.25,
+                Gang = true,
+                MayWait = true,
+                StopOnLoss = true,
+                Slice = 20_000,
+            },
+        };
+
+        var read = Parse(ConfigFile.Write(settings));
+
+        read.Scheduling.Should().Be(settings.Scheduling);
+        read.Machine.Affinity.Should().Equal(0, 1, 5);
+    }
+
+    [Theory]
+    [InlineData("\"policy\": \"lottery\"", "'policy' is not one of host, fcfs")]
+    [InlineData("\"weight\": 0", "'weight' is not a number from 0.001")]
+    [InlineData("\"weight\": -1", "'weight' is not a number")]
+    [InlineData("\"priority\": 1.5", "'priority' is not a whole number")]
+    [InlineData("\"affinity\": \"0-\"", "'affinity' is not a list of CPUs such as 0-3,8")]
+    [InlineData("\"affinity\": 3", "'affinity' is not a text")]
+    [InlineData("\"slice_us\": 9", "'slice_us' is not a whole number from 10")]
+    [InlineData("\"admission\": \"later\"", "'admission' is not one of refuse, queue")]
+    [InlineData("\"priorty\": 1", "did you mean 'priority'?")]
+    public void A_wrong_value_is_named_with_what_it_should_be(string member, string part)
+    {
+        Action parse = () => Parse($"{{ \"scheduling\": {{ {member} }} }}");
+
+        parse.Should().Throw<VmmException>().Where(e => e.Message.Contains(part) && e.ExitCode == ExitCode.BadInput);
+    }
+
+    [Fact]
+    public void CPUs_that_cannot_be_used_are_named_with_the_reason_and_those_that_can()
+    {
+        Action check = () => CpuAffinity.Check([HostThread.GetAffinity(0)[0], 8000]);
+
+        check.Should().Throw<VmmException>().Where(e => e.Error.Id == "KVM0404" && e.Message.Contains("CPU 8000 does not exist; this process may use "));
+        CpuAffinity.Check(HostThread.GetAffinity(0));
+    }
+
+    [Theory]
+    [InlineData("0::/a/b\n", "a/b/memory.max", "4096\n", 4096)]
+    [InlineData("0::/a/b\n", "a/memory.max", "8192\n", 8192)]
+    [InlineData("0::/a/b\n", "a/b/memory.max", "max\n", 1 << 20)]
+    [InlineData("0::/\n", "memory.max", "2048\n", 2048)]
+    [InlineData("", "memory.max", "2048\n", 1 << 20)]
+    [InlineData("7:memory:/x\n", "memory.max", "2048\n", 1 << 20)]
+    public void The_memory_that_can_be_promised_is_the_hosts_or_its_cgroups(string groups, string file, string limit, long expected)
+    {
+        string folder = Directory.CreateTempSubdirectory("kvm-cgroup-").FullName;
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(folder, file))!);
+        File.WriteAllText(Path.Combine(folder, file), limit);
+        File.WriteAllText(Path.Combine(folder, "meminfo"), "MemTotal:           1024 kB\nMemFree: 5 kB\n");
+        File.WriteAllText(Path.Combine(folder, "groups"), groups);
+
+        HostMemory.Limit(Path.Combine(folder, "meminfo"), Path.Combine(folder, "groups"), folder).Should().Be(expected);
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    private static RunSettings Parse(string text) => ConfigFile.Parse(Encoding.UTF8.GetBytes(text), "test.json");
+}
