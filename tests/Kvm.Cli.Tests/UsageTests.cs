@@ -25,6 +25,11 @@ public class UsageTests
     [InlineData("run vmlinuz --engine qemu", "KVM0003", "--engine: 'qemu' is not one of auto, kvm, soft")]
     [InlineData("run vmlinuz --console tty", "KVM0003", "--console")]
     [InlineData("run vmlinuz --console file=", "KVM0003", "--console")]
+    [InlineData("run vmlinuz --console virtio,tty", "KVM0003", "--console: 'virtio,tty' is not one of")]
+    [InlineData("run vmlinuz --port name=a", "KVM0003", "--port: 'name=a' names no socket")]
+    [InlineData("run vmlinuz --port name=a/b,socket=/s", "KVM0003", "has the name 'a/b'")]
+    [InlineData("run vmlinuz --disk d,queues=17", "KVM0003", "has 17 queues; a disk has 1 to 16")]
+    [InlineData("run vmlinuz --virtio isa", "KVM0003", "--virtio: 'isa' is not one of pci, mmio, transitional")]
     [InlineData("run", "KVM0004", "run needs a KERNEL")]
     [InlineData("run --memory 1G", "KVM0004", "run needs a KERNEL")]
     [InlineData("run vmlinuz --cmdline a --append b", "KVM0005", "--cmdline")]
@@ -38,6 +43,8 @@ public class UsageTests
     [InlineData("run vmlinuz --cpus 10000", "KVM0006", "1 to 254")]
     [InlineData("run vmlinuz --cpus -1", "KVM0006", "1 to 254")]
     [InlineData("run vmlinuz --timeout 0s", "KVM0006", "timeout")]
+    [InlineData("run vmlinuz --port name=a,socket=/s --port name=a,socket=/t", "KVM0006", "ports 0 and 1 have the same name")]
+    [InlineData("run vmlinuz --deterministic --port name=a,socket=/s", "KVM0006", "would not repeat")]
     public void A_mistake_is_named_with_what_to_type_next(string line, string id, string part)
     {
         Published.Require();
