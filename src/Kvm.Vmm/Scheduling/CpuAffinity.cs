@@ -27,6 +27,6 @@ public static class CpuAffinity
         if (!Directory.Exists(string.Create(CultureInfo.InvariantCulture, $"/sys/devices/system/cpu/cpu{cpu}")))
             return "does not exist";
         using var online = new OnlineCpus();
-        return online.HasChanged() && !online.Contains(cpu) ? "is offline" : "is outside the cpuset of this process";
+        return online.HasChanged() && !online.IsOnline(cpu) ? "is offline" : "is outside the cpuset of this process";
     }
 }

@@ -4,27 +4,48 @@ using Kvm.Interop;
 
 namespace Kvm.Vmm.Scheduling;
 
-/// <summary>Which CPUs of the host are online, by the kernel's list; looked at again and again. Allocates nothing while it stays the same.</summary>
+/// <summary>
+/// Which CPUs of the host can be used: online by the kernel's list, and in the cpuset that the looking thread is in. Looked at again and
+/// again: the list each time, without allocating while it stays the same, the cpuset now and then.
+/// </summary>
 internal sealed class OnlineCpus : IDisposable
 {
     private const int MostBytes = 4096;
+    private const int LooksPerCpusetLook = 5;
 
     private readonly FdHandle? _file;
     private readonly byte[] _seen = new byte[MostBytes];
     private readonly byte[] _now = new byte[MostBytes];
     private readonly HashSet<int> _online = [];
+    private readonly Func<int[]> _cpuset;
+    private int[] _allowed = [];
+    private int _looks;
     private int _length = -1;
 
     /// <summary>Opens the list.</summary>
     /// <param name="path">The kernel's file of online CPUs, or one like it.</param>
-    public OnlineCpus(string path = "/sys/devices/system/cpu/online")
+    /// <param name="cpuset">Tells the looking thread's cpuset; null for the kernel's own answer.</param>
+    public OnlineCpus(string path = "/sys/devices/system/cpu/online", Func<int[]>? cpuset = null)
     {
+        _cpuset = cpuset ?? (static () => HostThread.GetAffinity(0));
         int fd = Descriptor.OpenForReading(path);
         _file = fd < 0 ? null : new FdHandle(fd);
     }
 
-    /// <summary>Reads the list; whether it differs from the last one. False where it cannot be read.</summary>
-    public bool HasChanged()
+    /// <summary>Looks; whether something differs from the last look. What cannot be read has not changed.</summary>
+    public bool HasChanged() => ListHasChanged() | CpusetHasChanged();
+
+    private bool CpusetHasChanged()
+    {
+        if (_looks++ % LooksPerCpusetLook != 0)
+            return false;
+        int[] now = _cpuset();
+        bool changed = now.Length > 0 && !now.AsSpan().SequenceEqual(_allowed);
+        _allowed = changed ? now : _allowed;
+        return changed;
+    }
+
+    private bool ListHasChanged()
     {
         int length = _file is null ? -1 : Descriptor.ReadAt(_file.Fd, _now, 0);
         if (length <= 0 || (length == _length && _now.AsSpan(0, length).SequenceEqual(_seen.AsSpan(0, length))))
@@ -38,7 +59,10 @@ internal sealed class OnlineCpus : IDisposable
     }
 
     /// <summary>Whether a CPU was online at the last look.</summary>
-    public bool Contains(int cpu) => _online.Contains(cpu);
+    public bool IsOnline(int cpu) => _online.Contains(cpu);
+
+    /// <summary>Whether a CPU could be used at the last look.</summary>
+    public bool Contains(int cpu) => _online.Contains(cpu) && Array.BinarySearch(_allowed, cpu) >= 0;
 
     /// <inheritdoc/>
     public void Dispose() => _file?.Dispose();

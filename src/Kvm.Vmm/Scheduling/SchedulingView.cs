@@ -78,7 +78,7 @@ public sealed record SchedulingView
     {
         var first = Array.Find(vm.Seats, static seat => seat.Vcpu >= 0);
         return new VmView(
-            vm.Request.Name, vm.Request.ProcessId, vm.Job, vm.Request.Class, now - vm.Joined, first is null ? "" : core.Scheduler.Describe(first.Vcpu, now),
+            vm.Request.Name, vm.Request.ProcessId, vm.Job, vm.Request.Class, now - vm.Joined, first is null || core.BoundTo(first) >= 0 ? "" : core.Scheduler.Describe(first.Vcpu, now),
             [.. vm.Seats.Select(seat => Of(core, seat, now, why))]);
     }
 

@@ -118,6 +118,27 @@ public sealed class SchedulingPartsTests
     }
 
     [Fact]
+    public void A_CPU_that_leaves_the_list_or_the_cpuset_cannot_be_used()
+    {
+        string path = Path.GetTempFileName();
+        int[] cpuset = [0, 1, 2, 3];
+        File.WriteAllText(path, "0-3\n");
+        using var cpus = new OnlineCpus(path, () => cpuset);
+        cpus.HasChanged().Should().BeTrue();
+        cpus.Contains(3).Should().BeTrue();
+
+        File.WriteAllText(path, "0-2\n");
+        cpus.HasChanged().Should().BeTrue();
+        cpus.Contains(3).Should().BeFalse();
+        cpuset = [0, 2];
+        Enumerable.Range(0, 10).Any(_ => cpus.HasChanged()).Should().BeTrue();
+
+        Enumerable.Range(0, 4).Where(cpus.Contains).Should().Equal(0, 2);
+        cpus.IsOnline(1).Should().BeTrue();
+        File.Delete(path);
+    }
+
+    [Fact]
     public void The_hosts_own_topology_has_its_CPUs()
     {
         int[] cpus = HostThread.GetAffinity(0);
