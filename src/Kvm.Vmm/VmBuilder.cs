@@ -53,6 +53,8 @@ internal static class VmBuilder
                 vcpus.Add(Keep(engine.CreateVcpu(i)));
             vcpus[0].SetBootState(boot);
 
+            if (host.Seats is { } seats)
+                (seats.DiskServed, seats.LeaveMemory) = (virtio.DiskServed, virtio.LeaveMemory);
             return new VirtualMachine(config, new MachineParts
             {
                 Engine = engine,

@@ -37,6 +37,12 @@ internal sealed class DispatchCore
     /// <summary>Halted vCPUs that are looked at in one go: a look takes some 2.5 µs.</summary>
     private const int MostHaltedLooks = 32;
 
+    /// <summary>How often the policy is told what devices did; with the next step, which a VM at work brings about.</summary>
+    private const long ServedPeriod = 100_000_000;
+
+    /// <summary>More bytes in one period than any disk's.</summary>
+    private const long MostServed = 1L << 40;
+
     /// <summary>A vCPU that has not parked after so long waits its turn again as ordinary work.</summary>
     private const long LongestHurry = 2_000_000;
 
@@ -58,6 +64,8 @@ internal sealed class DispatchCore
     private Seat?[] _seats = new Seat?[64];
     private int _nextHalted;
     private long _nextLook;
+    private long _nextServed;
+    private bool _targetsDue;
     private long _waiting;
 
     /// <param name="settings">What was asked for.</param>
@@ -124,6 +132,7 @@ internal sealed class DispatchCore
         if (!_vms.Remove(vm))
             return;
         _joining.Remove(vm);
+        _targetsDue = true;
         foreach (var seat in vm.Seats)
         {
             Finish(seat, now);
@@ -146,6 +155,10 @@ internal sealed class DispatchCore
     public long Step(long now)
     {
         TakeArrivals(now);
+        if (now >= _nextServed)
+            TakeServed(now);
+        if (_targetsDue)
+            SetTargets();
         if (_binder is not null)
         {
             return _binder.Step(_table, now);
@@ -211,6 +224,41 @@ internal sealed class DispatchCore
         }
     }
 
+    /// <summary>What devices did for each VM, as its process says; what goes back or is more than any host does is nothing.</summary>
+    private void TakeServed(long now)
+    {
+        _nextServed = now + ServedPeriod;
+        foreach (var vm in _vms)
+        {
+            var (bytes, operations) = _table.DiskServed(vm.FirstSlot);
+            var (moreBytes, moreOperations) = (bytes - vm.DiskServed.Bytes, operations - vm.DiskServed.Operations);
+            vm.DiskServed = (bytes, operations);
+            if (vm.Arrived == 0 || vm.Seats[0].Vcpu < 0 || (moreBytes | moreOperations) == 0)
+                continue;
+            if (moreBytes is >= 0 and <= MostServed && moreOperations is >= 0 and <= MostServed)
+                _scheduler.Served(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, new ResourceVector(0, 0, moreBytes, moreOperations));
+        }
+    }
+
+    /// <summary>Says what memory each VM is to be left with; when VMs have come or gone, under the policy that divides it.</summary>
+    private void SetTargets()
+    {
+        _targetsDue = false;
+        if (_scheduler.Name != "rap")
+            return;
+        var targets = new ResourceTarget[_scheduler.Table.Vms];
+        int count = _scheduler.Targets(targets);
+        var byVm = new Dictionary<int, double>(count);
+        foreach (var target in targets.AsSpan(0, count))
+            byVm[target.Vm] = target.Amount.Memory;
+        foreach (var vm in _vms)
+        {
+            if (vm.Seats[0].Vcpu < 0 || !byVm.TryGetValue(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, out double memory))
+                continue;
+            _table.SetMemoryTarget(vm.FirstSlot, memory < vm.Job.Needs.Memory ? (int)(memory / (1 << 20)) : 0);
+        }
+    }
+
     private bool HasCome(VmSeats vm)
     {
         foreach (var seat in vm.Seats)
@@ -225,6 +273,7 @@ internal sealed class DispatchCore
     private void Arrive(VmSeats vm, long now)
     {
         vm.Arrived = now;
+        _targetsDue = true;
         int first = _scheduler.Table.ReadVm(_scheduler.Arrive(vm.Job, now)).FirstVcpu;
         while (_seats.Length < first + vm.Seats.Length)
             Array.Resize(ref _seats, _seats.Length * 2);

@@ -157,8 +157,38 @@ public sealed class GateSeats
     private int _released;
     private int _told;
 
-    internal GateSeats(GateTable table, int firstSlot, int count) =>
+    private readonly GateTable _table;
+    private readonly int _firstSlot;
+    private int _memoryTarget;
+
+    internal GateSeats(GateTable table, int firstSlot, int count)
+    {
+        (_table, _firstSlot) = (table, firstSlot);
         _gates = [.. Enumerable.Range(firstSlot, count).Select(slot => new Gate(table, this, slot))];
+    }
+
+    /// <summary>What the machine's disks did so far: bytes and requests.</summary>
+    internal Func<(long Bytes, long Operations)>? DiskServed { get; set; }
+
+    /// <summary>Takes how much memory the machine is to be left with, in bytes; 0 for all.</summary>
+    internal Action<ulong>? LeaveMemory { get; set; }
+
+    /// <summary>
+    /// Tells the scheduler what the machine's devices did, and the machine what memory it is to have, for policies that divide more than
+    /// CPUs. Any one thread, now and then.
+    /// </summary>
+    internal void Publish()
+    {
+        int target = _table.MemoryTarget(_firstSlot);
+        if (target != _memoryTarget && LeaveMemory is { } leave)
+        {
+            _memoryTarget = target;
+            leave((ulong)target << 20);
+        }
+
+        if (DiskServed?.Invoke() is var (bytes, operations))
+            _table.NoteDiskServed(_firstSlot, bytes, operations);
+    }
 
     /// <summary>Called once, on any thread, when the scheduler is lost, or at once if it was lost before; says why. Must not block or throw.</summary>
     public Action<string>? WhenLost

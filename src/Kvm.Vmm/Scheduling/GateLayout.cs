@@ -92,6 +92,9 @@ internal struct GateSlot
     /// <summary>The vCPU's number in its VM.</summary>
     [FieldOffset(56)] public int Index;
 
+    /// <summary>In a VM's first slot: the memory it is to be left with, in MiB; 0 for all it was given.</summary>
+    [FieldOffset(60)] public int MemoryTarget;
+
     /// <summary>The kernel's number of the thread; 0 before it came and after it ended.</summary>
     [FieldOffset(64)] public int ThreadId;
 
@@ -112,6 +115,12 @@ internal struct GateSlot
 
     /// <summary>The thread's CPU clock when it parked or ended.</summary>
     [FieldOffset(96)] public long CpuTime;
+
+    /// <summary>In a VM's first slot: bytes its disks read and wrote.</summary>
+    [FieldOffset(104)] public long DiskBytes;
+
+    /// <summary>In a VM's first slot: requests its disks carried out.</summary>
+    [FieldOffset(112)] public long DiskOperations;
 }
 
 /// <summary>

@@ -185,7 +185,28 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>How long a vCPU's thread was parked, as it says.</summary>
     public long ParkedTotal(int slot) => Math.Max(0, At(slot).ParkedTotal);
 
+    /// <summary>Says how much memory a VM is to be left with, in its first slot.</summary>
+    public void SetMemoryTarget(int firstSlot, int mib) => Volatile.Write(ref At(firstSlot).MemoryTarget, mib);
+
+    /// <summary>What a VM's process says its disks did so far, by its first slot: anything.</summary>
+    public (long Bytes, long Operations) DiskServed(int firstSlot)
+    {
+        ref var s = ref At(firstSlot);
+        return (Volatile.Read(ref s.DiskBytes), Volatile.Read(ref s.DiskOperations));
+    }
+
     // The vCPU thread's side.
+
+    /// <summary>How much memory a VM is to be left with, in MiB; 0 for all.</summary>
+    public int MemoryTarget(int firstSlot) => Math.Max(0, Volatile.Read(ref At(firstSlot).MemoryTarget));
+
+    /// <summary>Says what a VM's disks did so far. A thread of its process.</summary>
+    public void NoteDiskServed(int firstSlot, long bytes, long operations)
+    {
+        ref var s = ref At(firstSlot);
+        Volatile.Write(ref s.DiskBytes, bytes);
+        Volatile.Write(ref s.DiskOperations, operations);
+    }
 
     /// <summary>Whether the dispatcher neither ended nor fell silent.</summary>
     public bool IsAlive(long now) => Volatile.Read(ref Header.Closed) == 0 && now - Volatile.Read(ref Header.Heartbeat) < HeartbeatPatience;

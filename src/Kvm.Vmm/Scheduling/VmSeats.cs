@@ -78,6 +78,9 @@ internal sealed class VmSeats
 
     public Seat[] Seats { get; }
 
+    /// <summary>What its disks had done when the policy was told last.</summary>
+    public (long Bytes, long Operations) DiskServed { get; set; }
+
     /// <summary>When its vCPUs had all come to the gate; 0 before.</summary>
     public long Arrived { get; set; }
 }

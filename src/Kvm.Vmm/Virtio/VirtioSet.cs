@@ -19,6 +19,9 @@ namespace Kvm.Vmm.Virtio;
 /// <summary>The virtio devices of a machine: made, put behind a transport, and given somebody who runs their queues.</summary>
 internal sealed class VirtioSet : IDisposable
 {
+    /// <summary>No scheduler takes a guest below this: with less a kernel only looks for memory.</summary>
+    private const ulong LeastMemory = 32 << 20;
+
     /// <summary>The first device number of PCI bus 0 that is not the host bridge's.</summary>
     private const int FirstPciDevice = 1;
 
@@ -80,6 +83,31 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Says whom to tell of a fault on a device's thread.</summary>
     public void Connect(Action<string> failed) => _failed = failed;
+
+    /// <summary>What all disks did so far: bytes and requests. Any thread.</summary>
+    public (long Bytes, long Operations) DiskServed()
+    {
+        (long bytes, long operations) = (0, 0);
+        foreach (var device in _devices)
+        {
+            if (device is not BlockDevice disk)
+                continue;
+            var counters = disk.Counters;
+            bytes += counters.BytesRead + counters.BytesWritten;
+            operations += counters.Reads + counters.Writes + counters.Flushes;
+        }
+
+        return (bytes, operations);
+    }
+
+    /// <summary>Has the guest's balloon leave it so much memory, at least what it was configured to take away. Nothing without a balloon. Any thread.</summary>
+    /// <param name="bytes">What the guest is to have; 0 for all it was given.</param>
+    public void LeaveMemory(ulong bytes)
+    {
+        ulong all = _config.MemoryBytes, left = bytes == 0 ? all : Math.Clamp(bytes, Math.Min(all, LeastMemory), all);
+        foreach (var device in _devices)
+            (device as BalloonDevice)?.SetTarget(Math.Max(_config.Balloon?.TargetBytes ?? 0, all - left));
+    }
 
     /// <summary>Adds each device's counters to the report's.</summary>
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)

@@ -241,6 +241,48 @@ public sealed class DispatchCoreTests
         job.Spec.Vcpus.Should().Be(2);
     }
 
+    [Theory]
+    [InlineData(50_000_000, true)]
+    [InlineData(long.MaxValue, false)]
+    [InlineData(-1, false)]
+    public void What_disks_served_is_told_to_the_policy_unless_it_cannot_be(long bytes, bool counts)
+    {
+        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 100_000_000) });
+        var a = host.Join("a")[0];
+        host.Step();
+        var seats = new GateSeats(host.Table, a.Seat.Slot, 1) { DiskServed = () => (bytes, 1) };
+
+        seats.Publish();
+        host.Step(150);
+
+        double served = host.Core.Scheduler.Table.ReadVm(host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Vm).Served.DiskBytes;
+        served.Should().Be(counts ? 0.5 : 0);
+    }
+
+    [Fact]
+    public void Under_rap_memory_is_divided_by_the_weights_while_it_does_not_suffice()
+    {
+        const double mib = 1 << 20;
+        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, Memory: 400 * mib) });
+        var light = host.Join("light", new JobSpec { Weight = 1, Needs = new ResourceVector(0, 300 * mib) })[0];
+        host.Step();
+        List<ulong> left = [];
+        var seats = new GateSeats(host.Table, light.Seat.Slot, 1) { LeaveMemory = left.Add };
+        seats.Publish();
+        left.Should().BeEmpty("there is enough for one");
+
+        var heavy = host.Join("heavy", new JobSpec { Weight = 3, Needs = new ResourceVector(0, 300 * mib) })[0];
+        host.Step();
+        seats.Publish();
+        seats.Publish();
+        left.Should().Equal((ulong)(100 * mib));
+
+        host.Core.Leave(heavy.Seat.Vm, host.Now);
+        host.Step();
+        seats.Publish();
+        left.Should().Equal((ulong)(100 * mib), 0UL);
+    }
+
     [Fact]
     public void A_VM_that_leaves_while_it_runs_makes_room()
     {

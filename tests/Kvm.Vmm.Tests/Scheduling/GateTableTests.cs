@@ -33,6 +33,7 @@ public sealed class GateTableTests
     [InlineData(nameof(GateSlot.State), 48)]
     [InlineData(nameof(GateSlot.Reason), 52)]
     [InlineData(nameof(GateSlot.Index), 56)]
+    [InlineData(nameof(GateSlot.MemoryTarget), 60)]
     [InlineData(nameof(GateSlot.ThreadId), 64)]
     [InlineData(nameof(GateSlot.Place), 68)]
     [InlineData(nameof(GateSlot.Answer), 72)]
@@ -40,6 +41,8 @@ public sealed class GateTableTests
     [InlineData(nameof(GateSlot.ParkedAt), 80)]
     [InlineData(nameof(GateSlot.ParkedTotal), 88)]
     [InlineData(nameof(GateSlot.CpuTime), 96)]
+    [InlineData(nameof(GateSlot.DiskBytes), 104)]
+    [InlineData(nameof(GateSlot.DiskOperations), 112)]
     public void A_member_of_a_slot_is_where_version_1_has_it(string member, int offset) => OffsetOf<GateSlot>(member).Should().Be(offset);
 
     [Fact]

@@ -286,7 +286,7 @@ public sealed class SchedulerClient : IDisposable
 /// <summary>A guest's place at a scheduler of another process. A thread keeps watch: when the scheduler is gone the gates open.</summary>
 public sealed class SchedulerPlace : IDisposable
 {
-    private const int WatchPeriod = 500;
+    private const int WatchPeriod = 100;
 
     private readonly UnixSocket _socket;
     private readonly GateTable _table;
@@ -318,6 +318,7 @@ public sealed class SchedulerPlace : IDisposable
     {
         while (!_left)
         {
+            Seats.Publish();
             int ready = Descriptor.Poll([new PollFd { Fd = _socket.Handle.Fd, Events = PollFd.POLLIN }], WatchPeriod);
             if (ready != 0)
             {
