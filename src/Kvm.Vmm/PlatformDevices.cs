@@ -1,4 +1,5 @@
 using Kvm.Devices.Bus;
+using Kvm.Devices.Memory;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Platform;
 using Kvm.Vmm.Console;
@@ -25,7 +26,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     private readonly IoBus _mmio;
     private VirtualMachine? _machine;
 
-    public PlatformDevices(IoBus ports, IoBus mmio, IEngine engine, ConsoleWatcher console, TimeProvider time)
+    public PlatformDevices(IoBus ports, IoBus mmio, GuestMemory memory, IEngine engine, ConsoleWatcher console, TimeProvider time)
     {
         _console = console;
         _ports = ports;
@@ -46,7 +47,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         ports.Add(MachineLayout.AcpiBlock, AcpiPm.Size, _acpi);
         ports.Add(MachineLayout.Pvpanic, PvPanic.Size, _pvpanic);
         ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, new DebugExitPort("debug-exit", OnDebugExit));
-        Pci = new PciBus(ports, mmio);
+        Pci = new PciBus(ports, mmio, memory);
         Pci.Add(0, new PciHostBridge("pci-host"));
         ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, new PciConfigPorts("pci-config", Pci, Reset));
         mmio.Add(MachineLayout.PciEcam.Start, MachineLayout.PciEcam.Size, new PciEcam(Pci));

@@ -45,7 +45,7 @@ internal static class VmBuilder
             var mmio = new IoBus();
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
-            var devices = Keep(new PlatformDevices(ports, mmio, engine, console, engine.Time));
+            var devices = Keep(new PlatformDevices(ports, mmio, ram.Memory, engine, console, engine.Time));
             var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio, console, host.Notice));
 
             var vcpus = new List<IVcpuEngine>();

@@ -65,6 +65,21 @@ public sealed partial class GuestMemory
     /// <summary>True if all of <paramref name="length"/> bytes at <paramref name="address"/> lie in one region.</summary>
     public bool Contains(ulong address, ulong length) => TryFind(address, length, out _);
 
+    /// <summary>True if any of <paramref name="length"/> bytes at <paramref name="address"/> lies in a region; what would wrap ends with the address space.</summary>
+    public bool Overlaps(ulong address, ulong length)
+    {
+        if (length == 0)
+            return false;
+        ulong last = address + Math.Min(length - 1, ulong.MaxValue - address);
+        foreach (ref readonly var r in _regions.AsSpan())
+        {
+            if (address <= r.Last && r.Start <= last)
+                return true;
+        }
+
+        return false;
+    }
+
     /// <summary>The guest-physical address of a buffer that <see cref="TryBuffer"/> gave; false for memory that is not the guest's.</summary>
     internal bool TryAddress(in HostBuffer buffer, out ulong address)
     {

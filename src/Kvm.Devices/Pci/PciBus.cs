@@ -1,4 +1,5 @@
 using Kvm.Devices.Bus;
+using Kvm.Devices.Memory;
 
 namespace Kvm.Devices.Pci;
 
@@ -14,6 +15,7 @@ public sealed class PciBus
     private readonly Lock _lock = new();
     private readonly IoBus _ports;
     private readonly IoBus _memory;
+    private readonly GuestMemory? _ram;
     private readonly PciFunction?[] _functions = new PciFunction?[FunctionCount];
     private readonly PciBarRange?[] _mapped = new PciBarRange?[FunctionCount * PciConfigSpace.BarCount];
     private long _refused;
@@ -21,15 +23,20 @@ public sealed class PciBus
     /// <summary>Makes an empty bus.</summary>
     /// <param name="ports">Where I/O base addresses are mapped.</param>
     /// <param name="memory">Where memory base addresses are mapped.</param>
-    public PciBus(IoBus ports, IoBus memory)
+    /// <param name="ram">
+    /// The machine's memory, RAM and ROM: no base address is mapped over it, since accesses there never reach a bus and a doorbell there would
+    /// hang at an address that is not the device's. Null where there is none.
+    /// </param>
+    public PciBus(IoBus ports, IoBus memory, GuestMemory? ram = null)
     {
         ArgumentNullException.ThrowIfNull(ports);
         ArgumentNullException.ThrowIfNull(memory);
         _ports = ports;
         _memory = memory;
+        _ram = ram;
     }
 
-    /// <summary>Base addresses that the guest pointed at another device or past the end of the address space, which were not mapped.</summary>
+    /// <summary>Base addresses that the guest pointed at memory, at another device or past the end of the address space, which were not mapped.</summary>
     public long RefusedMappings => Interlocked.Read(ref _refused);
 
     /// <summary>Puts a function at a device and function number.</summary>
@@ -140,7 +147,7 @@ public sealed class PciBus
             Unmap(slot, bar, function);
             if (wanted is not { } place || function.BarDevice(bar) is not { } device)
                 continue;
-            if (!BusOf(place.Kind).TryAdd(place.Address, place.Size, device))
+            if (IsOverRam(place) || !BusOf(place.Kind).TryAdd(place.Address, place.Size, device))
             {
                 _refused++;
                 continue;
@@ -160,6 +167,8 @@ public sealed class PciBus
         mapped = null;
         function.OnBarMapped(bar, null);
     }
+
+    private bool IsOverRam(PciBarRange place) => place.Kind != PciBarKind.Io && _ram is not null && _ram.Overlaps(place.Address, place.Size);
 
     private IoBus BusOf(PciBarKind kind) => kind == PciBarKind.Io ? _ports : _memory;
 }

@@ -1,4 +1,5 @@
 using Kvm.Devices.Bus;
+using Kvm.Devices.Memory;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Tests.Support;
 
@@ -29,7 +30,11 @@ public sealed class PciTests
             Config.AddBar(2, PciBarKind.Io, 32);
         }
 
+        public ulong? Mapped { get; private set; }
+
         protected internal override IBusDevice? BarDevice(int index) => _registers;
+
+        protected internal override void OnBarMapped(int index, ulong? address) => Mapped = index == 0 ? address : Mapped;
     }
 
     private readonly IoBus _io = new();
@@ -183,6 +188,65 @@ public sealed class PciTests
         _bus.RefusedMappings.Should().Be(1);
         SetConfig(8, 0x10, 0xc000_0000);
         _memory.In8(0xc000_0000).Should().Be(0x11);
+    }
+
+    [Theory]
+    [InlineData(0x10_0000UL)] // all of it
+    [InlineData(0x1f_c000UL)] // the last pages
+    [InlineData(0x11_0000UL)]
+    [InlineData(0x4000_0000UL)] // smaller than the registers, which are around it
+    [InlineData(0xffff_c000UL)] // read-only memory
+    public void Base_address_over_memory_is_refused_and_counted_and_works_again_when_it_is_moved_away(ulong address)
+    {
+        using var host = new HostMemory(1 << 20);
+        var memory = new IoBus();
+        var bus = new PciBus(new IoBus(), memory, new GuestMemory([
+            new GuestRegion(0x10_0000, 1 << 20, host.Address),
+            new GuestRegion(0x4000_1000, 0x1000, host.Address),
+            new GuestRegion(0xffff_f000, 0x1000, host.Address, ReadOnly: true),
+        ]));
+        var card = new Card(0x11);
+        bus.Add(8, card);
+        bus.WriteConfig(8, 0x10, BitConverter.GetBytes(0xc000_0000u));
+        bus.WriteConfig(8, 4, [2]);
+        memory.In8(0xc000_0000).Should().Be(0x11);
+
+        bus.WriteConfig(8, 0x10, BitConverter.GetBytes((uint)address));
+        memory.In8(address).Should().Be(0xff);
+        bus.RefusedMappings.Should().Be(1);
+        card.Mapped.Should().BeNull();
+        bus.WriteConfig(8, 0x10, BitConverter.GetBytes(0xc000_0000u));
+        memory.In8(0xc000_0000).Should().Be(0x11);
+        bus.RefusedMappings.Should().Be(1);
+        card.Mapped.Should().Be(0xc000_0000);
+    }
+
+    [Theory]
+    [InlineData(0x0f_c000UL)]
+    [InlineData(0x20_0000UL)]
+    public void Base_address_beside_memory_is_mapped(ulong address)
+    {
+        using var host = new HostMemory(1 << 20);
+        var memory = new IoBus();
+        var bus = new PciBus(new IoBus(), memory, new GuestMemory([new GuestRegion(0x10_0000, 1 << 20, host.Address)]));
+        bus.Add(8, new Card(0x11));
+        bus.WriteConfig(8, 4, [2]);
+        bus.WriteConfig(8, 0x10, BitConverter.GetBytes((uint)address));
+        memory.In8(address).Should().Be(0x11);
+        memory.In8(address + 0x3fff).Should().Be(0x11);
+        bus.RefusedMappings.Should().Be(0);
+    }
+
+    [Fact]
+    public void Ports_of_the_numbers_of_memory_are_mapped()
+    {
+        using var host = new HostMemory(1 << 20);
+        var io = new IoBus();
+        var bus = new PciBus(io, new IoBus(), new GuestMemory([new GuestRegion(0, 1 << 20, host.Address)]));
+        bus.Add(8, new Card(0x11));
+        bus.WriteConfig(8, 0x18, BitConverter.GetBytes(0xc000u));
+        bus.WriteConfig(8, 4, [1]);
+        io.In8(0xc000).Should().Be(0x11);
     }
 
     [Fact]

@@ -11,8 +11,8 @@ internal sealed class GuestArena : IDisposable
 
     private const int Guard = 4096;
 
-    private readonly HostMemory _host;
-    private readonly GuestMemory _guards;
+    private readonly HostMemory? _host;
+    private readonly GuestMemory? _guards;
     private ulong _next = Base;
 
     public GuestArena(int size = 1 << 20)
@@ -23,13 +23,16 @@ internal sealed class GuestArena : IDisposable
         _guards = new GuestMemory([new GuestRegion(0, Guard, _host.Address), new GuestRegion(2 * Guard, Guard, _host.Address + Guard + size)]);
     }
 
+    /// <summary>A piece of a machine's memory, which is somebody else's.</summary>
+    public GuestArena(GuestMemory memory, int size) => (Memory, Size) = (memory, size);
+
     public GuestMemory Memory { get; }
 
     public int Size { get; }
 
     /// <summary>False if bytes of the host before or after the guest's memory were written.</summary>
     public bool IsTheHostIntact =>
-        _guards.TrySlice(0, Guard, out var before) && _guards.TrySlice(2 * Guard, Guard, out var after) && !before.ContainsAnyExcept((byte)0) && !after.ContainsAnyExcept((byte)0);
+        _guards is null || _guards.TrySlice(0, Guard, out var before) && _guards.TrySlice(2 * Guard, Guard, out var after) && !before.ContainsAnyExcept((byte)0) && !after.ContainsAnyExcept((byte)0);
 
     public ulong End => Base + (ulong)Size;
 
@@ -65,5 +68,5 @@ internal sealed class GuestArena : IDisposable
 
     public void Set64(ulong address, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(Bytes(address, 8), value);
 
-    public void Dispose() => _host.Dispose();
+    public void Dispose() => _host?.Dispose();
 }
