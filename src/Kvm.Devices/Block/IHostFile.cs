@@ -19,6 +19,9 @@ public enum HostFileError : byte
 
     /// <summary>Anything else, EIO first.</summary>
     Failed,
+
+    /// <summary>It was given up before it began (ECANCELED), as its user asked.</summary>
+    Cancelled,
 }
 
 /// <summary>What became of a transfer.</summary>

@@ -45,7 +45,7 @@ public interface IHostFileQueue : IDisposable
     /// <summary>Blocks until <see cref="TryTake"/> has something. Some operation is submitted.</summary>
     void Wait();
 
-    /// <summary>Asks the host to give up all that is submitted: each still ends, sooner where that is possible, <see cref="HostFileError.Failed"/> where it was.</summary>
+    /// <summary>Asks the host to give up all that is submitted: each still ends, sooner where that is possible, <see cref="HostFileError.Cancelled"/> where it was.</summary>
     void Cancel();
 
     /// <summary>Whoever uses the queue need not be woken: it looks by itself.</summary>

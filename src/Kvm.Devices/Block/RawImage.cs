@@ -19,6 +19,8 @@ public sealed class RawImage : IDiskImage
     private readonly AlignedBuffer _zeroes;
     private volatile bool _canDiscard;
     private volatile bool _canZero;
+    private readonly Lock _flush = new();
+    private volatile bool _hasLost;
     private readonly List<RawQueue> _queues = [];
 
     /// <summary>Takes a file over.</summary>
@@ -62,7 +64,12 @@ public sealed class RawImage : IDiskImage
         _direct is { } direct ? direct.Write(position, buffers) : Transfer(position, buffers, write: true);
 
     /// <inheritdoc/>
-    public DiskResult Flush() => Result(Retry(static (file, _, _) => file.Flush(), 0, 0));
+    public DiskResult Flush()
+    {
+        // One at a time: of two at once the kernel tells one that pages are lost, and the other, which covers the same pages, that all is well.
+        lock (_flush)
+            return HasLost ? DiskResult.Failed : Flushed(Retry(static (file, _, _) => file.Flush(), 0, 0));
+    }
 
     /// <inheritdoc/>
     public DiskResult Discard(ulong position, ulong length)
@@ -119,6 +126,23 @@ public sealed class RawImage : IDiskImage
         _file.Dispose();
         _direct?.Dispose();
         _zeroes.Dispose();
+    }
+
+    /// <summary>True from the first flush that failed until the image is closed: no flush succeeds any more.</summary>
+    internal bool HasLost => _hasLost;
+
+    /// <summary>What a flush comes to that ended so at the host.</summary>
+    /// <remarks>
+    /// A failure is for good. Linux tells a descriptor of a failed write-back once, marks the pages clean all the same and may drop them: the next
+    /// fdatasync has nothing to write and succeeds, though what the guest wrote is gone (errseq_t in the kernel's lib/errseq.c). A guest that asks
+    /// again would be told that its data is stable. Past the page cache (O_DIRECT) it is the storage's own cache that did not get through, of which
+    /// the block layer tells once as well. What was interrupted or given up was never told of pages, and may be asked again.
+    /// </remarks>
+    internal DiskResult Flushed(HostFileError error)
+    {
+        if (error is not (HostFileError.None or HostFileError.Interrupted or HostFileError.Cancelled))
+            _hasLost = true;
+        return error == HostFileError.None && _hasLost ? DiskResult.Failed : Result(error);
     }
 
     /// <summary>True while the file is believed to have a quick way to write zeros.</summary>
@@ -214,7 +238,7 @@ public sealed class RawImage : IDiskImage
                 return error;
         }
 
-        return HostFileError.Failed;
+        return HostFileError.Interrupted;
     }
 
     internal static DiskResult Result(HostFileError error) => error switch

@@ -140,8 +140,13 @@ internal sealed class RawQueue : IDiskQueue
         while (_working > 0)
         {
             _file.Wait();
-            while (_file.TryTake(out _))
+            while (_file.TryTake(out var ended))
+            {
                 _working--;
+                // Nobody is answered, but a flush that failed is the image's to remember.
+                if (_slots[ended.Tag].Step == Step.Flush)
+                    _image.Flushed(ended.Result.Error);
+            }
         }
 
         (UnderWay, _changes, _flushing, _prepared) = (0, 0, false, false);
@@ -208,8 +213,7 @@ internal sealed class RawQueue : IDiskQueue
         if (result == DiskResult.Done && slot.Durable)
         {
             slot.Durable = false;
-            Prepare(tag, Step.Flush);
-            _file.Flush(tag);
+            Flushing(tag);
             return;
         }
 
@@ -239,8 +243,7 @@ internal sealed class RawQueue : IDiskQueue
                 Transfer(tag, ref slot);
                 break;
             case Kind.Flush:
-                Prepare(tag, Step.Flush);
-                _file.Flush(tag);
+                Flushing(tag);
                 break;
             default:
                 Change(tag, ref slot);
@@ -345,7 +348,7 @@ internal sealed class RawQueue : IDiskQueue
             _image.Lacks(discard: step == Step.Discard);
         else if (error != HostFileError.None || step == Step.Flush)
         {
-            End(tag, RawImage.Result(error));
+            End(tag, step == Step.Flush ? _image.Flushed(error) : RawImage.Result(error));
             return;
         }
         else if (step == Step.Transfer && (ended.Result.Bytes <= 0 || !slot.Advance(ended.Result.Bytes)))
@@ -362,9 +365,17 @@ internal sealed class RawQueue : IDiskQueue
 
     private void Again(int tag, Step step)
     {
-        if (step != Step.Flush)
-        {
+        if (step == Step.Flush)
+            Flushing(tag);
+        else
             Go(tag);
+    }
+
+    private void Flushing(int tag)
+    {
+        if (_image.HasLost)
+        {
+            End(tag, DiskResult.Failed);
             return;
         }
 

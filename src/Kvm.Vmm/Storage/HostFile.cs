@@ -109,6 +109,7 @@ internal sealed class HostFile : IHostFile
         Errno.EINTR or Errno.EAGAIN => HostFileError.Interrupted,
         Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG => HostFileError.NoSpace,
         Errno.EOPNOTSUPP or Errno.ENOSYS => HostFileError.Unsupported,
+        Errno.ECANCELED => HostFileError.Cancelled,
         _ => HostFileError.Failed,
     };
 }

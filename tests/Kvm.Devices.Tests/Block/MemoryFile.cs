@@ -32,7 +32,7 @@ internal sealed class MemoryFile : IHostFile
 
     /// <summary>
     /// Asked before each call, with its number, kind, and bytes: what it returns is what the call does, and no more happens than it says
-    /// (a short transfer transfers so much). Null lets the call work.
+    /// (a short transfer transfers so much). A flush that fails loses what was written since the last good one. Null lets the call work.
     /// </summary>
     public Func<int, FileCall, long, HostFileResult?>? Inject { get; set; }
 
@@ -106,7 +106,13 @@ internal sealed class MemoryFile : IHostFile
         lock (_lock)
         {
             if (Next(call, 0) is { } injected && (injected.Error != HostFileError.None))
+            {
+                // As Linux does: the pages that could not be written are clean afterwards, and gone with the next need of memory.
+                if (call == FileCall.Flush && injected.Error != HostFileError.Interrupted)
+                    _stable.CopyTo(_bytes, 0);
                 return injected.Error;
+            }
+
             change();
             return HostFileError.None;
         }

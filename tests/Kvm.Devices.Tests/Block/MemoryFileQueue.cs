@@ -121,7 +121,7 @@ internal sealed class MemoryFileQueue(MemoryFile file, int depth) : IHostFileQue
             if (CannotCancel)
                 return;
             foreach (var operation in _underWay)
-                _ended.Enqueue(new HostFileCompletion(operation.Tag, new HostFileResult(0, HostFileError.Failed)));
+                _ended.Enqueue(new HostFileCompletion(operation.Tag, new HostFileResult(0, HostFileError.Cancelled)));
             _underWay.Clear();
         }
     }

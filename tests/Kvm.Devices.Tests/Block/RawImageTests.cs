@@ -91,6 +91,36 @@ public sealed class RawImageTests : IDisposable
         other.Flush().Should().Be(expected);
     }
 
+    [Theory]
+    [InlineData(HostFileError.Failed)]
+    [InlineData(HostFileError.NoSpace)]
+    public void Flush_fails_and_the_next_flush_fails_too_for_what_was_lost_is_not_there_to_be_written(HostFileError error)
+    {
+        int flushes = 0;
+        var file = new MemoryFile(Size) { Inject = (_, call, _) => call == FileCall.Flush && flushes++ == 0 ? new HostFileResult(0, error) : null };
+        using var image = new RawImage(file);
+        _memory.Buffer.Span[..512].Fill(5);
+        image.Write(0, Pieces(512)).Should().Be(DiskResult.Done);
+        image.Flush().Should().NotBe(DiskResult.Done);
+        file.Bytes[0].Should().Be(0, "that is what the host does");
+        image.Flush().Should().Be(DiskResult.Failed);
+        image.Write(0, Pieces(512)).Should().Be(DiskResult.Done, "nothing is promised of it");
+        image.Flush().Should().Be(DiskResult.Failed);
+        flushes.Should().Be(1, "the host would say that all is well");
+        using var opened = new RawImage(file);
+        opened.Flush().Should().Be(DiskResult.Done);
+    }
+
+    [Fact]
+    public void Flush_that_was_interrupted_too_often_may_be_asked_for_again()
+    {
+        var file = new MemoryFile(Size) { Inject = (_, _, _) => new HostFileResult(0, HostFileError.Interrupted) };
+        using var image = new RawImage(file);
+        image.Flush().Should().Be(DiskResult.Failed);
+        file.Inject = null;
+        image.Flush().Should().Be(DiskResult.Done);
+    }
+
     [Fact]
     public void Host_that_interrupts_for_ever_fails_the_request()
     {

@@ -102,9 +102,67 @@ public sealed class RawQueueTests
         flushing.File.Inject = (_, _, _) => new HostFileResult(0, error);
         flushing.Queue.Flush(3);
         flushing.Take().Should().Equal(new DiskCompletion(3, expected));
-        flushing.File.Inject = (_, call, _) => call == FileCall.Flush ? new HostFileResult(0, error) : null;
-        flushing.Write(0, 0, 1, durable: true);
-        flushing.Take().Should().Equal(new DiskCompletion(0, expected));
+        using var durable = new QueueRig(holds: false);
+        durable.File.Inject = (_, call, _) => call == FileCall.Flush ? new HostFileResult(0, error) : null;
+        durable.Write(0, 0, 1, durable: true);
+        durable.Take().Should().Equal(new DiskCompletion(0, expected));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Flush_fails_and_the_next_flush_and_durable_writes_fail_too(bool durable)
+    {
+        int flushes = 0;
+        using var rig = new QueueRig(holds: false);
+        rig.File.Inject = (_, call, _) => call == FileCall.Flush && flushes++ == 0 ? new HostFileResult(0, HostFileError.Failed) : null;
+        rig.Write(0, 0, 1, durable: durable);
+        rig.Queue.Flush(1);
+        rig.Take().Should().Equal(new DiskCompletion(0, durable ? DiskResult.Failed : DiskResult.Done), new DiskCompletion(1, DiskResult.Failed));
+        rig.File.Bytes[0].Should().Be(0, "that is what the host does");
+        rig.Queue.Flush(2);
+        rig.Write(3, 512, 1, durable: true);
+        rig.Queue.WriteZeroes(4, Ranges((4096, 512)), durable: true);
+        rig.Write(5, 1024, 1);
+        rig.Take().Should().BeEquivalentTo([new DiskCompletion(2, DiskResult.Failed), new DiskCompletion(3, DiskResult.Failed),
+            new DiskCompletion(4, DiskResult.Failed), Done(5)]);
+        rig.Image.Flush().Should().Be(DiskResult.Failed, "the image is one");
+        flushes.Should().Be(1, "the host would say that all is well");
+    }
+
+    [Fact]
+    public void Flush_that_ends_well_behind_one_that_failed_is_no_promise()
+    {
+        using var rig = new QueueRig();
+        rig.Write(0, 0, 1, durable: true);
+        rig.Write(1, 512, 2, durable: true);
+        rig.Take();
+        rig.Release().Should().BeEmpty();
+        rig.Release().Should().BeEmpty();
+        rig.Host.UnderWay.Should().Equal(FileCall.Flush, FileCall.Flush);
+        int calls = rig.File.Calls.Count;
+        rig.File.Inject = (call, _, _) => call == calls ? new HostFileResult(0, HostFileError.Failed) : null;
+        rig.Release().Should().Equal(new DiskCompletion(0, DiskResult.Failed));
+        rig.Release().Should().Equal(new DiskCompletion(1, DiskResult.Failed));
+    }
+
+    [Theory]
+    [InlineData(true, DiskResult.Failed)]
+    [InlineData(false, DiskResult.Done)]
+    public void Flush_that_failed_when_nobody_wanted_its_answer_any_more_is_remembered_and_one_given_up_is_not(bool began, DiskResult next)
+    {
+        using var rig = new QueueRig();
+        rig.Queue.Flush(0);
+        rig.Take();
+        if (began)
+        {
+            rig.File.Inject = (_, _, _) => new HostFileResult(0, HostFileError.Failed);
+            rig.Host.Release();
+        }
+
+        rig.Queue.Abandon();
+        rig.File.Inject = null;
+        rig.Image.Flush().Should().Be(next);
     }
 
     [Fact]

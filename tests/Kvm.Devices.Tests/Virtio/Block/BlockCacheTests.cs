@@ -59,6 +59,29 @@ public abstract class BlockCacheTests : IDisposable
         guest.Write(0, Sector(1)).Should().Be(BlockGuest.IoError);
     }
 
+    [Theory]
+    [InlineData(DiskCache.WriteBack)]
+    [InlineData(DiskCache.WriteThrough)]
+    [InlineData(DiskCache.None)]
+    public void Flush_fails_and_every_later_one_fails_too_even_after_a_reset(DiskCache cache)
+    {
+        using var guest = Guest(cache);
+        int flushes = 0;
+        _file.Inject = (_, call, _) => call == FileCall.Flush && flushes++ == 0 ? new HostFileResult(0, HostFileError.Failed) : null;
+        byte promised = cache == DiskCache.WriteThrough ? BlockGuest.IoError : BlockGuest.Ok;
+        guest.Write(0, Sector(1)).Should().Be(promised);
+        guest.Send(BlockGuest.Flush, 0, []).Should().Be(BlockGuest.IoError);
+        Survives(1).Should().BeFalse("the host lost it");
+        guest.Send(BlockGuest.Flush, 0, []).Should().Be(BlockGuest.IoError);
+        guest.Write(0, Sector(2)).Should().Be(promised);
+        guest.Send(BlockGuest.WriteZeroes, 0, BlockGuest.Range(8, 8)).Should().Be(promised);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok);
+        guest.Transport.Status = 0;
+        using var restarted = Guest(cache);
+        restarted.Send(BlockGuest.Flush, 0, []).Should().Be(BlockGuest.IoError);
+        flushes.Should().Be(1, "the host would say that all is well");
+    }
+
     [Fact]
     public void Unsafe_disk_acknowledges_flushes_and_does_none()
     {
