@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Block;
+using Kvm.Devices.Memory;
 using Kvm.Devices.Tests.Virtio.Support;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Block;
@@ -13,9 +14,10 @@ internal sealed class BlockGuest : IDisposable
     public const byte Ok = 0, IoError = 1, Unsupported = 2, Untouched = 0xee;
     public const ulong FlushFeature = 1UL << 9, WritebackFeature = 1UL << 11;
 
-    public BlockGuest(IDiskImage image, BlockOptions? options = null, bool pci = false, bool packed = false, ulong? features = null)
+    public BlockGuest(IDiskImage image, BlockOptions? options = null, bool pci = false, bool packed = false, ulong? features = null,
+        params ReadOnlySpan<GuestRegion> memory)
     {
-        Arena = new GuestArena(8 << 20);
+        Arena = new GuestArena(8 << 20, memory);
         options ??= new BlockOptions();
         Device = new BlockDevice("disk0", Arena.Memory, image, options);
         Device.Schedule(new InlineScheduler());

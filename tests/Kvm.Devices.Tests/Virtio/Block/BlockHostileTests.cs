@@ -1,6 +1,8 @@
+using System.Runtime.InteropServices;
 using FsCheck;
 using FsCheck.Fluent;
 using Kvm.Devices.Block;
+using Kvm.Devices.Memory;
 using Kvm.Devices.Tests.Block;
 using Kvm.Devices.Tests.Virtio.Support;
 using Kvm.Devices.Virtio.Block;
@@ -132,6 +134,35 @@ public abstract class BlockHostileTests : IDisposable
         _guest.Send(BlockGuest.Discard, 0, new byte[length]).Should().Be(BlockGuest.IoError);
         _guest.Send(BlockGuest.WriteZeroes, 0, new byte[length]).Should().Be(BlockGuest.IoError);
         DiskIsUntouched();
+    }
+
+    [Theory]
+    [InlineData(BlockGuest.Discard, false)]
+    [InlineData(BlockGuest.Discard, true)]
+    [InlineData(BlockGuest.WriteZeroes, false)]
+    [InlineData(BlockGuest.WriteZeroes, true)]
+    public void Ranges_that_are_none_or_one_in_32_bits_are_an_io_error(uint type, bool oneMore)
+    {
+        const int Length = 512 << 20;
+        const ulong Address = 1UL << 30;
+        // The host gives pages of it when they are touched, which none is.
+        nint large = Marshal.AllocHGlobal((nint)Length);
+        try
+        {
+            using var guest = new BlockGuest(_image, new BlockOptions { QueueSize = 256 }, memory: new GuestRegion(Address, Length, large));
+            ulong header = guest.Arena.AllocateFilled(BlockGuest.Header(type, 0)), flush = guest.Arena.AllocateFilled(BlockGuest.Header(BlockGuest.Flush, 0));
+            ulong range = guest.Arena.AllocateFilled(BlockGuest.Range(0, 1)), status = guest.Arena.AllocateFilled([BlockGuest.Untouched]);
+            // 2³² ranges in 2³⁶ bytes, or one more: in 32 bits 0, or 1, which alone would be good.
+            Element[] data = [.. oneMore ? [Element.Out(range, 16)] : Array.Empty<Element>(), .. Enumerable.Repeat(Element.Out(Address, Length), 128)];
+            guest.Run(0, status, [Element.Out(header, 16), .. data, Element.In(status, 1)]).Should().Be(BlockGuest.IoError);
+            _file.Calls.Should().BeEmpty();
+            DiskIsUntouched();
+            guest.Run(0, status, [Element.Out(flush, 16), .. data, Element.In(status, 1)]).Should().Be(BlockGuest.Ok, "it is not the memory that was wrong");
+        }
+        finally
+        {
+            Marshal.FreeHGlobal(large);
+        }
     }
 
     [Fact]

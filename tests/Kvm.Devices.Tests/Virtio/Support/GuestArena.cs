@@ -15,11 +15,13 @@ internal sealed class GuestArena : IDisposable
     private readonly GuestMemory? _guards;
     private ulong _next = Base;
 
-    public GuestArena(int size = 1 << 20)
+    /// <param name="size">Bytes from which tests take theirs.</param>
+    /// <param name="others">Memory the guest has elsewhere.</param>
+    public GuestArena(int size = 1 << 20, params ReadOnlySpan<GuestRegion> others)
     {
         _host = new HostMemory(size + 2 * Guard);
         Size = size;
-        Memory = new GuestMemory([new GuestRegion(Base, (ulong)size, _host.Address + Guard)]);
+        Memory = new GuestMemory([new GuestRegion(Base, (ulong)size, _host.Address + Guard), .. others]);
         _guards = new GuestMemory([new GuestRegion(0, Guard, _host.Address), new GuestRegion(2 * Guard, Guard, _host.Address + Guard + size)]);
     }
 
