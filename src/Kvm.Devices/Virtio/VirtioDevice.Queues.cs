@@ -25,6 +25,9 @@ public abstract partial class VirtioDevice
     /// <summary>The queue's object, to be used under its gate.</summary>
     protected VirtQueue QueueAt(int index) => _queues[index];
 
+    /// <summary>True while somebody waits for the queue to be stopped. Any thread.</summary>
+    internal bool IsStopRequested(int index) => _queues[index].IsStopRequested;
+
     // ---- Registers ----------------------------------------------------------------------------------------------------
 
     /// <summary>The most entries of a queue; 0 if there is no such queue.</summary>

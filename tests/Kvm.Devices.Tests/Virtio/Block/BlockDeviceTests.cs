@@ -210,12 +210,21 @@ public abstract class BlockDeviceTests : IDisposable
         var worker = Task.Run(() => guest.Device.ProcessQueue(0));
         bool began = entered.Wait(TimeSpan.FromSeconds(30));
         var reset = Task.Run(() => guest.Transport.Status = 0);
+        bool asked = SpinWait.SpinUntil(() => guest.Device.IsStopRequested(0), TimeSpan.FromSeconds(30));
+        bool waited = !reset.IsCompleted;
         leave.Set();
         await Task.WhenAll(worker, reset).WaitAsync(TimeSpan.FromSeconds(30));
-        began.Should().BeTrue();
+        (began, asked).Should().Be((true, true));
+        waited.Should().BeTrue("a request was still with the file");
+        _file.Calls.Should().HaveCount(_file.Asynchronous ? 3 : 1, "what was not yet taken when the reset came never is");
+
+        byte[] memory = guest.Arena.Bytes(GuestArena.Base, guest.Arena.Size).ToArray(), file = _file.Bytes.ToArray();
         int calls = _file.Calls.Count;
         guest.Device.ProcessQueue(0).Should().BeFalse();
+        guest.Device.PollQueue(0).Should().BeFalse();
         _file.Calls.Count.Should().Be(calls);
+        guest.Arena.Bytes(GuestArena.Base, guest.Arena.Size).SequenceEqual(memory).Should().BeTrue();
+        _file.Bytes.SequenceEqual(file).Should().BeTrue();
     }
 
     [Fact]
