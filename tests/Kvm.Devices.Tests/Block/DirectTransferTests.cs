@@ -61,6 +61,36 @@ public sealed class DirectTransferTests : IDisposable
                 return image.Read((ulong)at, buffers) == DiskResult.Done && all.Span.SequenceEqual(wanted);
             }).QuickCheckThrowOnFailure();
 
+    /// <summary>Interruptions, and transfers cut at a block of the file, as a host cuts them.</summary>
+    [Theory]
+    [InlineData(512)]
+    [InlineData(4096)]
+    public void Short_transfers_and_interruptions_at_any_call_lose_and_repeat_nothing(int alignment) =>
+        Prop.ForAll(
+            (from sector in Gen.Choose(0, 600) from count in Gen.Choose(1, 1100) from shift in Gen.Choose(0, 4095) select (sector, count, shift)).ToArbitrary(),
+            Gen.Frequency((3, Gen.Choose(1, 80)), (1, Gen.Constant(-1)), (2, Gen.Constant(int.MaxValue / 4096))).ArrayOf(40).ToArbitrary(),
+            (request, script) =>
+            {
+                var file = new MemoryFile(Size, alignment);
+                using var image = new RawImage(file);
+                new Random(1).NextBytes(file.Bytes);
+                byte[] expected = file.Bytes.ToArray();
+                int at = request.sector * 512, length = Math.Min(request.count * 512, Size - at);
+                var all = _memory.Buffer.Slice(request.shift, length);
+                new Random(request.sector).NextBytes(all.Span);
+                all.Span.CopyTo(expected.AsSpan(at));
+                byte[] wanted = all.Span.ToArray();
+                file.Inject = (call, _, _) => script[call % script.Length] switch
+                {
+                    -1 => new HostFileResult(0, HostFileError.Interrupted),
+                    var blocks => new HostFileResult((long)blocks * alignment),
+                };
+                if (image.Write((ulong)at, [all]) != DiskResult.Done || !file.Bytes.SequenceEqual(expected))
+                    return false;
+                all.Span.Clear();
+                return image.Read((ulong)at, [all]) == DiskResult.Done && all.Span.SequenceEqual(wanted);
+            }).QuickCheckThrowOnFailure();
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
