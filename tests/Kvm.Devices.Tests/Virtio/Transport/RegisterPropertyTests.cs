@@ -5,7 +5,7 @@ using Kvm.Devices.Virtio;
 
 namespace Kvm.Devices.Tests.Virtio.Transport;
 
-/// <summary>Every width at every offset of every register window, in any order.</summary>
+/// <summary>Registers used in any order, and from any thread; <see cref="AllAccessesTests"/> leaves none out.</summary>
 public sealed class RegisterPropertyTests
 {
     public static TheoryData<bool> Pci => [false, true];
