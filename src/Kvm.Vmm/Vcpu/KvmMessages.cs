@@ -10,6 +10,14 @@ namespace Kvm.Vmm.Vcpu;
 /// </summary>
 internal static class KvmMessages
 {
+    private const ulong Apics = 0xfee0_0000, ApicsMask = ~0xf_ffffUL;
+
+    /// <summary>
+    /// True for an address of local APICs (SDM vol. 3, 11.11.1). KVM reads the destination out of any address, without a look at the rest; on a
+    /// PC what goes elsewhere is a write to memory, and devices here make none of those. Extended destinations, in the high half, are not offered.
+    /// </summary>
+    public static bool IsInterrupt(ulong address) => (address & ApicsMask) == Apics;
+
     /// <summary>Makes the sink of a machine.</summary>
     /// <param name="vm">Its virtual machine, with KVM's interrupt chips.</param>
     /// <param name="config">May ask for irqfds, for measuring (<see cref="VmConfig.Irqfds"/>).</param>
@@ -22,7 +30,12 @@ internal static class KvmMessages
 internal sealed class KvmMsiSink(KvmVm vm, KvmMsiRoutes? routes) : IMsiSink, IDisposable
 {
     /// <inheritdoc/>
-    public void Send(ulong address, uint data) => vm.SignalMsi(address, data);
+    /// <remarks>What is no interrupt, or KVM does not take, is dropped.</remarks>
+    public void Send(ulong address, uint data)
+    {
+        if (KvmMessages.IsInterrupt(address))
+            vm.SignalMsi(address, data);
+    }
 
     /// <inheritdoc/>
     public IMsiRoute? TryRoute() => routes?.TryAdd();
@@ -121,7 +134,7 @@ internal sealed class KvmMsiRoutes(KvmVm vm) : IDisposable
 
         public EventFd Bell { get; } = new();
 
-        public bool TrySet(ulong address, uint data) => routes.TrySet(this, address, data);
+        public bool TrySet(ulong address, uint data) => KvmMessages.IsInterrupt(address) && routes.TrySet(this, address, data);
 
         public void Signal() => Bell.Signal();
     }

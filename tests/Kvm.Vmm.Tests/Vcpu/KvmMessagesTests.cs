@@ -100,6 +100,58 @@ public sealed class KvmMessagesTests : IDisposable
         Arrives(0x41);
     }
 
+    /// <summary>What a guest may write into an MSI-X table: everything but an address of local APICs is nobody's (SDM vol. 3, 11.11.1).</summary>
+    [SkippableTheory]
+    [InlineData(0UL)]
+    [InlineData(ulong.MaxValue)]
+    [InlineData(0xfed0_0000UL)]
+    [InlineData(0xfef0_0000UL)]
+    [InlineData(Apic | 1UL << 32)]
+    [InlineData(0xffff_fff0_0000_0000)]
+    public void Message_to_an_address_that_is_no_interrupt_s_is_dropped_and_the_next_one_arrives(ulong address)
+    {
+        using var sink = new KvmMsiSink(Vm, null);
+        foreach (uint data in (uint[])[0, 0x55, 0x755, uint.MaxValue])
+            FluentActions.Invoking(() => sink.Send(address, data)).Should().NotThrow();
+        for (int vector = 0; vector < 256; vector++)
+            IsRequested((byte)vector).Should().BeFalse();
+        sink.Send(Apic, 0x63);
+        IsRequested(0x63).Should().BeTrue();
+    }
+
+    /// <summary>Vectors below 16, delivery modes and destinations that there are not: KVM's to refuse.</summary>
+    [SkippableTheory]
+    [InlineData(Apic, 0u)]
+    [InlineData(Apic, 0x0fu)]
+    [InlineData(Apic, 0x355u)]
+    [InlineData(Apic, uint.MaxValue)]
+    [InlineData(Apic | 0x7_f000, 0x55u)]
+    public void Message_that_nobody_takes_is_dropped_and_the_next_one_arrives(ulong address, uint data)
+    {
+        using var sink = new KvmMsiSink(Vm, null);
+        FluentActions.Invoking(() => sink.Send(address, data)).Should().NotThrow();
+        IsRequested(0x55).Should().BeFalse();
+        sink.Send(Apic, 0x63);
+        IsRequested(0x63).Should().BeTrue();
+    }
+
+    [SkippableTheory]
+    [InlineData(0UL, 0u)]
+    [InlineData(0UL, 0x55u)]
+    [InlineData(ulong.MaxValue, uint.MaxValue)]
+    public void Signal_of_a_route_that_was_refused_is_dropped_and_another_s_arrives(ulong address, uint data)
+    {
+        using var routes = new KvmMsiRoutes(Vm);
+        var bad = routes.TryAdd()!;
+        bad.TrySet(address, data).Should().BeFalse();
+        FluentActions.Invoking(bad.Signal).Should().NotThrow();
+        var good = routes.TryAdd()!;
+        good.TrySet(Apic, 0x41).Should().BeTrue();
+        good.Signal();
+        Arrives(0x41);
+        IsRequested(0x55).Should().BeFalse();
+    }
+
     [SkippableFact]
     public void Signal_allocates_nothing()
     {
