@@ -120,6 +120,12 @@ public sealed class VirtualMachine : IDisposable
     /// <param name="rows">Lines.</param>
     public void SetConsoleSize(ushort columns, ushort rows) => _virtio.Console?.Resize(columns, rows);
 
+    /// <summary>Bytes of guest memory that the host has given by now. While the machine is there.</summary>
+    internal long GuestResidentBytes => _ram.ResidentBytes();
+
+    /// <summary>As <see cref="VirtioSet.LeaveMemory"/>.</summary>
+    internal void LeaveMemory(ulong bytes) => _virtio.LeaveMemory(bytes);
+
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
 

@@ -158,10 +158,11 @@ public class BadInputTests
         [
             "run", "vmlinuz", "--initrd", "i", "--append", "a b", "--cpus", "3", "--memory", "1G", "--engine", "soft", "--protocol", "pvh", "--nested",
             "--hyperv", "--no-complete", "--no-translate", "--cpu", "v3", "--paging", "shadow", "--deterministic", "--seed", "7", "--shared-memory", "--no-huge-pages", "--name", "n", "--timeout", "90s", "--ready-match", "up", "--report", "r",
-            "--console", "file=c", "--append-fast", "--dry-run",
+            "--console", "file=c", "--append-fast", "--balloon-stats", "2m", "--dry-run",
         ];
         var printed = Published.Run(options);
         printed.ExitCode.Should().Be(0, printed.Error);
+        printed.Json.GetProperty("balloon").GetProperty("stats_polling_interval_s").GetInt32().Should().Be(120);
         var file = Guests.Bytes("machine.json", System.Text.Encoding.UTF8.GetBytes(printed.Output));
         Published.Run("run", "--config", file, "--dry-run").Output.Should().Be(printed.Output);
         Published.Run("run", "other", "--config", file, "--cpus", "1", "--dry-run").Json.GetProperty("machine-config").GetProperty("vcpu_count").GetInt32().Should().Be(1);

@@ -61,6 +61,8 @@ internal sealed class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
     private readonly SwitchOption _rng = new("--rng", Devices, "Gives the guest random bytes of the host's.");
     private readonly SwitchOption _balloon = new("--balloon", Devices, "Lets the guest give back memory that it does not use.");
+    private readonly ValueOption _balloonStats = new("--balloon-stats", "DURATION", Devices,
+        "Asks the guest how its memory is used as often as this, in whole seconds, for the report; with a balloon, which this gives it too.");
     private readonly ValueOption _virtio = new("--virtio", "TRANSPORT", Devices, "How the guest finds these devices: pci, mmio, or transitional, which is pci for drivers from before virtio 1.0 too. [default: pci]")
     { Kind = ValueKind.OneOf, Values = SettingNames.Transports };
 
@@ -90,7 +92,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _rng, _balloon, _port, _virtio,
+             _disk, _rng, _balloon, _balloonStats, _port, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -179,13 +181,25 @@ internal sealed class RunVerb : Verb
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : machine.Seed,
         Disks = _disk.Texts(result) is { } disks ? [.. disks.Select(Disk)] : machine.Disks,
         Entropy = _rng.IsGiven(result) || machine.Entropy,
-        Balloon = _balloon.IsGiven(result) ? machine.Balloon ?? new BalloonConfig() : machine.Balloon,
+        Balloon = Balloon(result, machine.Balloon),
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,
     };
+
+    private BalloonConfig? Balloon(ParseResult result, BalloonConfig? balloon)
+    {
+        if (_balloon.IsGiven(result))
+            balloon ??= new BalloonConfig();
+        if (_balloonStats.Text(result) is not { } text)
+            return balloon;
+        double seconds = Quantities.Duration("--balloon-stats", text).TotalSeconds;
+        return seconds is >= 1 and <= ushort.MaxValue && double.IsInteger(seconds)
+            ? (balloon ?? new BalloonConfig()) with { StatisticsSeconds = (ushort)seconds }
+            : throw Quantities.Bad("--balloon-stats", text, $"is not 1 to {ushort.MaxValue} whole seconds");
+    }
 
     private static DiskConfig Disk(string text) =>
         DiskConfig.Parse(text, out var disk) is { } problem ? throw Quantities.Bad("--disk", text, problem) : disk with { Path = FullPath(disk.Path)! };

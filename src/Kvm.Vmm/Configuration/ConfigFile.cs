@@ -132,6 +132,7 @@ public static class ConfigFile
             json.WriteStartObject(ConfigMembers.Balloon);
             json.WriteNumber(ConfigMembers.AmountMib, balloon.TargetBytes >> 20);
             json.WriteBoolean(ConfigMembers.DeflateOnOom, balloon.DeflateOnOom);
+            json.WriteNumber(ConfigMembers.StatsPollingInterval, balloon.StatisticsSeconds);
             json.WriteEndObject();
         }
     }

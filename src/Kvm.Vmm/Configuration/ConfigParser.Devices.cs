@@ -100,8 +100,8 @@ internal ref partial struct ConfigParser
                     balloon = balloon with { DeflateOnOom = Flag(member) };
                     break;
                 default:
-                    if (!IsNull() && Number(member, 0, ushort.MaxValue) != 0)
-                        throw Unsupported($"{ConfigMembers.Balloon}.{member}");
+                    if (!IsNull())
+                        balloon = balloon with { StatisticsSeconds = (ushort)Number(member, 0, ushort.MaxValue) };
                     break;
             }
         }

@@ -8,6 +8,9 @@ public sealed record BalloonConfig
 
     /// <summary>The guest may take pages back when it runs out of memory, without asking.</summary>
     public bool DeflateOnOom { get; init; } = true;
+
+    /// <summary>Every so many seconds the guest is asked how its memory is used; 0 leaves it at what it says by itself when its driver starts.</summary>
+    public ushort StatisticsSeconds { get; init; }
 }
 
 /// <summary>How a guest finds its virtio devices.</summary>

@@ -33,10 +33,28 @@ internal static class VirtioCounters
                 (counters["inflatedBytes"], counters["deflatedBytes"]) = (balloon.InflatedBytes, balloon.DeflatedBytes);
                 (counters["reportedBytes"], counters["refused"]) = (balloon.ReportedBytes, balloon.Refused);
                 (counters["targetBytes"], counters["actualBytes"]) = ((long)balloon.TargetBytes, (long)balloon.ActualBytes);
+                counters["statistics"] = balloon.StatisticsReceived;
+                Add(counters, balloon.Statistics ?? new BalloonStatistics());
                 break;
         }
 
         return counters;
+    }
+
+    /// <summary>What a guest said of its memory last; nothing of what it did not say. It may say anything: what no counter holds is the most one does.</summary>
+    private static void Add(SortedDictionary<string, long> counters, BalloonStatistics said)
+    {
+        Span<(string Name, ulong? Value)> all =
+        [
+            ("guestTotalBytes", said.Total), ("guestFreeBytes", said.Free), ("guestAvailableBytes", said.Available), ("guestCachesBytes", said.Caches),
+            ("guestSwapInBytes", said.SwapIn), ("guestSwapOutBytes", said.SwapOut), ("guestMajorFaults", said.MajorFaults),
+            ("guestMinorFaults", said.MinorFaults), ("guestHugePagesAllocated", said.HugePagesAllocated), ("guestHugePageFailures", said.HugePageFailures),
+        ];
+        foreach (var (name, value) in all)
+        {
+            if (value is { } number)
+                counters[name] = (long)Math.Min(number, long.MaxValue);
+        }
     }
 
     /// <summary>A console device's: what went through its ports, and what became of their clients.</summary>

@@ -39,6 +39,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
     private PortServer? _ports;
+    private StatisticsPoll? _poll;
     private volatile Action<string>? _failed;
 
     /// <summary>Makes the devices <paramref name="config"/> asks for.</summary>
@@ -118,6 +119,8 @@ internal sealed class VirtioSet : IDisposable
 
     public void Dispose()
     {
+        _poll?.Dispose();
+        _poll = null;
         _ports?.Dispose();
         _ports = null;
         foreach (var thread in _threads)
@@ -151,6 +154,8 @@ internal sealed class VirtioSet : IDisposable
         var balloon = new BalloonDevice("balloon0", _memory, ram, config.DeflateOnOom);
         balloon.SetTarget(config.TargetBytes);
         Add(balloon);
+        if (config.StatisticsSeconds > 0)
+            _poll = new StatisticsPoll(balloon, _engine.Time, TimeSpan.FromSeconds(config.StatisticsSeconds));
     }
 
     private static bool HasConsole(VmConfig config) => config.Console == GuestConsole.Virtio || config.Ports.Count > 0;

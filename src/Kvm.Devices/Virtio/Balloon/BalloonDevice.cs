@@ -33,7 +33,7 @@ public sealed class BalloonDevice : VirtioDevice
     private readonly ulong?[] _collected = new ulong?[BalloonStatistics.Tags];
     private BalloonStatistics? _statistics;
     private bool _statisticsWanted;
-    private long _inflated, _deflated, _reported, _refused;
+    private long _inflated, _deflated, _reported, _refused, _received;
 
     /// <summary>Makes a balloon that is empty and asks for nothing.</summary>
     /// <param name="name">The state's name, such as <c>balloon0</c>.</param>
@@ -47,9 +47,6 @@ public sealed class BalloonDevice : VirtioDevice
         ArgumentNullException.ThrowIfNull(reclaimer);
         _reclaimer = reclaimer;
     }
-
-    /// <summary>Raised on the queue's thread when the guest has answered <see cref="RequestStatistics"/>; must not throw.</summary>
-    public event Action? StatisticsReceived;
 
     /// <summary>Bytes the guest is asked to give.</summary>
     public ulong TargetBytes => (ulong)ReadField(PagesOffset) * PageSize;
@@ -71,6 +68,9 @@ public sealed class BalloonDevice : VirtioDevice
 
     /// <summary>What the guest said last, or null.</summary>
     public BalloonStatistics? Statistics => Volatile.Read(ref _statistics);
+
+    /// <summary>How often the guest has said it: once by itself, then after each <see cref="RequestStatistics"/>.</summary>
+    public long StatisticsReceived => Volatile.Read(ref _received);
 
     /// <summary>Asks the guest to give so much, or (with less than it has given) to take some back. Any thread.</summary>
     /// <param name="bytes">Rounded down to pages; at most 16 TiB.</param>
@@ -225,7 +225,7 @@ public sealed class BalloonDevice : VirtioDevice
         for (int i = 0; i < 4 * BalloonStatistics.Tags && chain.Read(entry) == BalloonStatistics.EntrySize; i++)
             BalloonStatistics.Collect(entry, _collected);
         Volatile.Write(ref _statistics, BalloonStatistics.From(_collected));
-        StatisticsReceived?.Invoke();
+        Volatile.Write(ref _received, _received + 1);
         return ChainResult.Later;
     }
 
