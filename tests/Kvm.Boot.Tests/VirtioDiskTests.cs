@@ -166,22 +166,6 @@ public class VirtioDiskTests
     }
 
     [SkippableFact]
-    public void Guest_gives_the_balloon_what_it_is_asked_for_and_the_host_has_it()
-    {
-        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "balloon", s_limit, c => c with
-        {
-            MemoryBytes = 256 << 20,
-            HugePages = false,
-            Balloon = new BalloonConfig { TargetBytes = 100 << 20, DeflateOnOom = false },
-        });
-        run.Console.Should().Contain("GUEST-DONE balloon", run.Tail);
-        var counters = run.Result.Devices["balloon0"];
-        counters["inflatedBytes"].Should().BeGreaterThan(80 << 20, "the script waits until so much is gone");
-        counters["refused"].Should().Be(0);
-        run.Result.GuestResidentBytes.Should().BeLessThan(176 << 20, "what was given is not resident");
-    }
-
-    [SkippableFact]
     public void Stock_kernel_finds_its_disk_on_pci_with_its_own_modules()
     {
         using var disk = new Ext4Disk();
