@@ -143,6 +143,36 @@ public sealed class HostFileTests : IDisposable
         File.ReadAllBytes(path)[1024..].Should().Equal(before[1024..]);
     }
 
+    // The numbers are of asm-generic/errno-base.h and errno.h, which are those of x86-64.
+    [Theory]
+    [InlineData(4, HostFileError.Interrupted)] // EINTR
+    [InlineData(11, HostFileError.Interrupted)] // EAGAIN
+    [InlineData(28, HostFileError.NoSpace)] // ENOSPC
+    [InlineData(122, HostFileError.NoSpace)] // EDQUOT
+    [InlineData(27, HostFileError.NoSpace)] // EFBIG
+    [InlineData(95, HostFileError.Unsupported)] // EOPNOTSUPP
+    [InlineData(38, HostFileError.Unsupported)] // ENOSYS
+    [InlineData(125, HostFileError.Cancelled)] // ECANCELED
+    [InlineData(5, HostFileError.Failed)] // EIO
+    [InlineData(30, HostFileError.Failed)] // EROFS
+    [InlineData(1, HostFileError.Failed)] // EPERM
+    [InlineData(6, HostFileError.Failed)] // ENXIO
+    [InlineData(9, HostFileError.Failed)] // EBADF
+    [InlineData(12, HostFileError.Failed)] // ENOMEM
+    [InlineData(14, HostFileError.Failed)] // EFAULT
+    [InlineData(19, HostFileError.Failed)] // ENODEV
+    [InlineData(22, HostFileError.Failed)] // EINVAL
+    [InlineData(121, HostFileError.Failed)] // EREMOTEIO, of a disk that is gone
+    [InlineData(4095, HostFileError.Failed)] // the last there can be
+    public void Error_of_the_host_is_what_a_caller_does_about_it(int errno, HostFileError expected) =>
+        HostFile.Result(-errno).Should().Be(new HostFileResult(0, expected));
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(int.MaxValue)]
+    public void Bytes_transferred_are_no_error(int bytes) => HostFile.Result(bytes).Should().Be(new HostFileResult(bytes));
+
     [SkippableFact]
     public void Full_device_is_no_space()
     {
