@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Kvm.Devices.Memory;
 using Kvm.Devices.Tests.Support;
 using Kvm.Devices.Tests.Virtio.Support;
 using Kvm.Devices.Virtio.Balloon;
@@ -70,6 +71,49 @@ public sealed class BalloonDeviceTests
         _host.Given.Should().Equal((guest.Arena.End - 4096, 4096UL));
         guest.Device.Refused.Should().Be(5);
         guest.Device.NeedsReset.Should().BeFalse();
+    }
+
+    /// <summary>All of the guest's memory: the rings of every queue, and the list of pages while it is read.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    public void Driver_that_gives_its_own_rings_away_harms_itself_only_and_a_reset_mends_it(bool packed, bool oneByOne)
+    {
+        using var guest = new DeviceGuest<BalloonDevice>(arena => new BalloonDevice("balloon0", arena.Memory, new Zeroing(arena.Memory)), packed: packed);
+        int count = guest.Arena.Size / 4096;
+        // Pages two apart go to the host at once; pages in a row when the list has ended.
+        uint[] pages = [.. Enumerable.Range(0, count).Select(i => FirstPage + (uint)(oneByOne ? i * 2 % count + i * 2 / count : i))];
+        guest.Drivers[Inflate].Add(guest.Out(Pages(pages)));
+        guest.Transport.Notify(Inflate);
+        guest.Device.InflatedBytes.Should().BeInRange(4096, guest.Arena.Size);
+        (guest.Device.InflatedBytes / 4096 + guest.Device.Refused).Should().BeInRange(1, count, "no more was looked at than the list had");
+        for (int queue = 0; queue < guest.Device.QueueCount; queue++)
+            guest.Transport.Notify(queue);
+        guest.Arena.IsTheHostIntact.Should().BeTrue();
+
+        guest.Transport.Status = 0;
+        var drivers = guest.Drivers.Select(_ => FakeDriver.Make(packed, guest.Arena, 8)).ToArray();
+        guest.Transport.Start(guest.Device.OfferedFeatures & 0xff_ffff, drivers);
+        guest.Device.NeedsReset.Should().BeFalse();
+        long before = guest.Device.InflatedBytes;
+        drivers[Inflate].Add(guest.Out(Pages(FirstPage)));
+        guest.Transport.Notify(Inflate);
+        drivers[Inflate].TakeUsed().Should().NotBeNull();
+        (guest.Device.InflatedBytes - before).Should().Be(4096);
+    }
+
+    /// <summary>Does to memory what the host does.</summary>
+    private sealed class Zeroing(GuestMemory memory) : IMemoryReclaimer
+    {
+        public bool Discard(ulong address, ulong length)
+        {
+            if (!memory.TrySlice(address, (int)length, out var bytes))
+                return false;
+            bytes.Clear();
+            return true;
+        }
     }
 
     [Fact]
