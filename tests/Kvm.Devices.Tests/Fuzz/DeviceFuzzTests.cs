@@ -36,6 +36,10 @@ public sealed class DeviceFuzzTests
         FuzzRun.Execute(device, bytes).Should().Be(FuzzRun.Execute(device, bytes));
     }
 
+    [Theory]
+    [MemberData(nameof(Devices))]
+    public void Legacy_start_is_one_that_works(string device) => FuzzRun.AnswersLegacy(device).Should().BeTrue();
+
     [SkippableFact]
     public void FuzzForAsLongAsAsked()
     {
@@ -66,7 +70,7 @@ internal sealed class FuzzSearch(string device, string folder, int seed)
 
     /// <summary>Searches.</summary>
     /// <param name="time">For how long.</param>
-    /// <param name="keep">Writes inputs that reach something new into the corpus, up to 40.</param>
+    /// <param name="keep">Writes inputs that reach something new into the corpus, up to 48.</param>
     public void Run(TimeSpan time, bool keep)
     {
         Directory.CreateDirectory(folder);
@@ -76,8 +80,8 @@ internal sealed class FuzzSearch(string device, string folder, int seed)
         while (clock.Elapsed < time && Failures.Count < 20)
         {
             byte[] input = Next();
-            if (Try(input, null) && keep && Directory.GetFiles(folder, "*.bin").Length < 40)
-                File.WriteAllBytes(Path.Combine(folder, $"{_pool.Count:d3}.bin"), input);
+            if (Try(input, null) && keep && Directory.GetFiles(folder, "*.bin").Length < 48)
+                File.WriteAllBytes(Enumerable.Range(1, 999).Select(n => Path.Combine(folder, $"{n:d3}.bin")).First(path => !File.Exists(path)), input);
         }
 
         Summary = string.Create(CultureInfo.InvariantCulture, $"# {_runs} inputs in {clock.Elapsed.TotalMinutes:f2} min, {_seen.Count} places reached, {Failures.Count} failures");

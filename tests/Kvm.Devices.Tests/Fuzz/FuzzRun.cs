@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Kvm.Devices.Pci;
 using Kvm.Devices.Tests.Support;
 using Kvm.Devices.Tests.Virtio.Support;
 using Kvm.Devices.Virtio;
@@ -26,6 +27,8 @@ internal sealed class FuzzRun : IDisposable
     private bool _wrap = true;
     private int _slot;
     private ushort _available;
+    // The driver is one from before virtio 1.0: split rings, of the device's size.
+    private bool _legacy;
 
     private FuzzRun(FuzzTarget target, bool pci, bool packed, bool transitional)
     {
@@ -35,6 +38,24 @@ internal sealed class FuzzRun : IDisposable
 
     /// <summary>Where the run has been, for those who collect inputs.</summary>
     public int Signature => HashCode.Combine(_device.LastFault, Math.Min(_device.Breaks, 2), _device.IsActive, _device.NeedsReset, _target.Signature(_device));
+
+    private bool UsesPacked => _packed && !_legacy;
+
+    /// <summary>True if a request of a legacy driver's, in a run that began like that, is answered.</summary>
+    public static bool AnswersLegacy(string target)
+    {
+        using var run = new FuzzRun(FuzzTarget.Create(target), pci: true, packed: false, transitional: true);
+        run.StartLegacy(uint.MaxValue);
+        run._arena.Allocate(DataSpace); // the rings
+        var (queue, request) = run._target.GoodRequest(run._arena);
+        ulong ring = Ring(queue), available = ring + run.AvailableOf(queue);
+        for (int i = 0; i < request.Length; i++)
+            run.Put(ring + (ulong)(i * 16), request[i].Address, request[i].Length, (ushort)((request[i].Writable ? 2 : 0) | (i < request.Length - 1 ? 1 : 0)), (ushort)(i + 1));
+        run._arena.Set16(available + 2, 1);
+        run.Notify(queue);
+        ulong used = (available + 6 + 2 * (ulong)run.SizeOf(queue) + 4095) & ~4095UL;
+        return run._arena.U16(used + 2) == 1;
+    }
 
     /// <summary>Runs one input.</summary>
     /// <returns>What was wrong, or null; and the run's signature.</returns>
@@ -46,10 +67,13 @@ internal sealed class FuzzRun : IDisposable
         var clock = Stopwatch.StartNew();
         try
         {
-            run.Start(ulong.MaxValue);
+            if ((form & 8) != 0)
+                run.StartLegacy(uint.MaxValue);
+            else
+                run.Start(ulong.MaxValue);
             while (!input.IsEmpty && clock.Elapsed < MostTime)
                 run.Step(ref input);
-            int signature = HashCode.Combine(form & 7, run.Signature);
+            int signature = HashCode.Combine(form & 15, run._legacy, run.Signature);
             return (clock.Elapsed < MostTime ? run.Verdict() : "it takes too long", signature);
         }
         catch (Exception e) when (e is not OutOfMemoryException)
@@ -130,7 +154,64 @@ internal sealed class FuzzRun : IDisposable
         }
 
         _transport.SetDriverOk();
-        (_wrap, _slot, _available) = (true, 0, 0);
+        (_wrap, _slot, _available, _legacy) = (true, 0, 0, false);
+    }
+
+    /// <summary>As drivers from before virtio 1.0 do it (virtio 1.2, 4.1.4.10 and 2.7.2), where there is a window for them; else in the modern way.</summary>
+    private void StartLegacy(uint features)
+    {
+        if (!_transitional || _transport is not GuestPci pci)
+        {
+            Start(features);
+            return;
+        }
+
+        Span<byte> word = stackalloc byte[4];
+        foreach (byte status in (ReadOnlySpan<byte>)[0, 1, 3])
+            AccessPorts(pci, 0x12, [status], write: true);
+        AccessPorts(pci, 0, word, write: false);
+        BitConverter.TryWriteBytes(word, BitConverter.ToUInt32(word) & features);
+        AccessPorts(pci, 4, word, write: true);
+        for (int queue = 0; queue < _device.QueueCount; queue++)
+        {
+            _arena.Bytes(Ring(queue), RingSpace).Clear();
+            AccessPorts(pci, 0x0e, [(byte)queue, 0], write: true);
+            BitConverter.TryWriteBytes(word, (uint)(Ring(queue) >> 12));
+            AccessPorts(pci, 8, word, write: true);
+        }
+
+        AccessPorts(pci, 0x12, [7], write: true);
+        (_wrap, _slot, _available, _legacy) = (true, 0, 0, true);
+    }
+
+    private int SizeOf(int queue) => _legacy ? _device.MaxQueueSize(queue) : QueueSize;
+
+    /// <summary>Where the available ring of a queue is: a legacy one follows the descriptors.</summary>
+    private ulong AvailableOf(int queue) => _legacy ? 16 * (ulong)SizeOf(queue) : 0x1000;
+
+    private void Notify(int queue)
+    {
+        if (_legacy && _transport is GuestPci pci)
+            AccessPorts(pci, 0x10, [(byte)queue, 0], write: true);
+        else
+            _transport.Notify(queue);
+    }
+
+    /// <summary>Configuration space in memory: mostly the function's own, sometimes any function's or over the bus's end.</summary>
+    private void AccessEcam(ref FuzzInput input)
+    {
+        if (_transport is not GuestPci pci)
+            return;
+        Span<byte> data = stackalloc byte[8];
+        byte form = input.U8();
+        ulong offset = (form & 0xc0) != 0 ? (GuestPci.Slot << 12) + (ulong)(input.U16() & ((form & 0x20) != 0 ? 0xff : 0xfff)) : input.U32() % (2 * PciEcam.BusSize);
+        int width = 1 + (form & 7);
+        BitConverter.TryWriteBytes(data, input.Number());
+        var ecam = new PciEcam(pci.Bus);
+        if ((form & 8) != 0)
+            ecam.Write(offset, data[..width]);
+        else
+            ecam.Read(offset, data[..width]);
     }
 
     /// <summary>The legacy window, wherever the guest has put it.</summary>
@@ -147,7 +228,21 @@ internal sealed class FuzzRun : IDisposable
 
     private void Step(ref FuzzInput input)
     {
-        switch (input.U8() % 14)
+        byte choice = input.U8();
+        // The last of the numbers, so that older inputs stay what they were.
+        if (choice >= 250)
+        {
+            AccessEcam(ref input);
+            return;
+        }
+
+        if (choice >= 244)
+        {
+            StartLegacy((uint)input.Number());
+            return;
+        }
+
+        switch (choice % 14)
         {
             case 0:
                 Start(input.Number());
@@ -165,7 +260,7 @@ internal sealed class FuzzRun : IDisposable
                 Offer(ref input);
                 break;
             case 7:
-                _transport.Notify(Queue(ref input));
+                Notify(Queue(ref input));
                 break;
             case 8:
                 input.Fill(_arena.Bytes(GuestArena.Base + input.U32() % (ArenaSize - 16), 1 + input.U8() % 16));
@@ -248,7 +343,7 @@ internal sealed class FuzzRun : IDisposable
         ulong ring = Ring(queue), header = GuestArena.Base + DataSpace + (ulong)(input.U8() * 64);
         _target.Prepare(_arena, header, ref input);
         byte shape = input.U8();
-        int readable = shape < 128 ? 1 + shape % count : shape % (count + 1), head = _packed ? _slot : input.U8() % QueueSize;
+        int readable = shape < 128 ? 1 + shape % count : shape % (count + 1), head = UsesPacked ? _slot : input.U8() % QueueSize;
         for (int i = 0; i < count; i++)
         {
             ulong address = i == 0 ? header : Address(ref input);
@@ -256,21 +351,22 @@ internal sealed class FuzzRun : IDisposable
             int flags = (i < count - 1 ? 1 : 0) | (i >= readable ? 2 : 0);
             byte odd = input.U8();
             flags ^= odd > 240 ? 1 << (odd & 3) : 0;
-            if (_packed)
+            if (UsesPacked)
                 PutPacked(ring, address, length, flags, input.U8());
             else
                 Put(ring + (ulong)((head + i) % QueueSize * 16), address, length, (ushort)flags, (ushort)((head + i + 1) % QueueSize));
         }
 
-        if (!_packed)
+        if (!UsesPacked)
         {
-            _arena.Set16(ring + 0x1000 + 4 + (ulong)(_available % QueueSize * 2), head);
+            ulong available = ring + AvailableOf(queue);
+            _arena.Set16(available + 4 + (ulong)(_available % SizeOf(queue) * 2), head);
             byte jump = input.U8();
             _available += (ushort)(jump < 230 ? 1 : jump);
-            _arena.Set16(ring + 0x1000 + 2, _available);
+            _arena.Set16(available + 2, _available);
         }
 
-        _transport.Notify(queue);
+        Notify(queue);
     }
 
     private static uint Length(ref FuzzInput input) => input.U8() switch
