@@ -66,7 +66,11 @@ public sealed class HostFileQueueTests : IDisposable
     {
         DiskCompletion done;
         while (!queue.TryTake(out done))
+        {
+            queue.UnderWay.Should().BePositive("else there is nothing to wait for");
             queue.Wait();
+        }
+
         return done;
     }
 
@@ -111,7 +115,6 @@ public sealed class HostFileQueueTests : IDisposable
         bell.Drain().Should().BePositive();
         queue.Mute();
         queue.Flush(1);
-        queue.TryTake(out _);
         Next(queue).Tag.Should().Be(1);
         bell.Drain().Should().Be(0);
         queue.Unmute().Should().BeFalse();
