@@ -171,7 +171,7 @@ public sealed record VmConfig
                 problems.Add($"disk {i} {problem}");
         }
 
-        if (PortConfig.Problem(Ports, Console) is { } port)
+        if (PortConfig.Problem(Ports) is { } port)
             problems.Add(port);
         if (Deterministic && Ports.Count > 0)
             problems.Add("a deterministic run has no ports: what comes from outside would not repeat");

@@ -75,7 +75,7 @@ public sealed class VirtioConsoleTests : IDisposable
         failure.Should().BeNull(run.Tail);
         run.Console.Should().Contain("GUEST-PORT /dev/vport0p0", run.Tail).And.Contain("GUEST-REOPENS").And.Contain("GUEST-DONE port").And.NotContain("GUEST-FAILED");
         run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
-        var counters = run.Result.Devices["console0"];
+        var counters = run.Result.Devices["ports0"];
         counters["clients"].Should().Be(3);
         counters["clientsRefused"].Should().Be(1);
         counters["bytesForNobody"].Should().Be(0);

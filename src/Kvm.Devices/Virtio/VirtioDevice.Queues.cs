@@ -10,7 +10,10 @@ public abstract partial class VirtioDevice
     [ThreadStatic]
     private static VirtioDevice? _processing;
 
-    private ulong _deferredWakes;
+    // The queues to be woken when that is done, by this thread and no other: a guest that waits for what follows from its notification does
+    // not depend on how the host schedules somebody else.
+    [ThreadStatic]
+    private static ulong _deferredWakes;
 
     /// <summary>What a device did with a chain.</summary>
     protected enum ChainResult
@@ -139,7 +142,7 @@ public abstract partial class VirtioDevice
         if (!IsActive)
             return;
         if (_processing == this)
-            Interlocked.Or(ref _deferredWakes, 1UL << index);
+            _deferredWakes |= 1UL << index;
         else
             _scheduler?.Wake(this, index);
     }
@@ -184,11 +187,11 @@ public abstract partial class VirtioDevice
 
     private bool Process(int index, bool polled)
     {
-        var outer = _processing;
-        _processing = this;
+        var (outer, outerWakes) = (_processing, _deferredWakes);
+        (_processing, _deferredWakes) = (this, 0);
         bool more = ProcessUnderGate(index, _queues[index], polled);
-        _processing = outer;
-        ulong wakes = Interlocked.Exchange(ref _deferredWakes, 0);
+        ulong wakes = _deferredWakes;
+        (_processing, _deferredWakes) = (outer, outerWakes);
         for (; wakes != 0; wakes &= wakes - 1)
             _scheduler?.Wake(this, BitOperations.TrailingZeroCount(wakes));
         return more;

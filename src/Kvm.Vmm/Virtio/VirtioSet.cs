@@ -57,8 +57,10 @@ internal sealed class VirtioSet : IDisposable
                 Add(new EntropyDevice("rng0", _memory, config.Deterministic ? new SeededEntropy(config.Seed) : new HostEntropy()));
             if (config.Balloon is { } balloon)
                 AddBalloon(balloon, ram);
-            if (HasConsole(config))
+            if (config.Console == GuestConsole.Virtio)
                 AddConsole(console);
+            if (config.Ports.Count > 0)
+                AddPorts();
             pci.AssignResources(new PciResources(
                 (MachineLayout.PciIo.Start, MachineLayout.PciIo.Size),
                 (MachineLayout.PciMmio32.Start, MachineLayout.PciMmio32.Size),
@@ -74,12 +76,12 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Number of devices a configuration asks for.</summary>
     public static int CountOf(VmConfig config) =>
-        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (HasConsole(config) ? 1 : 0);
+        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (config.Console == GuestConsole.Virtio ? 1 : 0) + (config.Ports.Count > 0 ? 1 : 0);
 
     /// <summary>The devices, in the order of their slots.</summary>
     public IReadOnlyList<VirtioDevice> Devices => _devices;
 
-    /// <summary>The device whose port 0 is the guest's console, or null where that is the serial port.</summary>
+    /// <summary>The device that is the guest's console, or null where that is the serial port.</summary>
     public ConsoleDevice? Console { get; private set; }
 
     /// <summary>Says whom to tell of a fault on a device's thread.</summary>
@@ -114,7 +116,7 @@ internal sealed class VirtioSet : IDisposable
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
     {
         foreach (var device in _devices)
-            report[device.StateName] = device is ConsoleDevice console ? VirtioCounters.Of(console, _ports) : VirtioCounters.Of(device);
+            report[device.StateName] = device is ConsoleDevice console ? VirtioCounters.Of(console, console == Console ? null : _ports) : VirtioCounters.Of(device);
     }
 
     public void Dispose()
@@ -158,29 +160,21 @@ internal sealed class VirtioSet : IDisposable
             _poll = new StatisticsPoll(balloon, _engine.Time, TimeSpan.FromSeconds(config.StatisticsSeconds));
     }
 
-    private static bool HasConsole(VmConfig config) => config.Console == GuestConsole.Virtio || config.Ports.Count > 0;
-
-    /// <summary>One device for all ports. The console is port 0, the one that drivers without VIRTIO_CONSOLE_F_MULTIPORT know.</summary>
+    /// <summary>The console: a device of its own, without control messages, so that it is there when the guest's first program opens it.</summary>
     private void AddConsole(ConsoleWatcher console)
     {
-        List<ConsolePort> ports = _config.Console == GuestConsole.Virtio ? [new ConsolePort("", IsConsole: true, new LoginConsole(console))] : [];
-        int first = ports.Count;
-        if (_config.Ports.Count > 0)
-        {
-            _ports = new PortServer(_config.Ports, message => _failed?.Invoke(message));
-            ports.AddRange(_ports.Ports.Select(p => new ConsolePort(p.Name, IsConsole: false, p)));
-        }
+        Console = new ConsoleDevice("console0", _memory, [new ConsolePort("", IsConsole: true, new LoginConsole(console))], multiport: false);
+        Add(Console);
+        // The terminal is there for as long as the machine is.
+        Console.SetHostOpen(0, true);
+    }
 
-        var device = new ConsoleDevice("console0", _memory, ports);
+    private void AddPorts()
+    {
+        _ports = new PortServer(_config.Ports, message => _failed?.Invoke(message));
+        var device = new ConsoleDevice("ports0", _memory, [.. _ports.Ports.Select(p => new ConsolePort(p.Name, IsConsole: false, p))]);
         Add(device);
-        if (first > 0)
-        {
-            // The terminal is there for as long as the machine is.
-            device.SetHostOpen(0, true);
-            Console = device;
-        }
-
-        _ports?.Start(device, first);
+        _ports.Start(device, 0);
     }
 
     /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>

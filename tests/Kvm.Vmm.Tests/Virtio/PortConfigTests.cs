@@ -40,7 +40,7 @@ public sealed class PortConfigTests
         With(GuestConsole.Serial, Port(0, 0), Port(1, 0)).Validate().Should().ContainSingle();
         var most = Enumerable.Range(0, PortConfig.MaxPorts).Select(i => Port(i, i)).ToArray();
         With(GuestConsole.Serial, most).Validate().Should().BeEmpty();
-        With(GuestConsole.Virtio, most).Validate().Should().ContainSingle().Which.Should().Contain("29 at most");
+        With(GuestConsole.Virtio, [.. most, Port(99, 99)]).Validate().Should().ContainSingle().Which.Should().Contain("30 at most");
         (With(GuestConsole.Serial, Port(0, 0)) with { Deterministic = true }).Validate().Should().ContainSingle();
     }
 }

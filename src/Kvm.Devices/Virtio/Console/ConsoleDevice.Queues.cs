@@ -44,7 +44,19 @@ public sealed partial class ConsoleDevice
             return ChainResult.Later;
         state.Consumed = 0;
         queue.Complete(chain.Token, 0);
+        if (_isSilent)
+            HearFirst(port);
         return ChainResult.Taken;
+    }
+
+    /// <summary>The driver's console is set up: what was kept for it is told.</summary>
+    private void HearFirst(int port)
+    {
+        _isSilent = false;
+        // Linux looks at the size when it is told to, not when it starts.
+        if (Has(SizeFeature) && _control.Size.Columns != 0)
+            SignalConfig();
+        WakeQueue(InputQueue(port));
     }
 
     /// <summary>Gives a buffer to the sink, from where it stopped taking the last time; false if it stopped again.</summary>
@@ -98,7 +110,7 @@ public sealed partial class ConsoleDevice
     private bool HasInput(PortState state)
     {
         lock (_portLock)
-            return state.Input.Count > 0 && (state.GuestOpen || !Has(Multiport));
+            return state.Input.Count > 0 && (Has(Multiport) ? state.GuestOpen : !_isSilent);
     }
 
     private bool TakeRefusal(PortState state)

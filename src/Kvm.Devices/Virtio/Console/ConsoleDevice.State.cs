@@ -43,6 +43,7 @@ public sealed partial class ConsoleDevice
 
         if (!reader.Complete)
             return false;
+        _isSilent = false;
         lock (_portLock)
         {
             _control.Size = (columns, rows);

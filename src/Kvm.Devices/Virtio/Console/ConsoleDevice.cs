@@ -26,6 +26,9 @@ public sealed partial class ConsoleDevice : VirtioDevice
     private readonly PortState[] _states;
     private readonly Lock _portLock = new();
     private readonly ConsoleControl _control;
+    private readonly bool _multiport;
+    // Of a console without control messages: nobody has said anything yet, so that nobody may be there to listen.
+    private volatile bool _isSilent;
 
     /// <summary>What belongs to a port; input under the port lock, the rest under its transmit queue's gate.</summary>
     private sealed class PortState
@@ -42,10 +45,17 @@ public sealed partial class ConsoleDevice : VirtioDevice
     /// <param name="name">The state's name, such as <c>console0</c>.</param>
     /// <param name="memory">Guest memory.</param>
     /// <param name="ports">Its ports, 1 to <see cref="MaxPorts"/>; the first is the one a driver without VIRTIO_CONSOLE_F_MULTIPORT uses.</param>
+    /// <param name="multiport">
+    /// VIRTIO_CONSOLE_F_MULTIPORT is offered. Without it there is port 0 alone, which Linux has as hvc0 as soon as its driver has started: with it, hvc0
+    /// comes some time after that, and perhaps after the first program has opened the console. Nobody says then when the port is open, and Linux throws
+    /// input away until it has set its console up: input waits for the first output.
+    /// </param>
     /// <exception cref="ArgumentException">There are none or too many, or a name is too long.</exception>
-    public ConsoleDevice(string name, GuestMemory memory, IReadOnlyList<ConsolePort> ports)
-        : base(name, VirtioDeviceType.Console, memory, SizeFeature | Multiport | EmergencyWrite, QueueSizes(ports), ConfigLength)
+    public ConsoleDevice(string name, GuestMemory memory, IReadOnlyList<ConsolePort> ports, bool multiport = true)
+        : base(name, VirtioDeviceType.Console, memory, SizeFeature | EmergencyWrite | (multiport ? Multiport : 0), QueueSizes(ports), ConfigLength)
     {
+        _multiport = multiport;
+        _isSilent = !multiport;
         _ports = [.. ports];
         _states = [.. ports.Select(_ => new PortState())];
         _control = new ConsoleControl(_ports);
@@ -140,6 +150,7 @@ public sealed partial class ConsoleDevice : VirtioDevice
     /// <inheritdoc/>
     protected override void OnReset()
     {
+        _isSilent = !_multiport;
         lock (_portLock)
         {
             _control.Clear();

@@ -21,7 +21,7 @@ public sealed record PortConfig
     /// <summary>The longest <see cref="Name"/>.</summary>
     public const int MaxNameLength = 64;
 
-    /// <summary>The most ports of a machine, one less where the console is a virtio console's too.</summary>
+    /// <summary>The most ports of a machine.</summary>
     public const int MaxPorts = ConsoleDevice.MaxPorts;
 
     /// <summary>What the guest finds it by: <c>/dev/virtio-ports/NAME</c> in Linux.</summary>
@@ -70,11 +70,10 @@ public sealed record PortConfig
     }
 
     /// <summary>What is wrong with several ports of one machine, or null.</summary>
-    internal static string? Problem(IReadOnlyList<PortConfig> ports, GuestConsole console)
+    internal static string? Problem(IReadOnlyList<PortConfig> ports)
     {
-        int most = MaxPorts - (console == GuestConsole.Virtio ? 1 : 0);
-        if (ports.Count > most)
-            return $"{ports.Count} ports were asked for; a machine has {most} at most";
+        if (ports.Count > MaxPorts)
+            return $"{ports.Count} ports were asked for; a machine has {MaxPorts} at most";
         for (int i = 0; i < ports.Count; i++)
         {
             if (ports[i].Problem() is { } problem)

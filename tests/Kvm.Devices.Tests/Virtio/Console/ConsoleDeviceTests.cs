@@ -148,6 +148,24 @@ public sealed class ConsoleDeviceTests
     }
 
     [Fact]
+    public void Console_without_control_messages_keeps_input_and_size_until_the_guest_has_said_something()
+    {
+        using var guest = new DeviceGuest<ConsoleDevice>(
+            arena => new ConsoleDevice("console0", arena.Memory, [new ConsolePort("", true, _first)], multiport: false), 1, size: 16);
+        (guest.Device.OfferedFeatures & Multiport).Should().Be(0);
+        guest.Device.Resize(132, 43);
+        guest.Device.SendInput(0, "typed"u8).Should().Be(5);
+        ulong at = guest.Arena.Allocate(16);
+        guest.Run(FirstIn, Element.In(at, 16)).Should().BeNull("Linux would throw it away");
+
+        guest.Run(FirstOut, guest.Out("login:"u8));
+        _first.Text.ToString().Should().Be("login:");
+        guest.Drivers[FirstIn].TakeUsed()!.Value.Written.Should().Be(5);
+        guest.Arena.Bytes(at, 5).ToArray().Should().Equal("typed"u8.ToArray());
+        guest.Device.Traffic(0).Received.Should().Be(5);
+    }
+
+    [Fact]
     public void Size_is_in_the_configuration_and_in_a_message_for_text_consoles()
     {
         using var guest = Guest(Multiport | 1);
