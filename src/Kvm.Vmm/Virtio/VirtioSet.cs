@@ -163,10 +163,11 @@ internal sealed class VirtioSet : IDisposable
     /// <summary>The console: a device of its own, without control messages, so that it is there when the guest's first program opens it.</summary>
     private void AddConsole(ConsoleWatcher console)
     {
-        Console = new ConsoleDevice("console0", _memory, [new ConsolePort("", IsConsole: true, new LoginConsole(console))], multiport: false);
-        Add(Console);
+        var device = new ConsoleDevice("console0", _memory, [new ConsolePort("", IsConsole: true, new LoginConsole(console))], multiport: false);
+        Add(device);
         // The terminal is there for as long as the machine is.
-        Console.SetHostOpen(0, true);
+        device.SetHostOpen(0, true);
+        Console = device;
     }
 
     private void AddPorts()
