@@ -8,6 +8,7 @@ guest=$root/artifacts/guest
 mkdir -p "$logs"
 
 # The SDK needs no ICU library and asks nothing of anybody.
+export MSBUILDDISABLENODEREUSE=1
 export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
 
 # say LINE…
@@ -139,6 +140,8 @@ number() { awk -v m="\"$2\":" '$1 == m && $2 ~ /^[-0-9]/ { sub(/,$/, "", $2); pr
 one_at_a_time() {
     mkdir -p "$root/artifacts"
     exec {lock}>"$root/artifacts/$1.lock"
+    # A build server that outlives the script has the descriptor too: unlocked, it keeps nobody waiting.
+    trap 'flock -u "$lock"' EXIT
     flock -n "$lock" && return 0
     say "Another run of scripts/$1 is at work in this folder: waiting for it."
     flock "$lock"
