@@ -4,6 +4,7 @@ namespace Kvm.Interop;
 
 internal static unsafe partial class Libc
 {
+    public const long SYS_pread64 = 17, SYS_pwrite64 = 18;
     public const long SYS_gettid = 186;
     public const long SYS_tgkill = 234;
     public const long SYS_io_uring_setup = 425;
