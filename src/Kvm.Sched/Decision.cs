@@ -33,6 +33,9 @@ public enum DecisionReason : byte
 
     /// <summary>It may not go on now: its cap is used up, or its CPU went away.</summary>
     Stopped,
+
+    /// <summary>None of the CPUs it may run on can be used now; said of who waits (<see cref="Scheduler.ReasonOf"/>), never of a decision.</summary>
+    NoCpu,
 }
 
 /// <summary>One decision of a policy.</summary>
@@ -54,6 +57,7 @@ public static class DecisionReasons
         DecisionReason.SliceEnded => "its slice ended and another went before it",
         DecisionReason.Preempted => "another went before it by the policy's order",
         DecisionReason.Stopped => "it might not go on: its cap is used up for this period, its gang has not enough CPUs, or its CPU went away",
+        DecisionReason.NoCpu => "none of the CPUs it may run on can be used now",
         _ => "others have gone before it since it arrived",
     };
 }

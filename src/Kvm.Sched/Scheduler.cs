@@ -25,7 +25,6 @@ public sealed partial class Scheduler
     /// <summary>The idle CPUs whose siblings are idle too; empty where nobody has siblings.</summary>
     private readonly CpuSet _idleCores;
 
-
     private readonly CpuSet _online;
 
     /// <summary>CPUs that went away under a vCPU that was not told yet.</summary>
@@ -67,7 +66,7 @@ public sealed partial class Scheduler
         _policy.Attach(Table, topology);
         _cpus = new CpuState[topology.Count];
         Array.Fill(_cpus, new CpuState { Vcpu = -1, Next = -1 });
-        (_open, _idle, _online) = (CpuSet.All(topology.Count), CpuSet.All(topology.Count), CpuSet.All(topology.Count));
+        (_open, _idle, _online) = (CpuSet.All(topology.Count), CpuSet.All(topology.Count), Table.Online);
         _leaving = new CpuSet(topology.Count);
         _idleCores = topology.IsFlat ? new CpuSet(topology.Count) : CpuSet.All(topology.Count);
         _chosen = new int[topology.Count];
@@ -181,7 +180,14 @@ public sealed partial class Scheduler
     /// <summary>What the policy knows of a vCPU, in words: for people, so it allocates.</summary>
     public string Describe(int vcpu, long now) => _policy.Describe(vcpu, now);
 
-    /// <summary>Why a vCPU runs or waits, in a sentence without a subject: for people, so it allocates.</summary>
+    /// <summary>Why a vCPU runs or waits.</summary>
+    public DecisionReason ReasonOf(int vcpu)
+    {
+        ref readonly var slot = ref Table.ReadVcpu(vcpu);
+        return slot is { State: VcpuState.Ready, Cpu: < 0 } && Table.IsStranded(vcpu) ? DecisionReason.NoCpu : slot.Reason;
+    }
+
+    /// <summary>The same in a sentence without a subject: for people, so it allocates.</summary>
     public string Why(int vcpu, long now)
     {
         ref readonly var slot = ref Table.ReadVcpu(vcpu);
@@ -196,7 +202,7 @@ public sealed partial class Scheduler
         };
         return slot.State is VcpuState.Halted or VcpuState.Done or VcpuState.Free
             ? state
-            : $"{state}: {DecisionReasons.Words(slot.Reason)} ({Name}: {Describe(vcpu, now)})";
+            : $"{state}: {DecisionReasons.Words(ReasonOf(vcpu))} ({Name}: {Describe(vcpu, now)})";
     }
 
     /// <summary>A CPU comes or goes. Whoever is on one that goes is revoked by the next decision.</summary>

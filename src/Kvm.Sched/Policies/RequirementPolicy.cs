@@ -79,14 +79,18 @@ internal sealed class RequirementPolicy(PolicySettings settings) : Policy(settin
     {
         if (_started.Count > 0 && _started.Best(open, out _) is >= 0 and var next)
             return next;
-        if (_firstWaiting < 0)
+        // One that no CPU is there for holds nobody back.
+        int first = _firstWaiting;
+        while (first >= 0 && Table.IsStranded(Table.Vm(first).FirstVcpu))
+            first = Table.Vm(first).WaitNext;
+        if (first < 0)
             return _overdue.Best(open, out _);
-        ref readonly var oldest = ref Table.Vm(_firstWaiting);
+        ref readonly var oldest = ref Table.Vm(first);
         if (now - oldest.WaitingSince < _ageing)
             return _groups.Best(_free, Table, open) is >= 0 and var vm ? FirstReady(Table.Vm(vm)) : _overdue.Best(open, out _);
         var needs = NeedsOf(oldest);
         if (needs.FitsIn(_free))
-            return MayRun(_firstWaiting, open) ? FirstReady(oldest) : -1;
+            return MayRun(first, open) ? FirstReady(oldest) : -1;
         // For CPUs it waits with nobody going before it; what else it needs may be held by those that could end.
         return (needs with { Cpu = 0 }).FitsIn(_free with { Cpu = 0 }) ? -1 : _overdue.Best(open, out _);
     }

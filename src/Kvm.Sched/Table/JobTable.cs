@@ -16,7 +16,7 @@ public sealed class JobTable
     private int _vcpuEnd;
     private long _arrivals;
 
-    internal JobTable(CpuTopology topology) => Classes = new AffinityClasses(topology.Count);
+    internal JobTable(CpuTopology topology) => (Classes, Online) = (new AffinityClasses(topology.Count), CpuSet.All(topology.Count));
 
     /// <summary>The number of VMs.</summary>
     public int Vms { get; private set; }
@@ -31,6 +31,12 @@ public sealed class JobTable
     public int VcpuEnd => _vcpuEnd;
 
     internal AffinityClasses Classes { get; }
+
+    /// <summary>The CPUs that can be used.</summary>
+    internal CpuSet Online { get; }
+
+    /// <summary>Whether none of the CPUs a vCPU may run on can be used.</summary>
+    internal bool IsStranded(int vcpu) => Classes[_vcpus[vcpu].Affinity].FirstCommon(Online) < 0;
 
     /// <summary>Whether a VM has this slot.</summary>
     public bool HasVm(int vm) => (uint)vm < (uint)_vmEnd && _vms[vm].InUse;

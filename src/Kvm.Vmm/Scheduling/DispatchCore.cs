@@ -147,7 +147,7 @@ internal sealed class DispatchCore
     public void SetOnline(int cpu, bool online, long now)
     {
         _scheduler.SetOnline(cpu, online, now);
-        _binder?.SetOnline(cpu, online);
+        _binder?.SetOnline(cpu, online, _table);
     }
 
     /// <summary>Takes in what happened, decides, applies.</summary>
@@ -179,6 +179,12 @@ internal sealed class DispatchCore
 
     /// <summary>The host's CPU that a vCPU is bound to, under the policy <c>host</c>; else −1.</summary>
     public int BoundTo(Seat seat) => _binder?.CpuOf(seat) is >= 0 and var cpu ? _scheduler.Topology[cpu].Id : -1;
+
+    /// <summary>Whether none of the CPUs that a vCPU may run on can be used now.</summary>
+    public bool IsStranded(Seat seat) => _binder?.IsStranded(seat) ?? (seat.Vcpu >= 0 && _scheduler.ReasonOf(seat.Vcpu) == DecisionReason.NoCpu);
+
+    /// <summary>How often a vCPU's thread could not be put on its CPU, as it says.</summary>
+    public int AffinityFailuresOf(Seat seat) => _table.AffinityFailures(seat.Slot);
 
     /// <summary>How long a vCPU waited, the present wait included.</summary>
     public long WaitedOf(int vcpu, long now)
@@ -508,6 +514,6 @@ internal sealed class DispatchCore
         if (seat.Vcpu < 0)
             return;
         ref readonly var slot = ref _scheduler.Table.ReadVcpu(seat.Vcpu);
-        _table.Show(seat.Slot, new GateNumbers(slot.Ran, slot.Waited, slot.Slices, slot.Migrations, (int)slot.State, (int)slot.Reason));
+        _table.Show(seat.Slot, new GateNumbers(slot.Ran, slot.Waited, slot.Slices, slot.Migrations, (int)slot.State, (int)_scheduler.ReasonOf(seat.Vcpu)));
     }
 }

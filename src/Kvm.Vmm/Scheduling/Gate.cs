@@ -124,13 +124,10 @@ internal sealed class Gate
         if (order == _answered)
             return;
         int cpu = _table.CpuOf(_slot);
-        if (cpu != _cpu)
-        {
-            if (cpu < 0 ? HostThread.SetAffinity(0, _home) != 0 : HostThread.SetAffinity(0, [cpu]) != 0)
-                _table.NoteAffinityFailure(_slot);
-            _cpu = cpu;
-        }
-
+        // Also to the CPU it was on: one that went away and came back has lost those who were bound to it.
+        if (cpu >= 0 ? HostThread.SetAffinity(0, [cpu]) != 0 : _cpu >= 0 && HostThread.SetAffinity(0, _home) != 0)
+            _table.NoteAffinityFailure(_slot);
+        _cpu = cpu;
         _answered = order;
         _table.Answer(_slot, GatePlace.Inside, order);
     }

@@ -185,6 +185,9 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>How long a vCPU's thread was parked, as it says.</summary>
     public long ParkedTotal(int slot) => Math.Max(0, At(slot).ParkedTotal);
 
+    /// <summary>How often a vCPU's thread could not be put on its CPU, as it says.</summary>
+    public int AffinityFailures(int slot) => Math.Max(0, At(slot).AffinityFailures);
+
     /// <summary>Says how much memory a VM is to be left with, in its first slot.</summary>
     public void SetMemoryTarget(int firstSlot, int mib) => Volatile.Write(ref At(firstSlot).MemoryTarget, mib);
 

@@ -27,13 +27,27 @@ internal sealed class HostBinder(CpuTopology topology)
     /// <summary>Where a vCPU is bound, or −1.</summary>
     public int CpuOf(Seat seat) => Find(seat) is >= 0 and var at ? _bound[at].Cpu : -1;
 
-    public void SetOnline(int cpu, bool online)
+    /// <summary>Whether none of the CPUs a vCPU may run on can be used, so that the kernel alone says where it runs.</summary>
+    public bool IsStranded(Seat seat) => Find(seat) is >= 0 and var at && !_online.Contains(_bound[at].Cpu) && Usable(_bound[at].Affinity) is { Count: 0 };
+
+    public void SetOnline(int cpu, bool online, GateTable table)
     {
-        if (online)
-            _online.Add(cpu);
-        else
-            _online.Remove(cpu);
+        if (_online.Contains(cpu) == online)
+            return;
         _nextLook = 0;
+        if (!online)
+        {
+            _online.Remove(cpu);
+            return;
+        }
+
+        _online.Add(cpu);
+        // Those that had no other are bound to it still, but not by the kernel.
+        foreach (var bound in _bound)
+        {
+            if (bound.Cpu == cpu)
+                Bind(bound, table);
+        }
     }
 
     public void Add(Seat seat, in JobSpec job, GateTable table, long now)
@@ -78,10 +92,18 @@ internal sealed class HostBinder(CpuTopology topology)
             bound.Seat.RanTotal = Math.Max(bound.Seat.RanTotal, bound.Seat.Probe.CpuTime() - bound.Seat.Clock);
         }
 
-        Array.Clear(_demand);
-        var (vcpu, cpu) = Balancer.Next(topology, _online, _loads.AsSpan(0, _bound.Count), _demand);
-        if (vcpu >= 0)
+        // Those on a CPU that went away all leave it at once, of others one moves at a time.
+        for (bool again = true; again;)
+        {
+            Array.Clear(_demand);
+            var (vcpu, cpu) = Balancer.Next(topology, _online, _loads.AsSpan(0, _bound.Count), _demand);
+            again = vcpu >= 0 && !_online.Contains(_bound[vcpu].Cpu);
+            if (vcpu < 0)
+                break;
             Move(_bound[vcpu], cpu, table, now);
+            _loads[vcpu] = _loads[vcpu] with { Cpu = cpu };
+        }
+
         return _nextLook;
     }
 
@@ -92,7 +114,12 @@ internal sealed class HostBinder(CpuTopology topology)
         bound.Cpu = cpu;
         bound.MovedAt = now;
         Moves++;
-        table.Free(bound.Seat.Slot, topology[cpu].Id);
+        Bind(bound, table);
+    }
+
+    private void Bind(Bound bound, GateTable table)
+    {
+        table.Free(bound.Seat.Slot, topology[bound.Cpu].Id);
         bound.Seat.Probe!.Kick();
     }
 

@@ -22,6 +22,9 @@ public static class SchedulingText
 {
     private const double Ms = 1_000_000;
 
+    /// <summary>vCPUs that the table for people names above it, because something is wrong with them.</summary>
+    private const int MostFailures = 10;
+
     /// <summary>The table.</summary>
     public static string Table(SchedulingView view, ServiceView service)
     {
@@ -39,6 +42,8 @@ public static class SchedulingText
             text.Append("the dispatcher is no thread of real time: ").Append(why).Append('\n');
         if (view.EstimateError is { } error)
             text.Append(CultureInfo.InvariantCulture, $"learned lengths were off by {error:P0} of the real ones\n");
+        foreach (var (vm, vcpu) in view.Vms.SelectMany(vm => vm.Vcpus, (vm, vcpu) => (vm, vcpu)).Where(pair => pair.vcpu.AffinityFailures > 0).Take(MostFailures))
+            text.Append(CultureInfo.InvariantCulture, $"{VisibleText.Escape(vm.Name)} vCPU {vcpu.Index} {NotPut(vcpu)}\n");
         List<string[]> rows = [["VM", "vCPU", "state", "CPU", "ran ms", "waited ms", "slices", "moves", "left ms", "policy"]];
         foreach (var vm in view.Vms)
         {
@@ -92,7 +97,7 @@ public static class SchedulingText
             WriteLatency(json, view);
             json.WriteStartArray("vms");
             foreach (var vm in view.Vms)
-                WriteVm(json, vm);
+                WriteVm(json, view, vm);
             json.WriteEndArray();
             WriteEnded(json, view);
             json.WriteEndObject();
@@ -135,16 +140,28 @@ public static class SchedulingText
     private static string Sentence(SchedulingView view, VmView vm, VcpuView vcpu)
     {
         string who = $"{VisibleText.Escape(vm.Name)} vCPU {Count(vcpu.Index)}";
-        string past = $"It ran {Number(vcpu.Ran / Ms)} ms in {Count(vcpu.Slices)} slices and waited {Number(vcpu.Waited / Ms)} ms.";
+        string past = $"It ran {Number(vcpu.Ran / Ms)} ms";
+        past += view.Settings.Policy == "host" ? "." : $" in {Count(vcpu.Slices)} slices and waited {Number(vcpu.Waited / Ms)} ms.";
+        if (vcpu.AffinityFailures > 0)
+            past += $" It {NotPut(vcpu)}.";
+        string confined = AffinityOf(view, vm) is { } cpus ? $" (CPUs {cpus})" : "";
         return vcpu.State switch
         {
             "starting" => $"{who} has not come to the gate yet: its machine is being built.",
             "done" => $"{who} has finished.",
-            "bound" => $"{who} is bound to CPU {Count(vcpu.Cpu)}, the least loaded when it came or was moved last; the kernel slices time there. It ran {Number(vcpu.Ran / Ms)} ms.",
+            "bound" => $"{who} is bound to CPU {Count(vcpu.Cpu)}, the least loaded when it came or was moved last; the kernel slices time there. {past}",
+            "no-cpu" => $"{who} {vcpu.Why}{confined}. {past}",
             "ready" => $"{who} {vcpu.Why}{Instead(view, vm)}. {past}",
             _ => $"{who} {vcpu.Why}. {past}",
         };
     }
+
+    private static string NotPut(VcpuView vcpu) => $"could not be put on its CPU {Count(vcpu.AffinityFailures)} times: its process may not use it";
+
+    /// <summary>The host's CPUs a VM is confined to; null for all.</summary>
+    private static string? AffinityOf(SchedulingView view, VmView vm) => vm.Job.Affinity is { } allowed
+        ? CpuList.Format(Enumerable.Range(0, view.Settings.Topology.Count).Where(allowed.Contains).Select(cpu => view.Settings.Topology[cpu].Id))
+        : null;
 
     private static string Instead(SchedulingView view, VmView waiting)
     {
@@ -158,7 +175,7 @@ public static class SchedulingText
         return names.Length == 0 ? "" : $"; now run {names}";
     }
 
-    private static void WriteVm(Utf8JsonWriter json, VmView vm)
+    private static void WriteVm(Utf8JsonWriter json, SchedulingView view, VmView vm)
     {
         json.WriteStartObject();
         json.WriteString("name", VisibleText.Escape(vm.Name));
@@ -168,6 +185,7 @@ public static class SchedulingText
         WriteMs(json, "lengthMs", vm.Job.Length);
         json.WriteString("class", VisibleText.Escape(vm.Class));
         json.WriteNumber("memory", vm.Job.Needs.Memory);
+        json.WriteString("affinity", AffinityOf(view, vm));
         WriteMs(json, "ageMs", vm.Age);
         json.WriteString("policyData", vm.PolicyData);
         json.WriteStartArray("vcpus");
@@ -186,6 +204,7 @@ public static class SchedulingText
             else
                 WriteMs(json, "sliceLeftMs", vcpu.SliceLeft);
             json.WriteNumber("threadId", vcpu.ThreadId);
+            json.WriteNumber("affinityFailures", vcpu.AffinityFailures);
             json.WriteEndObject();
         }
 

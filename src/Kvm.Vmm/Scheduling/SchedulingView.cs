@@ -4,7 +4,7 @@ namespace Kvm.Vmm.Scheduling;
 
 /// <summary>One vCPU at a moment; times in ns.</summary>
 /// <param name="Index">Its number in the VM.</param>
-/// <param name="State">What it does: <c>starting ready running leaving next halted done bound</c>.</param>
+/// <param name="State">What it does: <c>starting ready running leaving next halted done bound no-cpu</c>; the last: it could run, and no CPU it may run on can be used.</param>
 /// <param name="Cpu">The host's CPU it is on, or was on last; −1 for none.</param>
 /// <param name="Ran">CPU time charged.</param>
 /// <param name="Waited">Time it could have run and did not.</param>
@@ -12,9 +12,10 @@ namespace Kvm.Vmm.Scheduling;
 /// <param name="Migrations">Changes of CPU.</param>
 /// <param name="SliceLeft">What is left of its slice; <see cref="long.MaxValue"/> for one without an end, 0 where it has none.</param>
 /// <param name="ThreadId">Its thread.</param>
+/// <param name="AffinityFailures">How often its thread could not be put on its CPU.</param>
 /// <param name="Why">Why it runs or waits, a sentence without its subject; empty unless asked for.</param>
 public sealed record VcpuView(
-    int Index, string State, int Cpu, long Ran, long Waited, long Slices, long Migrations, long SliceLeft, int ThreadId, string Why);
+    int Index, string State, int Cpu, long Ran, long Waited, long Slices, long Migrations, long SliceLeft, int ThreadId, int AffinityFailures, string Why);
 
 /// <summary>One VM at a moment; times in ns.</summary>
 /// <param name="Name">For people.</param>
@@ -84,17 +85,18 @@ public sealed record SchedulingView
 
     private static VcpuView Of(DispatchCore core, Seat seat, long now, bool why)
     {
-        int thread = core.ThreadOf(seat);
+        int thread = core.ThreadOf(seat), failures = core.AffinityFailuresOf(seat);
         if (seat.Vcpu < 0)
-            return new VcpuView(seat.Index, seat.Vm.Arrived == 0 ? "starting" : "done", -1, seat.RanTotal, seat.WaitedTotal, 0, 0, 0, thread, "");
+            return new VcpuView(seat.Index, seat.Vm.Arrived == 0 ? "starting" : "done", -1, seat.RanTotal, seat.WaitedTotal, 0, 0, 0, thread, failures, "");
+        bool stranded = core.IsStranded(seat);
         ref readonly var slot = ref core.Scheduler.Table.ReadVcpu(seat.Vcpu);
         if (core.BoundTo(seat) is >= 0 and var bound)
-            return new VcpuView(seat.Index, "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, "");
+            return new VcpuView(seat.Index, stranded ? "no-cpu" : "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, failures, stranded ? $"runs where the kernel has it: {DecisionReasons.Words(DecisionReason.NoCpu)}" : "");
         int cpu = slot.Cpu >= 0 ? slot.Cpu : slot.LastCpu;
         long left = slot.State == VcpuState.Running ? slot.SliceEnd == long.MaxValue ? long.MaxValue : Math.Max(0, slot.SliceEnd - now) : 0;
         return new VcpuView(
-            seat.Index, NameOf(slot.State), cpu < 0 ? -1 : core.Scheduler.Topology[cpu].Id, seat.RanTotal, core.WaitedOf(seat.Vcpu, now),
-            slot.Slices, slot.Migrations, left, thread, why ? core.Scheduler.Why(seat.Vcpu, now) : "");
+            seat.Index, stranded ? "no-cpu" : NameOf(slot.State), cpu < 0 ? -1 : core.Scheduler.Topology[cpu].Id, seat.RanTotal, core.WaitedOf(seat.Vcpu, now),
+            slot.Slices, slot.Migrations, left, thread, failures, why ? core.Scheduler.Why(seat.Vcpu, now) : "");
     }
 
     private static string NameOf(VcpuState state) => state switch

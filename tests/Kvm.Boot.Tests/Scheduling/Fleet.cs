@@ -14,19 +14,20 @@ internal sealed class Fleet : IDisposable
     private readonly List<(string Name, VirtualMachine Machine, DispatcherPlace Place)> _guests = [];
     private readonly List<string> _files = [];
 
-    public Fleet(string policy, PolicySettings? rules = null, int cpus = 1, IReadOnlyList<int>? only = null)
+    public Fleet(string policy, PolicySettings? rules = null, int cpus = 1, IReadOnlyList<int>? only = null, OnlineCpus? online = null)
     {
         TinyMachine.RequireKvm();
         int[] all = HostThread.GetAffinity(0);
         Skip.If(all.Length < cpus, $"needs {cpus} CPUs");
         Cpus = only ?? [.. all.Take(cpus)];
-        Dispatcher = new Dispatcher(new DispatcherSettings
+        var settings = new DispatcherSettings
         {
             Policy = policy,
             Rules = rules ?? new PolicySettings { Slice = 5_000_000 },
             Topology = HostTopology.Read(Cpus),
             Slots = 64,
-        });
+        };
+        Dispatcher = online is null ? new Dispatcher(settings) : new Dispatcher(settings, online);
     }
 
     public Dispatcher Dispatcher { get; }

@@ -332,6 +332,86 @@ public sealed class DispatchCoreTests
         host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Cpu.Should().Be(1 - cpu);
     }
 
+    [Theory]
+    [InlineData("rr")]
+    [InlineData("fcfs")]
+    [InlineData("rap")]
+    [InlineData("rrp")]
+    public void A_vCPU_whose_only_CPU_goes_away_waits_with_that_reason_and_runs_there_when_it_is_back(string policy)
+    {
+        using var host = new FakeThreads(policy, cpus: 2);
+        var pinned = host.Join("pinned", new JobSpec { Affinity = Cpu(1) })[0];
+        host.Step();
+        pinned.Enter();
+        host.Core.SetOnline(1, false, host.Now);
+        host.Step(1);
+        pinned.MayRun.Should().BeFalse();
+        pinned.Park(host.Now);
+        host.Step();
+
+        pinned.MayRun.Should().BeFalse();
+        host.Shown("pinned").State.Should().Be("no-cpu");
+        host.Why("pinned").Should().MatchRegex(@"^pinned vCPU 0 waits since \d+ ms: none of the CPUs it may run on can be used now .* \(CPUs 1\)\. It ran ");
+
+        host.Core.SetOnline(1, true, host.Now);
+        host.Step(1);
+        pinned.MayRun.Should().BeTrue();
+        host.Table.CpuOf(pinned.Seat.Slot).Should().Be(1);
+        host.Shown("pinned").State.Should().Be("running");
+    }
+
+    [Fact]
+    public void Under_rrp_one_that_no_CPU_is_there_for_holds_nobody_back_however_long_it_waits()
+    {
+        using var host = new FakeThreads("rrp", cpus: 2);
+        host.Core.SetOnline(1, false, host.Now);
+        var stranded = host.Join("stranded", new JobSpec { Affinity = Cpu(1) })[0];
+        host.Step();
+        host.Step(5_000);
+
+        var other = host.Join("other")[0];
+        host.Step();
+
+        other.MayRun.Should().BeTrue();
+        stranded.MayRun.Should().BeFalse();
+    }
+
+    [Fact]
+    public void Under_host_a_vCPU_whose_only_CPU_goes_away_is_said_to_be_the_kernels_and_bound_again_when_it_is_back()
+    {
+        using var host = new FakeThreads("host", cpus: 2);
+        var pinned = host.Join("pinned", new JobSpec { Affinity = Cpu(1) })[0];
+        host.Step();
+        pinned.Enter();
+
+        host.Core.SetOnline(1, false, host.Now);
+        host.Step(300);
+        host.Shown("pinned").State.Should().Be("no-cpu");
+        host.Why("pinned").Should().StartWith("pinned vCPU 0 runs where the kernel has it: none of the CPUs it may run on can be used now (CPUs 1).");
+
+        int kicks = pinned.Kicks;
+        host.Core.SetOnline(1, true, host.Now);
+        host.Shown("pinned").State.Should().Be("bound");
+        pinned.Kicks.Should().Be(kicks + 1, "its thread has to be bound again");
+        host.Table.CpuOf(pinned.Seat.Slot).Should().Be(1);
+    }
+
+    [Fact]
+    public void A_thread_that_cannot_be_put_on_its_CPU_is_told_wherever_one_looks()
+    {
+        using var host = new FakeThreads("rr");
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Table.NoteAffinityFailure(a.Seat.Slot);
+        host.Table.NoteAffinityFailure(a.Seat.Slot);
+
+        host.Shown("a").AffinityFailures.Should().Be(2);
+        host.Why("a").Should().Contain("It could not be put on its CPU 2 times: its process may not use it.");
+        SchedulingText.Table(host.View(), FakeThreads.Service).Should().Contain("\na vCPU 0 could not be put on its CPU 2 times");
+        SchedulingText.Json(host.View(), FakeThreads.Service).Should().Contain("\"affinityFailures\":2");
+    }
+
     [Fact]
     public void Under_host_every_gate_is_open_and_CPUs_are_spread()
     {
@@ -351,10 +431,16 @@ public sealed class DispatchCoreTests
         host.Step();
 
         host.Core.SetOnline(0, false, host.Now);
-        for (int i = 0; i < 4; i++)
-            host.Step(300);
+        host.Step(300);
 
         threads.Should().OnlyContain(t => host.Table.CpuOf(t.Seat.Slot) == 1);
+    }
+
+    private static CpuSet Cpu(int cpu)
+    {
+        var set = new CpuSet(2);
+        set.Add(cpu);
+        return set;
     }
 
     [Fact]

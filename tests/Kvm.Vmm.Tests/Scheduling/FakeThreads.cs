@@ -7,16 +7,18 @@ namespace Kvm.Vmm.Tests.Scheduling;
 internal sealed class FakeThreads : IDisposable
 {
     private readonly Dictionary<int, Thread> _byId = [];
+    private readonly DispatcherSettings _settings;
     private int _nextId = 100;
 
     public FakeThreads(string policy, int cpus = 1, PolicySettings? rules = null)
     {
         Table = GateTable.Create(policy, 64);
-        Core = new DispatchCore(
-            new DispatcherSettings { Policy = policy, Rules = rules ?? new PolicySettings(), Topology = CpuTopology.Flat(cpus), Slots = 64 },
-            Table,
-            (_, thread) => _byId[thread]);
+        _settings = new DispatcherSettings { Policy = policy, Rules = rules ?? new PolicySettings(), Topology = CpuTopology.Flat(cpus), Slots = 64 };
+        Core = new DispatchCore(_settings, Table, (_, thread) => _byId[thread]);
     }
+
+    /// <summary>A service that has promised little.</summary>
+    public static ServiceView Service { get; } = new(0, 0, 1, new AdmissionLimits(1 << 30, 64), 1, null);
 
     public GateTable Table { get; }
 
@@ -50,6 +52,13 @@ internal sealed class FakeThreads : IDisposable
     }
 
     public VcpuState StateOf(Thread thread) => thread.Seat.Vcpu < 0 ? VcpuState.Done : Core.Scheduler.Table.ReadVcpu(thread.Seat.Vcpu).State;
+
+    public SchedulingView View() => SchedulingView.Of(Core, _settings, Now, why: true);
+
+    /// <summary>What is shown of a VM's first vCPU.</summary>
+    public VcpuView Shown(string name) => View().Vms.First(vm => vm.Name == name).Vcpus[0];
+
+    public string Why(string name) => SchedulingText.Why(View(), name)!;
 
     public void Dispose() => Table.Dispose();
 

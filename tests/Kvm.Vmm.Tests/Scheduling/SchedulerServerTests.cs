@@ -146,6 +146,27 @@ public sealed class SchedulerServerTests : IDisposable
         join.Should().Throw<VmmException>().Where(e => e.Error.Id == "KVM0404");
     }
 
+    [SkippableFact]
+    public void A_guest_is_confined_to_the_CPUs_its_process_may_use()
+    {
+        Skip.If(_cpus.Length < 2, "needs 2 CPUs");
+        Start("rr");
+        SchedulerPlace? place = null;
+        var confined = new Thread(() =>
+        {
+            HostThread.SetAffinity(0, [_cpus[1]]);
+            place = Join("rr", "confined");
+        });
+        confined.Start();
+        confined.Join();
+        using var free = Join("rr", "free");
+
+        using var client = SchedulerClient.Find(_folder, _cpus)!;
+        var vms = JsonDocument.Parse(client.Show("json")).RootElement.GetProperty("vms");
+        vms.EnumerateArray().Select(vm => vm.GetProperty("affinity").GetString()).Should().Equal(CpuList.Format([_cpus[1]]), CpuList.Format(_cpus));
+        place!.Dispose();
+    }
+
     [Fact]
     public void The_socket_is_its_users_alone()
     {

@@ -102,6 +102,9 @@ public sealed class SchedulerClient : IDisposable
     {
         ArgumentNullException.ThrowIfNull(wish);
         int[] cpus = HostThread.GetAffinity(0);
+        // What this process may use, its threads may use: a scheduler with more CPUs has to know.
+        if (wish.Request.Affinity.Count == 0)
+            wish = wish with { Request = wish.Request with { Affinity = cpus } };
         for (int start = 0; ; start++)
         {
             var client = FindOrStart(folder, cpus, wish, mayStart: start < MostStarts);
