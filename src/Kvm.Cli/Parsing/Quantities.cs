@@ -8,29 +8,8 @@ namespace Kvm.Cli.Parsing;
 /// <summary>Sizes, durations and counts as people type them.</summary>
 internal static class Quantities
 {
-    /// <summary>A size in bytes: a whole number, alone or with K, M, G or T (powers of 1,024), an <c>iB</c> after it allowed.</summary>
-    public static bool TryParseSize(string text, out ulong bytes)
-    {
-        bytes = 0;
-        var number = text.EndsWith("iB", StringComparison.OrdinalIgnoreCase) && text.Length > 3 ? text.AsSpan(0, text.Length - 2) : text.AsSpan();
-        var shift = number.Length == 0 ? -1 : char.ToUpperInvariant(number[^1]) switch
-        {
-            'K' => 10,
-            'M' => 20,
-            'G' => 30,
-            'T' => 40,
-            _ => 0,
-        };
-        // "12iB" has no unit that iB could belong to.
-        if (shift < 0 || (shift == 0 && number.Length != text.Length))
-            return false;
-        if (shift > 0)
-            number = number[..^1];
-        if (!ulong.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) || count > ulong.MaxValue >> shift)
-            return false;
-        bytes = count << shift;
-        return true;
-    }
+    /// <summary>A size in bytes: <see cref="SizeText"/>.</summary>
+    public static bool TryParseSize(string text, out ulong bytes) => SizeText.TryParse(text, out bytes);
 
     /// <summary>A duration: a whole number with ms, s, m or h.</summary>
     public static bool TryParseDuration(string text, out TimeSpan duration)

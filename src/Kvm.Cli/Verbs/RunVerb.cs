@@ -56,7 +56,7 @@ internal sealed class RunVerb : Verb
     private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
 
     private readonly ValueOption _disk = new("--disk", "DISK", Devices,
-        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring. "
+        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring. "
         + "Without --initrd the first is the root.")
     { Kind = ValueKind.File, Repeats = true };
     private readonly SwitchOption _rng = new("--rng", Devices, "Gives the guest random bytes of the host's.");

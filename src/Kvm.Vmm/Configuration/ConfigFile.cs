@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using Kvm.Devices.Limits;
 using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Configuration;
@@ -107,6 +108,7 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
             json.WriteNumber(ConfigMembers.Queues, disk.Queues);
             json.WriteString(ConfigMembers.IoEngine, disk.Aio == DiskAio.Uring ? "Async" : "Sync");
+            WriteRateLimiter(json, disk.Limits);
             json.WriteEndObject();
         }
 
@@ -135,6 +137,29 @@ public static class ConfigFile
             json.WriteNumber(ConfigMembers.StatsPollingInterval, balloon.StatisticsSeconds);
             json.WriteEndObject();
         }
+    }
+
+    private static void WriteRateLimiter(Utf8JsonWriter json, IoLimits limits)
+    {
+        json.WriteStartObject(ConfigMembers.RateLimiter);
+        WriteTokenBucket(json, ConfigMembers.Bandwidth, limits.Bandwidth);
+        WriteTokenBucket(json, ConfigMembers.Operations, limits.Operations);
+        json.WriteEndObject();
+    }
+
+    private static void WriteTokenBucket(Utf8JsonWriter json, string name, RateLimit? limit)
+    {
+        if (limit is not { } bucket)
+        {
+            json.WriteNull(name);
+            return;
+        }
+
+        json.WriteStartObject(name);
+        json.WriteNumber(ConfigMembers.Size, bucket.Size);
+        json.WriteNumber(ConfigMembers.OneTimeBurst, bucket.OneTimeBurst);
+        json.WriteNumber(ConfigMembers.RefillTime, bucket.RefillNanoseconds / 1_000_000m);
+        json.WriteEndObject();
     }
 
     private static void WriteRun(Utf8JsonWriter json, RunSettings settings)

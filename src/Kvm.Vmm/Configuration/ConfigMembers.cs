@@ -61,6 +61,11 @@ internal static class ConfigMembers
     public const string PartUuid = "partuuid";
     public const string IoEngine = "io_engine";
     public const string RateLimiter = "rate_limiter";
+    public const string Bandwidth = "bandwidth";
+    public const string Operations = "ops";
+    public const string Size = "size";
+    public const string OneTimeBurst = "one_time_burst";
+    public const string RefillTime = "refill_time";
     public const string Socket = "socket";
     public const string Cache = "cache"; // ours
     public const string Queues = "queues"; // ours
@@ -109,6 +114,10 @@ internal static class ConfigMembers
 
     public static readonly string[] OfDrive =
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket];
+
+    public static readonly string[] OfRateLimiter = [Bandwidth, Operations];
+
+    public static readonly string[] OfTokenBucket = [Size, OneTimeBurst, RefillTime];
 
     public static readonly string[] OfEntropy = [RateLimiter];
 

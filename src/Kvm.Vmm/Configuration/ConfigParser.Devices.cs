@@ -44,6 +44,7 @@ internal ref partial struct ConfigParser
                 ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
                 ConfigMembers.Queues => disk with { Queues = (int)Number(member, 1, DiskConfig.MaxQueues) },
                 ConfigMembers.IoEngine => disk with { Aio = IoEngine(member) },
+                ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter() },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };
         }

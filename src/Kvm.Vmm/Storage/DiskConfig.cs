@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
 
@@ -44,11 +45,14 @@ public sealed record DiskConfig
     /// <summary>The disk's serial number, by which guests name it (<c>/dev/disk/by-id/virtio-ID</c>); null is <c>disk</c> and its number.</summary>
     public string? Id { get; init; }
 
+    /// <summary>How fast the guest's requests may come.</summary>
+    public IoLimits Limits { get; init; } = IoLimits.None;
+
     /// <summary>The kernel is told to mount it as its root, whatever else there is.</summary>
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -62,6 +66,7 @@ public sealed record DiskConfig
         if (disk.Path.Length == 0)
             return "names no file";
         bool raw = false;
+        var limits = new DiskLimitText();
         foreach (string part in parts[1..])
         {
             switch (part.Split('=', 2))
@@ -93,14 +98,21 @@ public sealed record DiskConfig
                 case ["id", var id]:
                     disk = disk with { Id = id };
                     break;
+                case [("bps" or "iops" or "bps-burst" or "iops-burst") and var limit, var value]:
+                    if (!limits.TrySet(limit, value))
+                        return $"has the limit {VisibleText.Quote(part, 40)}; {DiskLimitText.Form}";
+                    break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N";
             }
         }
 
         // Never by the file's first bytes: those are the guest's.
         if (!raw && disk.Path.EndsWith(".qcow2", StringComparison.OrdinalIgnoreCase))
             return "is a qcow2 file by its name, which this version does not know; add format=raw if it is none";
+        if (limits.Problem is { } problem)
+            return problem;
+        disk = disk with { Limits = limits.Limits };
         return disk.Problem();
     }
 

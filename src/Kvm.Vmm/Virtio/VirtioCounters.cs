@@ -23,7 +23,7 @@ internal static class VirtioCounters
             case BlockDevice block:
                 var disk = block.Counters;
                 (counters["reads"], counters["writes"], counters["flushes"]) = (disk.Reads, disk.Writes, disk.Flushes);
-                counters["mostUnderWay"] = block.MostUnderWay;
+                (counters["mostUnderWay"], counters["held"]) = (block.MostUnderWay, block.Held);
                 (counters["bytesRead"], counters["bytesWritten"], counters["errors"]) = (disk.BytesRead, disk.BytesWritten, disk.Errors);
                 break;
             case EntropyDevice entropy:

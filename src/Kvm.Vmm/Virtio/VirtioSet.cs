@@ -125,6 +125,8 @@ internal sealed class VirtioSet : IDisposable
         _poll = null;
         _ports?.Dispose();
         _ports = null;
+        foreach (var device in _devices)
+            (device as BlockDevice)?.Dispose();
         foreach (var thread in _threads)
             thread.Dispose();
         foreach (var image in _images)
@@ -140,7 +142,15 @@ internal sealed class VirtioSet : IDisposable
         var image = new RawImage(file);
         _images.Add(image);
         var device = new BlockDevice($"disk{index}", _memory, image,
-            new BlockOptions { Cache = disk.Cache, ReadOnly = disk.ReadOnly, Queues = disk.Queues, Id = disk.Id ?? $"disk{index}" });
+            new BlockOptions
+            {
+                Cache = disk.Cache,
+                ReadOnly = disk.ReadOnly,
+                Queues = disk.Queues,
+                Id = disk.Id ?? $"disk{index}",
+                Limits = disk.Limits,
+                Time = _engine.Time,
+            });
         if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
         {
             string why = asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";

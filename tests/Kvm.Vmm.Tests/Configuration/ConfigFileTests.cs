@@ -1,6 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Storage;
@@ -90,7 +91,7 @@ public class ConfigFileTests
             Disks =
             [
                 new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Queues = 16, Cache = DiskCache.WriteThrough },
-                new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring },
+                new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring, Limits = new IoLimits(RateLimit.PerSecond(3_000_001), new RateLimit(10, 10_000_000, 5)) },
             ],
             Entropy = true,
             Balloon = new BalloonConfig { TargetBytes = 3 << 20, DeflateOnOom = false, StatisticsSeconds = ushort.MaxValue },
@@ -99,6 +100,24 @@ public class ConfigFileTests
             Virtio = VirtioTransport.Mmio,
         };
         Parse(ConfigFile.Write(new RunSettings { Machine = machine })).Machine.Should().BeEquivalentTo(machine, o => o.WithStrictOrdering());
+    }
+
+    [Fact]
+    public void Firecrackers_rate_limiter_is_taken_and_a_bucket_of_nothing_limits_nothing()
+    {
+        var disks = Parse("""
+            {
+              "boot-source": { "kernel_image_path": "k" },
+              "drives": [
+                { "path_on_host": "a", "rate_limiter": { "bandwidth": { "size": 1000000, "one_time_burst": 7, "refill_time": 100 }, "ops": null } },
+                { "path_on_host": "b", "rate_limiter": { "ops": { "size": 10, "one_time_burst": null, "refill_time": 0.5 } } },
+                { "path_on_host": "c", "rate_limiter": { "ops": { "size": 0, "refill_time": 10 }, "bandwidth": { "size": 5, "refill_time": 0 } } }
+              ]
+            }
+            """).Machine.Disks;
+        disks[0].Limits.Should().Be(new IoLimits(new RateLimit(1_000_000, 100_000_000, 7)));
+        disks[1].Limits.Should().Be(new IoLimits(null, new RateLimit(10, 500_000)));
+        disks[2].Limits.Should().Be(IoLimits.None);
     }
 
     [Fact]
@@ -125,13 +144,16 @@ public class ConfigFileTests
     [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"cache_type\": \"None\" }]", "neither Unsafe nor Writeback")]
     [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"drive_id\": \"a b\" }]", "has the id")]
     [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"io_engine\": \"async\" }]", "neither Sync nor Async")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"rate_limiter\": 5 }]", "is not an object")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"rate_limiter\": { \"ops\": { \"size\": -1 } } }]", "is not a whole number")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"rate_limiter\": { \"ops\": { \"refill_time\": 1e40 } } }]", "is not a number")]
     [InlineData("\"balloon\": { \"amount_mib\": -1 }", "is not a whole number")]
     [InlineData("\"balloon\": { \"stats_polling_interval_s\": 65536 }", "is not a whole number")]
     public void Devices_that_cannot_be_are_wrong_values(string member, string part) =>
         ShouldFail($"{{ {member} }}", UsageErrors.ConfigBadValue, part);
 
     [Theory]
-    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"rate_limiter\": {} }]")]
+    [InlineData("\"drives\": [{ \"path_on_host\": \"x\", \"socket\": \"s\" }]")]
     [InlineData("\"entropy\": { \"rate_limiter\": {} }")]
     public void What_devices_do_not_have_yet_is_said_so(string member) => ShouldFail($"{{ {member} }}", UsageErrors.ConfigUnsupported);
 

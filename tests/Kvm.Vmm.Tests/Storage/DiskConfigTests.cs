@@ -1,3 +1,4 @@
+using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 
@@ -15,6 +16,15 @@ public class DiskConfigTests
         disk.Aio.Should().Be(DiskAio.Threads);
         DiskConfig.Parse("x,aio=threads", out disk).Should().BeNull();
         disk.Aio.Should().Be(DiskAio.Threads);
+    }
+
+    [Fact]
+    public void Limits_are_taken_in_any_order()
+    {
+        DiskConfig.Parse("x,iops-burst=50,bps=2M,iops=1000,bps-burst=1MiB", out var disk).Should().BeNull();
+        disk.Limits.Should().Be(new IoLimits(new RateLimit(1 << 20, 500_000_000), new RateLimit(50, 50_000_000)));
+        DiskConfig.Parse("x,iops=10", out disk).Should().BeNull();
+        disk.Limits.Should().Be(new IoLimits(null, new RateLimit(1, 100_000_000)));
     }
 
     [Theory]
@@ -54,6 +64,16 @@ public class DiskConfigTests
     [InlineData("x,format=qcow2", "knows raw")]
     [InlineData("x.qcow2", "add format=raw")]
     [InlineData("x.QCOW2,ro", "add format=raw")]
+    [InlineData("x,bps=", "has the limit")]
+    [InlineData("x,bps=0", "has the limit")]
+    [InlineData("x,bps=fast", "has the limit")]
+    [InlineData("x,bps=1025T", "has the limit")]
+    [InlineData("x,iops=10K", "has the limit")]
+    [InlineData("x,iops=-1", "has the limit")]
+    [InlineData("x,iops=0", "has the limit")]
+    [InlineData("x,iops", "has the part")]
+    [InlineData("x,bps-burst=1M", "without bps")]
+    [InlineData("x,bps=1M,iops-burst=5", "without iops")]
     [InlineData("x,id=", "has the id")]
     [InlineData("x,id=a b", "has the id")]
     [InlineData("x,id=123456789012345678901", "has the id")]

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Numerics;
 using Kvm.Devices.Block;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Snapshot;
 using Kvm.Devices.Virtio.Queue;
@@ -24,6 +25,12 @@ public sealed record BlockOptions
 
     /// <summary>What GET_ID gives: up to 20 ASCII characters, by which guests name the disk.</summary>
     public string Id { get; init; } = "";
+
+    /// <summary>How fast requests may come; what comes faster waits in the driver's rings.</summary>
+    public IoLimits Limits { get; init; } = IoLimits.None;
+
+    /// <summary>The clock of <see cref="Limits"/>.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
 }
 
 /// <summary>Counters of a block device.</summary>
@@ -36,7 +43,7 @@ public sealed record BlockOptions
 public readonly record struct BlockCounters(long Reads, long Writes, long Flushes, long Errors, long BytesRead, long BytesWritten);
 
 /// <summary>A virtio block device (virtio 1.2, 5.2).</summary>
-public sealed class BlockDevice : VirtioDevice
+public sealed class BlockDevice : VirtioDevice, IDisposable
 {
     // Offsets in struct virtio_blk_config (5.2.4).
     private const int SegMaxOffset = 12, BlockSizeOffset = 20, TopologyOffset = 24, WritebackOffset = 32, QueuesOffset = 34,
@@ -65,8 +72,15 @@ public sealed class BlockDevice : VirtioDevice
         _perQueue = new PerQueue[options.Queues];
         var queues = image.OpenQueues(options.Queues, options.QueueSize);
         IsAsynchronous = queues.Count != 0;
+        var limiter = options.Limits == IoLimits.None ? null : new RateLimiter(options.Limits, options.Time);
+        IsLimited = limiter is not null;
         for (int i = 0; i < _perQueue.Length; i++)
-            _perQueue[i] = new PerQueue(IsAsynchronous ? new BlockPipeline(queues[i], memory, options.QueueSize) : null);
+        {
+            int queue = i;
+            _perQueue[i] = new PerQueue(IsAsynchronous ? new BlockPipeline(queues[i], memory, options.QueueSize) : null,
+                limiter is null ? null : new HeldQueue(limiter, options.Time, () => WakeQueue(queue)));
+        }
+
         FillConfig();
     }
 
@@ -78,6 +92,19 @@ public sealed class BlockDevice : VirtioDevice
 
     /// <summary>The most requests of one queue that were under way at once; 0 where it is not <see cref="IsAsynchronous"/>.</summary>
     public int MostUnderWay => _perQueue.Max(q => q.Pipeline?.MostUnderWay ?? 0);
+
+    /// <summary>True if it has <see cref="BlockOptions.Limits"/>.</summary>
+    public bool IsLimited { get; }
+
+    /// <summary>Requests that a limit held back for a time. Any thread.</summary>
+    public long Held => _perQueue.Sum(q => q.Limit?.Held ?? 0);
+
+    /// <summary>Ends the timers of its limits: from then on nothing of it runs unless somebody else runs it.</summary>
+    public void Dispose()
+    {
+        foreach (var queue in _perQueue)
+            queue.Limit?.Dispose();
+    }
 
     /// <summary>What was done so far, summed over the queues.</summary>
     public BlockCounters Counters
@@ -206,6 +233,9 @@ public sealed class BlockDevice : VirtioDevice
         var status = BlockRequest.Parse(ref chain, in _limits, room, out var request);
         if (status == BlockStatus.Ok)
         {
+            // Nothing was done of it yet: it goes back into the ring, and is read and checked again when it may go.
+            if (own.Limit is { } limit && !limit.TryPass(request.DataLength))
+                return ChainResult.Later;
             if (own.Pipeline is not null && (request.Type != BlockRequestType.Flush || _executor.Flushes)
                 && own.Pipeline.TryBegin(chain.Token, in request, chain.WritableLength, _executor.MakesDurable(_stable)))
                 return ChainResult.Taken;
@@ -285,10 +315,13 @@ public sealed class BlockDevice : VirtioDevice
     }
 
     /// <summary>What a queue has of its own: written under its gate; the counters are read by anybody.</summary>
-    private sealed class PerQueue(BlockPipeline? pipeline)
+    private sealed class PerQueue(BlockPipeline? pipeline, HeldQueue? limit)
     {
         /// <summary>Where the image's requests are under way; null where each is carried out before the next is looked at.</summary>
         public readonly BlockPipeline? Pipeline = pipeline;
+
+        /// <summary>What holds requests back that come too fast; null where nothing does.</summary>
+        public readonly HeldQueue? Limit = limit;
 
         /// <summary>Room for a request's ranges, where there is no pipeline.</summary>
         public readonly DiskRange[] Ranges = new DiskRange[BlockRequest.MaxRanges];
