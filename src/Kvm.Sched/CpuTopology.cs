@@ -30,12 +30,16 @@ public sealed class CpuTopology
         _siblings = [.. _places.Select(place => cores[place.Core])];
         _sameCache = SetsOf(place => place.Cache);
         _sameNode = SetsOf(place => place.Node);
+        Ids = [.. _places.Select(place => place.Id)];
         Nodes = [.. _places.Select(place => place.Node).Distinct().Order()];
         IsFlat = cores.Count == _places.Length && Nodes.Count == 1 && _places.All(place => place.Cache == _places[0].Cache);
     }
 
     /// <summary>The number of CPUs.</summary>
     public int Count => _places.Length;
+
+    /// <summary>The host's numbers of them.</summary>
+    public IReadOnlyList<int> Ids { get; }
 
     /// <summary>True where no CPU is nearer to another than to a third.</summary>
     public bool IsFlat { get; }

@@ -32,6 +32,7 @@ public sealed class VirtualMachine : IDisposable
     private uint? _debugExitValue;
     private int? _signal;
     private int _running;
+    private bool _started;
     private long _firstRunTicks;
     private long _readyCpuTicks;
 
@@ -95,6 +96,7 @@ public sealed class VirtualMachine : IDisposable
     {
         if (Interlocked.Exchange(ref _running, _vcpus.Length) != 0)
             throw new InvalidOperationException("the machine was started before");
+        _started = true;
         foreach (var vcpu in _vcpus)
             vcpu.Start();
         _monitor.Start();
@@ -144,7 +146,7 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>Ends the guest if it still runs, then gives everything back to the host, in reverse order of building.</summary>
     public void Dispose()
     {
-        if (Volatile.Read(ref _running) != 0 || _ended.Task.IsCompleted)
+        if (_started)
         {
             EndWith(VmOutcome.Error, "the machine was disposed while the guest ran");
             foreach (var vcpu in _vcpus)

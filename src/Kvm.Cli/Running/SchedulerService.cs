@@ -31,7 +31,7 @@ internal static class SchedulerService
             },
             () => { });
         var dispatcher = settings.Dispatcher;
-        Say($"policy {dispatcher.Policy} for CPUs {string.Join(',', Enumerable.Range(0, dispatcher.Topology.Count).Select(cpu => dispatcher.Topology[cpu].Id))}");
+        Say($"policy {dispatcher.Policy} for CPUs {CpuList.Format(dispatcher.Topology.Ids)}");
         server.Run();
         return signal == 0 ? ExitCode.Success : 128 + signal;
     }

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Kvm.Interop;
 
 /// <summary>
@@ -10,15 +8,14 @@ public sealed unsafe class UnixListener : IDisposable
     /// <summary>The longest path in bytes of UTF-8: <c>sun_path</c> of unix(7), less its NUL.</summary>
     public const int MaxPathBytes = UnixSocket.MostPathBytes - 1;
 
-    private const int AddressBytes = 2 + MaxPathBytes + 1;
-
-    private readonly string _path;
+    private readonly UnixSocket _socket;
     private readonly ulong _inode;
+    private UnixAddress _address;
 
-    private UnixListener(FdHandle handle, string path, ulong inode) => (Handle, _path, _inode) = (handle, path, inode);
+    private UnixListener(UnixSocket socket, in UnixAddress address, ulong inode) => (_socket, _address, _inode) = (socket, address, inode);
 
     /// <summary>The descriptor, readable when a client waits.</summary>
-    public FdHandle Handle { get; }
+    public FdHandle Handle => _socket.Handle;
 
     /// <summary>
     /// Makes the socket and listens. A socket of this user at the path that nobody listens at, left behind by a process that was killed,
@@ -31,60 +28,40 @@ public sealed unsafe class UnixListener : IDisposable
     public static UnixListener Open(string path, int backlog)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        Span<byte> address = stackalloc byte[AddressBytes];
-        uint length = AddressOf(path, address);
-        FdHandle handle = new(Check("socket", Libc.socket(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK, 0)));
+        if (!UnixAddress.TryMake(path, out var address))
+        {
+            throw new ArgumentException($"a socket's path has 1 to {MaxPathBytes} bytes", nameof(path));
+        }
+
+        var socket = UnixSocket.Create(Libc.SOCK_NONBLOCK);
         try
         {
             // Before it has a name: bind gives the name the socket's own mode, so that it is never open to others.
-            Check("fchmod", Libc.fchmod(handle.Fd, 0x180)); // 0600
-            fixed (byte* p = address)
+            Check("fchmod", Libc.fchmod(socket.Handle.Fd, 0x180)); // 0600
+            if (Libc.bind(socket.Handle.Fd, address.Bytes, address.Length) != 0)
             {
-                if (Libc.bind(handle.Fd, p, length) != 0)
+                int errno = Errno.Last;
+                if (errno != Errno.EADDRINUSE || !IsDead(ref address))
                 {
-                    int errno = Errno.Last;
-                    if (errno != Errno.EADDRINUSE || !IsDead(p, length))
-                    {
-                        throw new KvmException("bind", errno);
-                    }
-
-                    Check("unlink", Libc.unlink(p + 2));
-                    Check("bind", Libc.bind(handle.Fd, p, length));
+                    throw new KvmException("bind", errno);
                 }
 
-                Check("listen", Libc.listen(handle.Fd, backlog));
-                return new UnixListener(handle, path, TryStat(p + 2, out var stat) ? stat.StxIno : 0);
+                Check("unlink", Libc.unlink(address.Bytes + UnixAddress.PathOffset));
+                Check("bind", Libc.bind(socket.Handle.Fd, address.Bytes, address.Length));
             }
+
+            Check("listen", Libc.listen(socket.Handle.Fd, backlog));
+            return new UnixListener(socket, address, TryStat(ref address, out var stat) ? stat.StxIno : 0);
         }
         catch
         {
-            handle.Dispose();
+            socket.Dispose();
             throw;
         }
     }
 
-    /// <summary>Takes the next client.</summary>
-    /// <param name="client">Its socket, non-blocking, or <c>null</c> where none waits or it has gone again.</param>
-    /// <returns>False where one waits that cannot be taken: this process or the host has no descriptor or no memory for it.</returns>
-    public bool TryAccept(out UnixSocket? client)
-    {
-        client = null;
-        while (true)
-        {
-            int fd = Libc.accept4(Handle.Fd, null, null, Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK);
-            if (fd >= 0)
-            {
-                client = new UnixSocket(new FdHandle(fd));
-                return true;
-            }
-
-            int errno = Errno.Last;
-            if (errno != Errno.EINTR)
-            {
-                return errno is not (Errno.EMFILE or Errno.ENFILE or Errno.ENOMEM or Errno.ENOBUFS);
-            }
-        }
-    }
+    /// <inheritdoc cref="UnixSocket.TryAccept"/>
+    public bool TryAccept(out UnixSocket? client) => _socket.TryAccept(out client);
 
     /// <summary>Stops listening and removes the path, if it still leads to this socket.</summary>
     public void Dispose()
@@ -94,52 +71,48 @@ public sealed unsafe class UnixListener : IDisposable
             return;
         }
 
-        Span<byte> address = stackalloc byte[AddressBytes];
-        AddressOf(_path, address);
-        fixed (byte* p = address)
+        if (TryStat(ref _address, out var stat) && stat.StxIno == _inode)
         {
-            if (TryStat(p + 2, out var stat) && stat.StxIno == _inode)
+            fixed (byte* address = _address.Bytes)
             {
-                _ = Libc.unlink(p + 2);
+                _ = Libc.unlink(address + UnixAddress.PathOffset);
             }
         }
 
-        Handle.Dispose();
+        _socket.Dispose();
     }
 
     /// <summary>True for a socket of this user that refuses connections.</summary>
-    private static bool IsDead(byte* address, uint length)
+    private static bool IsDead(ref UnixAddress address)
     {
-        if (!TryStat(address + 2, out var stat) || (stat.StxMode & Libc.S_IFMT) != Libc.S_IFSOCK || stat.StxUid != Libc.geteuid())
+        if (!TryStat(ref address, out var stat) || (stat.StxMode & Libc.S_IFMT) != Libc.S_IFSOCK || stat.StxUid != Libc.geteuid())
         {
             return false;
         }
 
-        using FdHandle probe = new(Check("socket", Libc.socket(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK, 0)));
-        return Libc.connect(probe.Fd, address, length) != 0 && Errno.Last == Errno.ECONNREFUSED;
+        using var probe = UnixSocket.Create(Libc.SOCK_NONBLOCK);
+        fixed (byte* bytes = address.Bytes)
+        {
+            return Libc.connect(probe.Handle.Fd, bytes, address.Length) != 0 && Errno.Last == Errno.ECONNREFUSED;
+        }
     }
 
-    private static bool TryStat(byte* path, out Statx stat)
+    private static bool TryStat(ref UnixAddress address, out Statx stat)
     {
         byte* all = stackalloc byte[Libc.StatxBytes];
-        bool found = Libc.statx(Libc.CurrentFolder, path, Libc.AT_SYMLINK_NOFOLLOW, Libc.STATX_BASIC_STATS, all) == 0;
-        stat = found ? *(Statx*)all : default;
-        return found;
-    }
-
-    private static uint AddressOf(string path, Span<byte> address)
-    {
-        address.Clear();
-        int bytes = Encoding.UTF8.GetByteCount(path);
-        if (bytes is 0 or > MaxPathBytes)
+        fixed (byte* bytes = address.Bytes)
         {
-            throw new ArgumentException($"a socket's path has 1 to {MaxPathBytes} bytes, not {bytes}", nameof(path));
+            bool found = Libc.statx(Libc.CurrentFolder, bytes + UnixAddress.PathOffset, Libc.AT_SYMLINK_NOFOLLOW, Libc.STATX_BASIC_STATS, all) == 0;
+            stat = found ? *(Statx*)all : default;
+            return found;
         }
-
-        address[0] = Libc.AF_UNIX;
-        Encoding.UTF8.GetBytes(path, address[2..]);
-        return (uint)(2 + bytes + 1);
     }
 
-    private static int Check(string call, int result) => result >= 0 ? result : throw new KvmException(call, Errno.Last);
+    private static void Check(string call, int result)
+    {
+        if (result < 0)
+        {
+            throw new KvmException(call, Errno.Last);
+        }
+    }
 }

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Kvm.Interop;
 
 /// <summary>Who connected: as the kernel knows it, not as it says.</summary>
@@ -27,18 +25,18 @@ public sealed unsafe class UnixSocket : IDisposable
     /// <exception cref="KvmException">EADDRINUSE: something is at the path; ENAMETOOLONG; ENOENT, EACCES: the folder.</exception>
     public static UnixSocket Listen(string path, int backlog)
     {
-        var socket = Create(Libc.SOCK_NONBLOCK);
-        int error = socket.WithAddress(path, (address, length) => Libc.bind(socket.Handle.Fd, (void*)address, length));
-        if (error == 0 && Libc.listen(socket.Handle.Fd, backlog) != 0)
+        if (!UnixAddress.TryMake(path, out var address))
         {
-            error = Errno.Last;
+            throw new KvmException($"bind ({path})", Errno.ENAMETOOLONG);
         }
 
-        if (error == 0)
+        var socket = Create(Libc.SOCK_NONBLOCK);
+        if (Libc.bind(socket.Handle.Fd, address.Bytes, address.Length) == 0 && Libc.listen(socket.Handle.Fd, backlog) == 0)
         {
             return socket;
         }
 
+        int error = Errno.Last;
         socket.Dispose();
         throw new KvmException($"bind ({path})", error);
     }
@@ -46,22 +44,45 @@ public sealed unsafe class UnixSocket : IDisposable
     /// <summary>Connects to a path. Returns 0 or -errno: ECONNREFUSED (nobody listens any more), ENOENT, EACCES, EAGAIN (too many wait).</summary>
     public static int TryConnect(string path, out UnixSocket? socket)
     {
-        var made = Create(0);
-        int error = made.WithAddress(path, (address, length) => Libc.connect(made.Handle.Fd, (void*)address, length));
-        socket = error == 0 ? made : null;
-        if (error != 0)
+        socket = null;
+        if (!UnixAddress.TryMake(path, out var address))
         {
-            made.Dispose();
+            return -Errno.ENAMETOOLONG;
         }
 
+        var made = Create(0);
+        if (Libc.connect(made.Handle.Fd, address.Bytes, address.Length) == 0)
+        {
+            socket = made;
+            return 0;
+        }
+
+        int error = Errno.Last;
+        made.Dispose();
         return -error;
     }
 
-    /// <summary>The next connection, non-blocking, or null where none waits or it is gone again.</summary>
-    public UnixSocket? Accept()
+    /// <summary>Takes the next client of a socket that listens.</summary>
+    /// <param name="client">Its socket, non-blocking, or <c>null</c> where none waits or it has gone again.</param>
+    /// <returns>False where one waits that cannot be taken: this process or the host has no descriptor or no memory for it.</returns>
+    public bool TryAccept(out UnixSocket? client)
     {
-        int fd = Libc.accept4(Handle.Fd, null, null, Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK);
-        return fd < 0 ? null : new UnixSocket(new FdHandle(fd));
+        client = null;
+        while (true)
+        {
+            int fd = Libc.accept4(Handle.Fd, null, null, Libc.SOCK_CLOEXEC | Libc.SOCK_NONBLOCK);
+            if (fd >= 0)
+            {
+                client = new UnixSocket(new FdHandle(fd));
+                return true;
+            }
+
+            int errno = Errno.Last;
+            if (errno != Errno.EINTR)
+            {
+                return errno is not (Errno.EMFILE or Errno.ENFILE or Errno.ENOMEM or Errno.ENOBUFS);
+            }
+        }
     }
 
     /// <summary>Who is at the other end, as of its connecting.</summary>
@@ -157,26 +178,10 @@ public sealed unsafe class UnixSocket : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Handle.Dispose();
 
-    private static UnixSocket Create(int flags)
+    /// <summary>Makes a socket without an address.</summary>
+    internal static UnixSocket Create(int flags)
     {
         int fd = Libc.socket(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC | flags, 0);
         return fd < 0 ? throw new KvmException("socket (AF_UNIX)", Errno.Last) : new UnixSocket(new FdHandle(fd));
-    }
-
-    /// <summary>struct sockaddr_un: a family of two bytes, then the path with its NUL. Returns 0 or errno.</summary>
-    private int WithAddress(string path, Func<nint, uint, int> call)
-    {
-        ArgumentNullException.ThrowIfNull(path);
-        byte* address = stackalloc byte[2 + MostPathBytes];
-        int length = Encoding.UTF8.GetByteCount(path);
-        if (length is 0 or >= MostPathBytes)
-        {
-            return Errno.ENAMETOOLONG;
-        }
-
-        new Span<byte>(address, 2 + MostPathBytes).Clear();
-        *(ushort*)address = Libc.AF_UNIX;
-        Encoding.UTF8.GetBytes(path, new Span<byte>(address + 2, MostPathBytes));
-        return call((nint)address, (uint)(2 + length + 1)) == 0 ? 0 : Errno.Last;
     }
 }

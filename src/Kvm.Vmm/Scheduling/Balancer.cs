@@ -31,7 +31,7 @@ internal static class Balancer
         foreach (ref readonly var load in loads)
             demand[load.Cpu] += load.Demand;
         (int vcpu, int cpu, double best) = (-1, -1, 0);
-        int busiest = Extreme(online, demand, 1);
+        int busiest = BusiestOf(online, demand);
         for (int i = 0; i < loads.Length && busiest >= 0; i++)
         {
             ref readonly var load = ref loads[i];
@@ -53,11 +53,11 @@ internal static class Balancer
         return (vcpu, cpu);
     }
 
-    private static int Extreme(CpuSet online, ReadOnlySpan<double> demand, int sign)
+    private static int BusiestOf(CpuSet online, ReadOnlySpan<double> demand)
     {
         int best = -1;
         for (int cpu = online.First; cpu >= 0; cpu = online.Next(cpu))
-            best = best < 0 || sign * demand[cpu] > sign * demand[best] ? cpu : best;
+            best = best < 0 || demand[cpu] > demand[best] ? cpu : best;
         return best;
     }
 

@@ -141,17 +141,7 @@ internal sealed partial class GateTable : IDisposable
     public void Free(int slot, int cpu) => Order(slot, GateControl.Open | GateControl.Free, cpu, long.MaxValue);
 
     /// <summary>Takes the permit away. The thread notices at its next look: a kick makes it look.</summary>
-    public void Close(int slot)
-    {
-        ref int control = ref At(slot).Control;
-        int before, after;
-        do
-        {
-            before = Volatile.Read(ref control);
-            after = GateControl.NextOrder(before, 0);
-        }
-        while (Interlocked.CompareExchange(ref control, after, before) != before);
-    }
+    public void Close(int slot) => NextOrder(ref At(slot).Control, 0);
 
     /// <summary>Shows the slice's end to whoever looks.</summary>
     public void Prolong(int slot, long sliceEnd) => At(slot).SliceEnd = sliceEnd;
@@ -258,18 +248,22 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>Fills the whole table with bytes, as a process that goes wild would. For tests.</summary>
     internal void Scribble(Action<Span<byte>> write) => write(_memory.Span);
 
+    private static void NextOrder(ref int control, int flags)
+    {
+        int before;
+        do
+        {
+            before = Volatile.Read(ref control);
+        }
+        while (Interlocked.CompareExchange(ref control, GateControl.NextOrder(before, flags), before) != before);
+    }
+
     private void Order(int slot, int flags, int cpu, long sliceEnd)
     {
         ref var s = ref At(slot);
         s.Cpu = cpu;
         s.SliceEnd = sliceEnd;
-        int before, after;
-        do
-        {
-            before = Volatile.Read(ref s.Control);
-            after = GateControl.NextOrder(before, flags);
-        }
-        while (Interlocked.CompareExchange(ref s.Control, after, before) != before);
+        NextOrder(ref s.Control, flags);
         if (Volatile.Read(ref s.Place) != (int)GatePlace.Inside)
             Futex.Wake(AddressOf(ref s.Control), int.MaxValue);
     }

@@ -28,8 +28,11 @@ internal enum ThreadActivity
     /// <summary>It has ended.</summary>
     Gone,
 
-    /// <summary>It waits for something: no processor has it.</summary>
+    /// <summary>It sleeps in the guest, or nobody can say where: no processor has it.</summary>
     Asleep,
+
+    /// <summary>It sleeps outside of the guest: for a lock, the collector, a device.</summary>
+    Blocked,
 
     /// <summary>It runs or could.</summary>
     Awake,

@@ -32,7 +32,7 @@ public static class SchedulingText
         ArgumentNullException.ThrowIfNull(service);
         var text = new StringBuilder();
         var rules = view.Settings.Rules;
-        text.Append(CultureInfo.InvariantCulture, $"policy {view.Settings.Policy}, slice {Number(rules.Slice / Ms)} ms, CPUs {CpuList.Format(Cpus(view))}, {view.Vms.Count} guests");
+        text.Append(CultureInfo.InvariantCulture, $"policy {view.Settings.Policy}, slice {Number(rules.Slice / Ms)} ms, CPUs {CpuList.Format(view.Settings.Topology.Ids)}, {view.Vms.Count} guests");
         if (service.Waiting > 0)
             text.Append(CultureInfo.InvariantCulture, $", {service.Waiting} wait to be admitted");
         text.Append(CultureInfo.InvariantCulture, $"; promised {service.Memory / (1 << 20):0} of {service.Limits.Memory / (1 << 20):0} MiB, {service.Vcpus} of {service.Limits.Vcpus} vCPUs\n");
@@ -86,7 +86,7 @@ public static class SchedulingText
             json.WriteStartObject();
             json.WriteString("policy", view.Settings.Policy);
             WriteMs(json, "sliceMs", view.Settings.Rules.Slice);
-            json.WriteString("cpus", CpuList.Format(Cpus(view)));
+            json.WriteString("cpus", CpuList.Format(view.Settings.Topology.Ids));
             json.WriteNumber("processId", service.ProcessId);
             json.WriteBoolean("realTime", service.NoRealTime is null);
             json.WriteNumber("waiting", service.Waiting);
@@ -128,8 +128,6 @@ public static class SchedulingText
         Family(text, "kvmsharp_sched_vcpu_migrations_total", "counter", "Changes of CPU.", vcpus.Select(v => (v.Labels, (double)v.Vcpu.Migrations)));
         return text.ToString();
     }
-
-    private static IEnumerable<int> Cpus(SchedulingView view) => Enumerable.Range(0, view.Settings.Topology.Count).Select(cpu => view.Settings.Topology[cpu].Id);
 
     private static string[] Row(VmView vm, VcpuView vcpu) =>
     [

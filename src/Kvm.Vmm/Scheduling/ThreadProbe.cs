@@ -4,8 +4,9 @@ using Kvm.Interop;
 namespace Kvm.Vmm.Scheduling;
 
 /// <summary>
-/// A thread of this or another process, by its files in /proc (proc(5)): <c>stat</c> has its state, <c>schedstat</c> its CPU time, which
-/// for a thread that runs lags by a tick of the host and for one that sleeps is exact. Threads of this process have a clock, which is exact.
+/// A thread of this or another process, by its files in /proc (proc(5)): <c>stat</c> has its state, <c>syscall</c> what it sleeps in,
+/// <c>schedstat</c> its CPU time, which for a thread that runs lags by a tick of the host and for one that sleeps is exact. Threads of this
+/// process have a clock, which is exact.
 /// </summary>
 internal sealed class ThreadProbe : IThreadProbe
 {
@@ -13,6 +14,7 @@ internal sealed class ThreadProbe : IThreadProbe
     private readonly int _thread;
     private readonly FdHandle? _state;
     private readonly FdHandle? _time;
+    private readonly FdHandle? _call;
 
     public ThreadProbe(int process, int thread)
     {
@@ -20,6 +22,7 @@ internal sealed class ThreadProbe : IThreadProbe
         string folder = string.Create(CultureInfo.InvariantCulture, $"/proc/{process}/task/{thread}/");
         _state = Open(folder + "stat");
         _time = Open(folder + "schedstat");
+        _call = Open(folder + "syscall");
     }
 
     public long CpuTime()
@@ -42,8 +45,9 @@ internal sealed class ThreadProbe : IThreadProbe
     {
         // "12 (name) S …": the name is at most 15 bytes and may hold anything, also parentheses.
         Span<byte> text = stackalloc byte[64];
-        int length = _state is null ? 0 : Descriptor.ReadAt(_state.Fd, text, 0);
-        return length > 0 ? StateIn(text[..length]) : ThreadActivity.Gone;
+        var activity = StateIn(text[..Read(_state, text)]);
+        // A host that lets nobody look (ptrace(2), access mode checking) gives no text.
+        return activity == ThreadActivity.Asleep && IsOutside(text[..Read(_call, text)]) ? ThreadActivity.Blocked : activity;
     }
 
     public bool Kick() => ThreadSignals.Kick(_process, _thread);
@@ -54,6 +58,7 @@ internal sealed class ThreadProbe : IThreadProbe
     {
         _state?.Dispose();
         _time?.Dispose();
+        _call?.Dispose();
     }
 
     internal static ThreadActivity StateIn(ReadOnlySpan<byte> stat)
@@ -69,13 +74,27 @@ internal sealed class ThreadProbe : IThreadProbe
             };
     }
 
+    /// <summary>Whether that text of <c>syscall</c> is of a thread that sleeps in another call than KVM_RUN.</summary>
+    /// <remarks>"16 0x3e 0xae80 …" is ioctl(62, KVM_RUN, …); "running" a thread that has woken meanwhile.</remarks>
+    internal static bool IsOutside(ReadOnlySpan<byte> call)
+    {
+        if (call.IsEmpty || !char.IsAsciiDigit((char)call[0]))
+            return false;
+        if (!call.StartsWith("16 0x"u8))
+            return true;
+        ReadOnlySpan<byte> request = call["16 0x"u8.Length..];
+        return !request[(request.IndexOf((byte)' ') + 1)..].StartsWith("0xae80 "u8);
+    }
+
     internal static long FirstNumber(ReadOnlySpan<byte> text)
     {
         int space = text.IndexOf((byte)' ');
         return space > 0 && long.TryParse(text[..space], NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : -1;
     }
 
-    private int ReadTimes(Span<byte> text) => _time is null ? 0 : Math.Max(0, Descriptor.ReadAt(_time.Fd, text, 0));
+    private int ReadTimes(Span<byte> text) => Read(_time, text);
+
+    private static int Read(FdHandle? file, Span<byte> text) => file is null ? 0 : Math.Max(0, Descriptor.ReadAt(file.Fd, text, 0));
 
     private static FdHandle? Open(string path)
     {

@@ -45,6 +45,9 @@ internal sealed class Seat(VmSeats vm, int slot, int index)
     /// <summary>Its CPU clock at the last look, if it slept; −1 if it did not.</summary>
     public long SleepClock = -1;
 
+    /// <summary>When that was first seen.</summary>
+    public long SleepSince;
+
     /// <summary>When it was seen to halt.</summary>
     public long HaltedAt;
 

@@ -185,7 +185,7 @@ internal sealed class VirtioSet : IDisposable
         _ports = new PortServer(_config.Ports, message => _failed?.Invoke(message));
         var device = new ConsoleDevice("ports0", _memory, [.. _ports.Ports.Select(p => new ConsolePort(p.Name, IsConsole: false, p))]);
         Add(device);
-        _ports.Start(device, 0);
+        _ports.Start(device);
     }
 
     /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>

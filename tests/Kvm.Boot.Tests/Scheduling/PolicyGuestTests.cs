@@ -6,7 +6,7 @@ namespace Kvm.Boot.Tests.Scheduling;
 
 /// <summary>
 /// Policies on real guests, several on one CPU. What is compared is the order of ends and CPU time granted, with wide margins: a busy
-/// machine makes everything later, and no share another one.
+/// machine makes everything later, and no share another one. A guest that has to run until others wait spins until the test stops it.
 /// </summary>
 public sealed class PolicyGuestTests
 {
@@ -19,10 +19,11 @@ public sealed class PolicyGuestTests
     public void Under_fcfs_guests_end_in_the_order_they_came()
     {
         using var fleet = new Fleet("fcfs");
-        fleet.Start("first", UserKernel.Count(4 * Short));
+        fleet.Start("first", UserKernel.Spin());
         fleet.Start("second", UserKernel.Count(Short));
         fleet.Start("third", UserKernel.Count(Short / 10));
 
+        fleet.Stop("first");
         fleet.UntilEnded(3);
 
         fleet.Ended.Should().Equal("first", "second", "third");
@@ -32,11 +33,12 @@ public sealed class PolicyGuestTests
     public void Under_sjf_the_shorter_of_those_that_wait_go_first()
     {
         using var fleet = new Fleet("sjf");
-        fleet.Start("running", UserKernel.Count(20 * Short), new JobSpec { Length = 600_000_000 });
+        fleet.Start("running", UserKernel.Spin(), new JobSpec { Length = 600_000_000 });
         fleet.Start("long", UserKernel.Count(Short), new JobSpec { Length = 300_000_000 });
         fleet.Start("short", UserKernel.Count(Short), new JobSpec { Length = 10_000_000 });
         fleet.Start("middle", UserKernel.Count(Short), new JobSpec { Length = 100_000_000 });
 
+        fleet.Stop("running");
         fleet.UntilEnded(4);
 
         fleet.Ended.Should().Equal("running", "short", "middle", "long");
@@ -59,22 +61,25 @@ public sealed class PolicyGuestTests
     {
         using var fleet = new Fleet("priority");
         fleet.Start("spins", UserKernel.Spin(), new JobSpec { Priority = 1 });
-        fleet.Start("low", UserKernel.Count(Short), new JobSpec { Priority = 2 });
-        fleet.Start("high", UserKernel.Count(3 * Short), new JobSpec { Priority = 9 });
+        fleet.Start("low", UserKernel.Spin(), new JobSpec { Priority = 2 });
+        fleet.Start("high", UserKernel.Count(Short), new JobSpec { Priority = 9 });
 
-        fleet.UntilEnded(2);
+        fleet.UntilEnded(1);
 
-        fleet.Ended.Should().Equal("high", "low");
+        fleet.Ended.Should().Equal("high");
+        var view = fleet.Until(v => v.Vms.Single(vm => vm.Name == "low").Vcpus[0].State == "running");
+        view.Vms.Single(vm => vm.Name == "spins").Vcpus[0].State.Should().Be("ready");
     }
 
     [SkippableFact]
     public void Under_priority_np_who_runs_is_not_stopped()
     {
         using var fleet = new Fleet("priority-np");
-        fleet.Start("running", UserKernel.Count(6 * Short), new JobSpec { Priority = 1 });
+        fleet.Start("running", UserKernel.Spin(), new JobSpec { Priority = 1 });
         fleet.Start("low", UserKernel.Count(Short / 10), new JobSpec { Priority = 2 });
         fleet.Start("high", UserKernel.Count(Short / 10), new JobSpec { Priority = 9 });
 
+        fleet.Stop("running");
         fleet.UntilEnded(3);
 
         fleet.Ended.Should().Equal("running", "high", "low");
@@ -125,10 +130,11 @@ public sealed class PolicyGuestTests
     {
         using var fleet = new Fleet("rrp", new PolicySettings { Capacity = new ResourceVector(2, Memory: 1 << 30) }, cpus: 2);
         fleet.Start("spins", UserKernel.Spin(), new JobSpec { Needs = new ResourceVector(0, 200 << 20) });
-        fleet.Start("running", UserKernel.Count(6 * Short), new JobSpec { Needs = new ResourceVector(0, 10 << 20) });
+        fleet.Start("running", UserKernel.Spin(), new JobSpec { Needs = new ResourceVector(0, 10 << 20) });
         fleet.Start("large", UserKernel.Count(Short), new JobSpec { Needs = new ResourceVector(0, 900 << 20) });
         fleet.Start("small", UserKernel.Count(Short), new JobSpec { Needs = new ResourceVector(0, 100 << 20) });
 
+        fleet.Stop("running");
         fleet.UntilEnded(2);
 
         fleet.Ended.Should().Equal("running", "small");
@@ -218,9 +224,11 @@ public sealed class PolicyGuestTests
             [.. jobs.Select((job, i) => new SimulatedJob { Name = job.Name, Arrival = i, Length = job.Rounds / 3, Spec = new JobSpec { Priority = job.Priority } })],
             new SimulationSettings { Topology = CpuTopology.Flat(1) });
         using var fleet = new Fleet("priority-np");
-        foreach (var (name, rounds, priority) in jobs)
+        fleet.Start(jobs[0].Name, UserKernel.Spin(), new JobSpec { Priority = jobs[0].Priority });
+        foreach (var (name, rounds, priority) in jobs.Skip(1))
             fleet.Start(name, UserKernel.Count(rounds), new JobSpec { Priority = priority });
 
+        fleet.Stop(jobs[0].Name);
         fleet.UntilEnded(jobs.Length);
 
         fleet.Ended.Should().Equal(simulated.Jobs.Select((outcome, i) => (jobs[i].Name, outcome.Finish)).OrderBy(job => job.Finish).Select(job => job.Name));

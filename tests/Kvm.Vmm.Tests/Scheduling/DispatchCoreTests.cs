@@ -26,9 +26,7 @@ public sealed class DispatchCoreTests
     public void A_slice_that_ends_takes_the_permit_and_the_next_one_starts_when_the_CPU_is_left()
     {
         using var host = new FakeThreads("rr");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step();
 
@@ -48,9 +46,7 @@ public sealed class DispatchCoreTests
     public void What_a_thread_ran_is_charged_by_its_clock()
     {
         using var host = new FakeThreads("rr");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Join("b");
         host.Step(4);
         a.Clock -= 1_500_000; // somebody else had the CPU
@@ -64,9 +60,7 @@ public sealed class DispatchCoreTests
     public void A_process_that_invents_CPU_time_is_charged_no_more_than_has_passed()
     {
         using var host = new FakeThreads("rr");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Join("b");
         host.Step(2);
         a.Clock = long.MaxValue / 2;
@@ -79,9 +73,7 @@ public sealed class DispatchCoreTests
     public void A_vCPU_that_sleeps_for_two_looks_has_halted_and_gives_its_CPU_away()
     {
         using var host = new FakeThreads("fcfs");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step();
         a.Halt();
@@ -96,12 +88,31 @@ public sealed class DispatchCoreTests
     }
 
     [Fact]
+    public void A_vCPU_that_waits_outside_of_the_guest_keeps_its_CPU_for_a_while()
+    {
+        using var host = new FakeThreads("fcfs");
+        var a = host.Enter("a");
+        var b = host.Join("b")[0];
+        host.Step();
+        a.Block();
+        for (int look = 0; look < 18; look++)
+            host.Step(1);
+        b.MayRun.Should().BeFalse("a collection is no reason to wait for another guest's end");
+
+        a.Wake();
+        host.Step(1);
+        a.Block();
+        for (int look = 0; look < 23; look++)
+            host.Step(1);
+
+        b.MayRun.Should().BeTrue("nobody waits for ever");
+    }
+
+    [Fact]
     public void A_vCPU_that_wakes_is_an_arrival_and_is_kicked_to_the_gate()
     {
         using var host = new FakeThreads("fcfs");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step();
         a.Halt();
@@ -125,9 +136,7 @@ public sealed class DispatchCoreTests
     public void A_vCPU_that_wakes_while_a_CPU_is_free_gets_it_and_is_told_where()
     {
         using var host = new FakeThreads("rr", cpus: 2);
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         a.Halt();
         host.Step(20);
         host.Step(20);
@@ -145,9 +154,7 @@ public sealed class DispatchCoreTests
     public void A_thread_that_dies_with_a_permit_leaves_its_CPU()
     {
         using var host = new FakeThreads("fcfs");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step();
 
@@ -162,9 +169,7 @@ public sealed class DispatchCoreTests
     public void A_revoked_thread_that_sleeps_in_a_device_does_not_hold_up_the_next()
     {
         using var host = new FakeThreads("rr");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step(4);
         host.StateOf(a).Should().Be(VcpuState.Revoking);
@@ -182,9 +187,7 @@ public sealed class DispatchCoreTests
     {
         using var host = new FakeThreads("rr");
         host.Core.MayHurry = true;
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Join("b");
         a.Hurries.Should().BeFalse();
         host.Step(4);
@@ -201,9 +204,7 @@ public sealed class DispatchCoreTests
     {
         using var host = new FakeThreads("rr");
         host.Core.MayHurry = true;
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Join("b");
         host.Step(4);
 
@@ -287,9 +288,7 @@ public sealed class DispatchCoreTests
     public void A_VM_that_leaves_while_it_runs_makes_room()
     {
         using var host = new FakeThreads("fcfs");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         var b = host.Join("b")[0];
         host.Step();
 
@@ -317,9 +316,7 @@ public sealed class DispatchCoreTests
     public void A_CPU_that_goes_offline_is_left_at_once()
     {
         using var host = new FakeThreads("rr", cpus: 2);
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         int cpu = host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Cpu;
 
         host.Core.SetOnline(cpu, false, host.Now);

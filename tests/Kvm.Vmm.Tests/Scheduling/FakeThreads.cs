@@ -42,6 +42,15 @@ internal sealed class FakeThreads : IDisposable
         return threads;
     }
 
+    /// <summary>The thread of a VM that has come, was let in and runs.</summary>
+    public Thread Enter(string name, JobSpec? job = null)
+    {
+        var thread = Join(name, job)[0];
+        Step();
+        thread.Enter();
+        return thread;
+    }
+
     /// <summary>Lets time pass and the dispatcher look. Threads with a permit run on from the last step.</summary>
     public void Step(long ms = 0)
     {
@@ -95,6 +104,8 @@ internal sealed class FakeThreads : IDisposable
         }
 
         public void Halt() => (Runs, Does) = (false, ThreadActivity.Asleep);
+
+        public void Block() => (Runs, Does) = (false, ThreadActivity.Blocked);
 
         public void Wake() => (Runs, Does) = (true, ThreadActivity.Awake);
 

@@ -74,6 +74,37 @@ public sealed class SchedulingPartsTests
     internal void The_state_of_a_thread_is_read_behind_its_name(string stat, ThreadActivity activity) =>
         ThreadProbe.StateIn(System.Text.Encoding.ASCII.GetBytes(stat)).Should().Be(activity);
 
+    [Theory]
+    [InlineData("16 0x3e 0xae80 0x0 0x0 0x0 0x0 0x7f5 0x7f3", false)]
+    [InlineData("16 0x3e 0xae81 0x0 0x0 0x0 0x0 0x7f5 0x7f3", true)]
+    [InlineData("16 0x3e", true)]
+    [InlineData("202 0x7f326db29688 0x89 0xffffffff", true)]
+    [InlineData("running", false)]
+    [InlineData("-1 0x7f5 0x7f3", false)]
+    [InlineData("", false)]
+    internal void A_thread_in_another_call_than_KVM_RUN_is_outside_of_the_guest(string call, bool outside) =>
+        ThreadProbe.IsOutside(System.Text.Encoding.ASCII.GetBytes(call)).Should().Be(outside);
+
+    [Fact]
+    public void A_thread_that_waits_for_a_lock_is_blocked()
+    {
+        using var go = new ManualResetEventSlim();
+        int id = 0;
+        var thread = new Thread(() =>
+        {
+            Volatile.Write(ref id, ThreadSignals.CurrentThreadId());
+            go.WaitHandle.WaitOne();
+        });
+        thread.Start();
+        SpinWait.SpinUntil(() => Volatile.Read(ref id) != 0);
+        using var probe = new ThreadProbe(Environment.ProcessId, id);
+
+        SpinWait.SpinUntil(() => probe.Activity() == ThreadActivity.Blocked, TimeSpan.FromSeconds(30)).Should().BeTrue();
+
+        go.Set();
+        thread.Join();
+    }
+
     [Fact]
     public void A_thread_of_this_process_is_watched()
     {

@@ -25,7 +25,7 @@ public sealed class PortServerTests : IDisposable
         _server = new PortServer([new PortConfig { Name = "first", SocketPath = PathOf(0) }, new PortConfig { Name = "second", SocketPath = PathOf(1) }], _failures.Add);
         _guest = new DeviceGuest<ConsoleDevice>(
             arena => new ConsoleDevice("console0", arena.Memory, [.. _server.Ports.Select(p => new ConsolePort(p.Name, false, p))]), size: 16);
-        _server.Start(_guest.Device, 0);
+        _server.Start(_guest.Device);
     }
 
     public void Dispose()

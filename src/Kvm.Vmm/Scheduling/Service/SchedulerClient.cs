@@ -163,10 +163,13 @@ public sealed class SchedulerClient : IDisposable
     {
         if (client.Policy == wish.Policy)
             return client;
-        string policy = client.Policy, ruled = CpuList.Format(client.Cpus);
-        client.Dispose();
-        throw new VmmException(SchedulingErrors.OtherPolicy, $"{policy} rules CPUs {ruled}, and {wish.Policy} was asked for on {CpuList.Format(cpus)}");
+        using (client)
+            throw Ruled(client, wish.Policy, cpus);
     }
+
+    /// <summary>Some of these CPUs have a scheduler already, of another policy.</summary>
+    internal static VmmException Ruled(SchedulerClient other, string policy, IReadOnlyList<int> cpus) => new(
+        SchedulingErrors.OtherPolicy, $"{other.Policy} rules CPUs {CpuList.Format(other.Cpus)}, and {policy} was asked for on {CpuList.Format(cpus)}");
 
     /// <summary>Starts a scheduler with the socket it is to listen on: whoever connects waits there until it is up.</summary>
     private static void Start(string folder, IReadOnlyList<int> cpus, SchedulerWish wish)

@@ -45,6 +45,9 @@ public sealed class SchedulerServer : IDisposable
     private const ulong ListenerToken = 0;
     private const ulong WakeToken = 1;
 
+    /// <summary>How soon a client is looked for again that could not be taken.</summary>
+    private const int RetryMilliseconds = 200;
+
     /// <summary>How long a scheduler that ends with its guests waits for the first.</summary>
     private static readonly TimeSpan s_firstGuest = TimeSpan.FromSeconds(30);
 
@@ -60,6 +63,7 @@ public sealed class SchedulerServer : IDisposable
     private ulong _nextToken = 2;
     private int _guests;
     private bool _hadGuests;
+    private bool _acceptsAll = true;
     private volatile bool _stopping;
 
     /// <summary>A server at the socket of its CPUs in a folder, or at the one that <see cref="SchedulerClient"/> gave this process.</summary>
@@ -70,12 +74,12 @@ public sealed class SchedulerServer : IDisposable
         if (inherited)
             return new SchedulerServer(new UnixSocket(new FdHandle(DetachedProcess.InheritedDescriptor)), settings);
         var topology = settings.Dispatcher.Topology;
-        int[] cpus = [.. Enumerable.Range(0, topology.Count).Select(cpu => topology[cpu].Id)];
+        var cpus = topology.Ids;
         using var starting = LockFile.Acquire(Path.Combine(folder, SchedulerClient.LockName));
         using (var other = SchedulerClient.Find(folder, cpus))
         {
             if (other is not null)
-                throw new VmmException(SchedulingErrors.OtherPolicy, $"{other.Policy} rules CPUs {CpuList.Format(other.Cpus)}, and {settings.Dispatcher.Policy} was asked for on {CpuList.Format(cpus)}");
+                throw SchedulerClient.Ruled(other, settings.Dispatcher.Policy, cpus);
         }
 
         return new SchedulerServer(SchedulerClient.Listen(SchedulerClient.SocketPath(folder, cpus)), settings);
@@ -126,7 +130,13 @@ public sealed class SchedulerServer : IDisposable
         long firstDeadline = HostClock.Monotonic() + (long)s_firstGuest.TotalNanoseconds;
         while (!_stopping && _dispatcher.Failure is null)
         {
-            int count = _epoll.Wait(events, Patience(firstDeadline));
+            int count = _epoll.Wait(events, _acceptsAll ? Patience(firstDeadline) : RetryMilliseconds);
+            if (!_acceptsAll)
+            {
+                _acceptsAll = true;
+                _epoll.Modify(_listener.Handle.Fd, EpollEvents.In, ListenerToken);
+            }
+
             for (int i = 0; i < count; i++)
                 Take(events[i]);
             WriteRecords();
@@ -187,10 +197,7 @@ public sealed class SchedulerServer : IDisposable
     private void Take(in EpollEvent what)
     {
         if (what.Data == ListenerToken)
-        {
-            while (_listener.Accept() is { } socket)
-                Welcome(socket);
-        }
+            Accept();
         else if (what.Data == WakeToken)
             _wake.Drain();
         else if (_connections.TryGetValue(what.Data, out var connection))
@@ -204,6 +211,16 @@ public sealed class SchedulerServer : IDisposable
             else
                 _epoll.Modify(connection.Socket.Handle.Fd, connection.HasOutput ? EpollEvents.In | EpollEvents.Out : EpollEvents.In, connection.Token);
         }
+    }
+
+    private void Accept()
+    {
+        UnixSocket? socket;
+        while ((_acceptsAll = _listener.TryAccept(out socket)) && socket is not null)
+            Welcome(socket);
+        // Whoever cannot be taken waits, and would be told of without end.
+        if (!_acceptsAll)
+            _epoll.Modify(_listener.Handle.Fd, EpollEvents.None, ListenerToken);
     }
 
     private void Welcome(UnixSocket socket)
@@ -237,7 +254,7 @@ public sealed class SchedulerServer : IDisposable
                 connection.Send(Wire.Frame(json =>
                 {
                     json.WriteString("policy", _dispatcher.Policy);
-                    json.WriteString("cpus", CpuList.Format(Cpus()));
+                    json.WriteString("cpus", CpuList.Format(_settings.Dispatcher.Topology.Ids));
                     json.WriteNumber("slice", _settings.Dispatcher.Rules.Slice);
                     json.WriteNumber("processId", Environment.ProcessId);
                 }));
@@ -258,8 +275,6 @@ public sealed class SchedulerServer : IDisposable
         }
     }
 
-    private IEnumerable<int> Cpus() => Enumerable.Range(0, _settings.Dispatcher.Topology.Count).Select(cpu => _settings.Dispatcher.Topology[cpu].Id);
-
     private void Show(Connection connection, string? format)
     {
         var view = _dispatcher.Look();
@@ -275,9 +290,9 @@ public sealed class SchedulerServer : IDisposable
     private void Register(Connection connection, JsonElement message)
     {
         var request = RegistrationForm.Read(message, connection.ProcessId);
-        if (request.Affinity.Count > 0 && !request.Affinity.Intersect(Cpus()).Any())
+        if (request.Affinity.Count > 0 && !request.Affinity.Intersect(_settings.Dispatcher.Topology.Ids).Any())
         {
-            connection.Send(Fault(SchedulingErrors.NoSuchCpu, $"{CpuList.Format(request.Affinity)} are none of this scheduler's {CpuList.Format(Cpus())}"));
+            connection.Send(Fault(SchedulingErrors.NoSuchCpu, $"{CpuList.Format(request.Affinity)} are none of this scheduler's {CpuList.Format(_settings.Dispatcher.Topology.Ids)}"));
             return;
         }
 

@@ -19,7 +19,6 @@ internal sealed class PortServer : IDisposable
     private readonly Epoll _epoll = new();
     private readonly EpollEvent[] _events;
     private ConsoleDevice? _device;
-    private int _firstPort;
     private Thread? _thread;
     private volatile bool _stop;
 
@@ -48,11 +47,10 @@ internal sealed class PortServer : IDisposable
     public IReadOnlyList<PortSocket> Ports => _ports;
 
     /// <summary>Connects the sockets with a device and starts the thread. Once.</summary>
-    /// <param name="device">The device, whose ports from <paramref name="firstPort"/> on are the sockets' in their order.</param>
-    /// <param name="firstPort">The number of the first of these ports.</param>
-    public void Start(ConsoleDevice device, int firstPort)
+    /// <param name="device">The device, whose ports are the sockets' in their order.</param>
+    public void Start(ConsoleDevice device)
     {
-        (_device, _firstPort) = (device, firstPort);
+        _device = device;
         device.InputSpaceAvailable += _ => Wake();
         _epoll.Add(_bell.Handle.Fd, EpollEvents.In, WakeData);
         for (int i = 0; i < _ports.Length; i++)
@@ -101,27 +99,22 @@ internal sealed class PortServer : IDisposable
             if (happened.Data == WakeData)
                 _bell.Drain();
             else if ((happened.Data & ClientBit) != 0)
-                PortOf(happened, out int number).OnEvents(happened.Events, device, number);
+                _ports[IndexIn(happened)].OnEvents(happened.Events, device, IndexIn(happened));
         }
 
         foreach (ref readonly var happened in _events.AsSpan(0, count))
         {
             if ((happened.Data & ClientBit) == 0)
-                PortOf(happened, out int number).Accept(device, number);
+                _ports[IndexIn(happened)].Accept(device, IndexIn(happened));
         }
 
         for (int i = 0; i < _ports.Length; i++)
         {
             if (count == 0)
                 _ports[i].RetryAccept();
-            _ports[i].Advance(_epoll, (ulong)i, (ulong)(i | ClientBit), device, _firstPort + i);
+            _ports[i].Advance(_epoll, (ulong)i, (ulong)(i | ClientBit), device, i);
         }
     }
 
-    private PortSocket PortOf(in EpollEvent happened, out int number)
-    {
-        int index = (int)(happened.Data & (ClientBit - 1));
-        number = _firstPort + index;
-        return _ports[index];
-    }
+    private static int IndexIn(in EpollEvent happened) => (int)(happened.Data & (ClientBit - 1));
 }
