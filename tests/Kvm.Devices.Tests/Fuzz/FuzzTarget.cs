@@ -10,10 +10,10 @@ using Kvm.Devices.Virtio.Rng;
 namespace Kvm.Devices.Tests.Fuzz;
 
 /// <summary>A device with everything of the host's that it uses, and what must be true of that whatever a guest did.</summary>
-internal abstract class FuzzTarget : IDisposable
+internal abstract partial class FuzzTarget : IDisposable
 {
     /// <summary>The names of all targets: those of `scripts/fuzz`.</summary>
-    public static readonly string[] Names = ["virtio-blk", "virtio-blk-async", "virtio-rng", "virtio-balloon", "virtio-console"];
+    public static readonly string[] Names = ["virtio-blk", "virtio-blk-async", "virtio-rng", "virtio-balloon", "virtio-console", "virtio-net"];
 
     public static FuzzTarget Create(string name) => name switch
     {
@@ -21,6 +21,7 @@ internal abstract class FuzzTarget : IDisposable
         "virtio-blk-async" => new BlockTarget(asynchronous: true),
         "virtio-rng" => new EntropyTarget(),
         "virtio-balloon" => new BalloonTarget(),
+        "virtio-net" => new NetTarget(),
         _ => new ConsoleTarget(),
     };
 

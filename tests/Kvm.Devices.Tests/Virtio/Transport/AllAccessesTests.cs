@@ -18,7 +18,7 @@ public sealed class AllAccessesTests
 
     private static readonly ulong[] Values = [0, 1, 0xffff, GuestArena.Base, ulong.MaxValue];
 
-    public static TheoryData<string> Devices => new("virtio-blk", "virtio-rng", "virtio-balloon", "virtio-console");
+    public static TheoryData<string> Devices => new("virtio-blk", "virtio-rng", "virtio-balloon", "virtio-console", "virtio-net");
 
     /// <summary>A device that a driver has started, behind a transport on buses.</summary>
     private sealed class Rig : IDisposable
