@@ -112,7 +112,8 @@ public sealed class RawImage : IDiskImage
         // Where blocks are larger than sectors a write of part of one changes all of it, and a queue keeps only its own others away meanwhile.
         if (_file.Alignment > IDiskImage.SectorSize && count > 1)
             return [];
-        RawQueue[] queues = [.. _file.OpenQueues(count, depth).Select(file => new RawQueue(this, file, _file.MaxBuffers, depth))];
+        var turns = new FlushTurns(count);
+        RawQueue[] queues = [.. _file.OpenQueues(count, depth).Select(file => new RawQueue(this, file, turns, _file.MaxBuffers, depth))];
         _queues.AddRange(queues);
         return queues;
     }

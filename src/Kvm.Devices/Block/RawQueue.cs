@@ -14,10 +14,14 @@ internal sealed class RawQueue : IDiskQueue
 {
     private readonly RawImage _image;
     private readonly IHostFileQueue _file;
+    private readonly FlushTurns _turns;
     private readonly int _maxBuffers;
     private readonly Slot[] _slots;
     private TagList _held = TagList.Empty;
     private TagList _done = TagList.Empty;
+    // Requests that the file's next flush is for, and those that the one under way is for: one flush does for all that wait meanwhile.
+    private TagList _unflushed = TagList.Empty;
+    private TagList _inFlush = TagList.Empty;
     // Changes that have begun and not ended; a flush that has; operations the host has.
     private int _changes;
     private bool _flushing;
@@ -26,8 +30,8 @@ internal sealed class RawQueue : IDiskQueue
     private bool _releasing;
 
     /// <summary>Takes a queue of the image's file over.</summary>
-    public RawQueue(RawImage image, IHostFileQueue file, int maxBuffers, int depth) =>
-        (_image, _file, _maxBuffers, _slots) = (image, file, maxBuffers, new Slot[depth]);
+    public RawQueue(RawImage image, IHostFileQueue file, FlushTurns turns, int maxBuffers, int depth) =>
+        (_image, _file, _turns, _maxBuffers, _slots) = (image, file, turns, maxBuffers, new Slot[depth]);
 
     private enum Kind : byte
     {
@@ -123,14 +127,26 @@ internal sealed class RawQueue : IDiskQueue
     /// <inheritdoc/>
     public void Wait()
     {
-        if (_done.IsEmpty && _working > 0)
+        if (!_done.IsEmpty)
+            return;
+        if (_working > 0)
             _file.Wait();
+        else if (!_unflushed.IsEmpty)
+            _turns.WaitForCurrent();
+    }
+
+    /// <summary>Waits until an operation has ended, and takes what follows from that. For another queue, which waits for its turn.</summary>
+    internal void Drive()
+    {
+        _file.Wait();
+        while (_file.TryTake(out var ended))
+            OnEnded(in ended);
     }
 
     /// <inheritdoc/>
     public void Abandon()
     {
-        _held = _done = TagList.Empty;
+        _held = _done = _unflushed = TagList.Empty;
         if (_working > 0)
         {
             _file.Submit();
@@ -149,7 +165,8 @@ internal sealed class RawQueue : IDiskQueue
             }
         }
 
-        (UnderWay, _changes, _flushing, _prepared) = (0, 0, false, false);
+        (UnderWay, _changes, _flushing, _prepared, _inFlush) = (0, 0, false, false, TagList.Empty);
+        _turns.Leave(this);
     }
 
     /// <inheritdoc/>
@@ -213,7 +230,7 @@ internal sealed class RawQueue : IDiskQueue
         if (result == DiskResult.Done && slot.Durable)
         {
             slot.Durable = false;
-            Flushing(tag);
+            FlushFor(tag);
             return;
         }
 
@@ -243,7 +260,7 @@ internal sealed class RawQueue : IDiskQueue
                 Transfer(tag, ref slot);
                 break;
             case Kind.Flush:
-                Flushing(tag);
+                FlushFor(tag);
                 break;
             default:
                 Change(tag, ref slot);
@@ -340,15 +357,23 @@ internal sealed class RawQueue : IDiskQueue
         _working--;
         if (error == HostFileError.Interrupted && ++slot.Interruptions < RawImage.MostInterruptions)
         {
-            Again(tag, step);
+            if (step == Step.Flush)
+                PrepareFlush();
+            else
+                Go(tag);
             return;
         }
 
         if (error == HostFileError.Unsupported && step is Step.Discard or Step.WriteZeroes)
             _image.Lacks(discard: step == Step.Discard);
-        else if (error != HostFileError.None || step == Step.Flush)
+        else if (step == Step.Flush)
         {
-            End(tag, step == Step.Flush ? _image.Flushed(error) : RawImage.Result(error));
+            EndFlush(_image.Flushed(error));
+            return;
+        }
+        else if (error != HostFileError.None)
+        {
+            End(tag, RawImage.Result(error));
             return;
         }
         else if (step == Step.Transfer && (ended.Result.Bytes <= 0 || !slot.Advance(ended.Result.Bytes)))
@@ -363,15 +388,10 @@ internal sealed class RawQueue : IDiskQueue
         Go(tag);
     }
 
-    private void Again(int tag, Step step)
-    {
-        if (step == Step.Flush)
-            Flushing(tag);
-        else
-            Go(tag);
-    }
+    // ---- Flushes ------------------------------------------------------------------------------------------------------
 
-    private void Flushing(int tag)
+    /// <summary>The file has to be flushed before a request has ended.</summary>
+    private void FlushFor(int tag)
     {
         if (_image.HasLost)
         {
@@ -379,8 +399,37 @@ internal sealed class RawQueue : IDiskQueue
             return;
         }
 
-        Prepare(tag, Step.Flush);
-        _file.Flush(tag);
+        _unflushed.AddLast(_slots, tag);
+        if (_turns.Take(this))
+            BeginFlush();
+    }
+
+    /// <summary>It is this queue's turn, which it waited for. Called while another is used, so nobody else hands the flush to the host.</summary>
+    internal void FlushNow()
+    {
+        BeginFlush();
+        _file.Submit();
+    }
+
+    private void BeginFlush()
+    {
+        (_inFlush, _unflushed) = (_unflushed, TagList.Empty);
+        PrepareFlush();
+    }
+
+    private void PrepareFlush()
+    {
+        Prepare(_inFlush.First, Step.Flush);
+        _file.Flush(_inFlush.First);
+    }
+
+    private void EndFlush(DiskResult result)
+    {
+        var ended = _inFlush;
+        _inFlush = TagList.Empty;
+        _turns.Leave(this);
+        while (!ended.IsEmpty)
+            End(ended.RemoveFirst(_slots), result);
     }
 
     private struct Slot

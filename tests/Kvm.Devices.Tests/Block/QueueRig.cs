@@ -10,19 +10,22 @@ internal sealed class QueueRig : IDisposable
 
     private readonly AlignedBuffer _memory = new(Depth * Room);
 
-    public QueueRig(int length = 1 << 20, int alignment = 1, bool holds = true, int maxBuffers = 1024)
+    public QueueRig(int length = 1 << 20, int alignment = 1, bool holds = true, int maxBuffers = 1024, int queues = 1)
     {
         File = new MemoryFile(length, alignment) { Asynchronous = true, MaxBuffers = maxBuffers };
         Image = new RawImage(File);
-        Queue = Image.OpenQueues(1, Depth)[0];
-        Host.Holds = holds;
+        Queues = Image.OpenQueues(queues, Depth);
+        foreach (var host in File.Queues)
+            host.Holds = holds;
     }
 
     public MemoryFile File { get; }
 
     public RawImage Image { get; }
 
-    public IDiskQueue Queue { get; }
+    public IReadOnlyList<IDiskQueue> Queues { get; }
+
+    public IDiskQueue Queue => Queues[0];
 
     public MemoryFileQueue Host => File.Queues[0];
 
@@ -73,7 +76,8 @@ internal sealed class QueueRig : IDisposable
     public void Dispose()
     {
         // A test may have left operations with the host, which gives them up.
-        Host.CannotCancel = false;
+        foreach (var host in File.Queues)
+            host.CannotCancel = false;
         Image.Dispose();
         _memory.Dispose();
     }

@@ -139,11 +139,73 @@ public sealed class RawQueueTests
         rig.Take();
         rig.Release().Should().BeEmpty();
         rig.Release().Should().BeEmpty();
-        rig.Host.UnderWay.Should().Equal(FileCall.Flush, FileCall.Flush);
+        rig.Host.UnderWay.Should().Equal([FileCall.Flush], "of two at once the host would say to one that all is well");
         int calls = rig.File.Calls.Count;
         rig.File.Inject = (call, _, _) => call == calls ? new HostFileResult(0, HostFileError.Failed) : null;
         rig.Release().Should().Equal(new DiskCompletion(0, DiskResult.Failed));
         rig.Release().Should().Equal(new DiskCompletion(1, DiskResult.Failed));
+    }
+
+    [Fact]
+    public void One_flush_does_for_all_durable_writes_that_waited_for_the_one_before()
+    {
+        using var rig = new QueueRig();
+        for (int tag = 0; tag < 8; tag++)
+            rig.Write(tag, (ulong)tag * 512, (byte)(tag + 1), durable: true);
+        rig.Take();
+        for (int tag = 0; tag < 8; tag++)
+            rig.Release().Should().BeEmpty();
+
+        rig.Release().Should().Equal(Done(0));
+        rig.Host.UnderWay.Should().Equal(FileCall.Flush);
+        rig.Release().Should().Equal(Enumerable.Range(1, 7).Select(Done));
+
+        rig.Host.UnderWay.Should().BeEmpty();
+        for (int tag = 0; tag < 8; tag++)
+            rig.File.Stable[tag * 512].Should().Be((byte)(tag + 1));
+    }
+
+    [Fact]
+    public void Queues_of_one_image_flush_it_in_turn()
+    {
+        using var rig = new QueueRig(queues: 3);
+        foreach (var queue in rig.Queues)
+        {
+            queue.Flush(0);
+            queue.TryTake(out _).Should().BeFalse();
+        }
+
+        rig.File.Queues.Select(host => host.UnderWay.Length).Should().Equal(1, 0, 0);
+        rig.File.Queues[0].Release();
+        rig.Queues[0].TryTake(out _).Should().BeTrue();
+        rig.File.Queues.Select(host => host.UnderWay.Length).Should().Equal(0, 1, 0);
+
+        rig.Queues[1].Abandon();
+        rig.File.Queues.Select(host => host.UnderWay.Length).Should().Equal([0, 0, 1], "nobody waits for one that gave up");
+        rig.Queues[0].Flush(1);
+        rig.Queues[2].Abandon();
+        rig.File.Queues[0].UnderWay.Should().Equal(FileCall.Flush);
+    }
+
+    [Fact]
+    public void A_queue_that_waits_for_its_turn_sees_to_the_one_before_it()
+    {
+        using var rig = new QueueRig(queues: 2);
+        foreach (var queue in rig.Queues)
+        {
+            queue.Flush(0);
+            queue.TryTake(out _).Should().BeFalse();
+        }
+
+        foreach (var host in rig.File.Queues)
+            host.EndsWhenWaitedFor = true;
+        DiskCompletion done;
+        while (!rig.Queues[1].TryTake(out done))
+            rig.Queues[1].Wait();
+
+        done.Should().Be(Done(0));
+        rig.Queues[0].TryTake(out done).Should().BeTrue();
+        done.Should().Be(Done(0));
     }
 
     [Theory]
