@@ -113,6 +113,63 @@ public sealed class BlockDeviceFileTests : IDisposable
             Read(image, neighbour, 512).AsSpan().IndexOfAnyExcept((byte)7).Should().Be(-1, $"{neighbour} is a neighbour's");
     }
 
+    [SkippableTheory]
+    [InlineData(512, DiskCache.WriteBack)]
+    [InlineData(512, DiskCache.None)]
+    [InlineData(4096, DiskCache.WriteBack)]
+    [InlineData(4096, DiskCache.None)]
+    public void Requests_under_way_on_a_block_device_come_to_what_they_are_for(int sectorSize, DiskCache cache)
+    {
+        const int size = 64 << 10;
+        using (var file = HostFile.Open(Attach(sectorSize) with { Cache = cache, Aio = DiskAio.Uring }))
+        {
+            using var image = new RawImage(file);
+            var queues = image.OpenQueues(1, 16);
+            Skip.If(queues.Count == 0, $"io_uring: {file.QueueProblem}");
+            using var memory = new AlignedBuffer(8 * size);
+            memory.Buffer.Span.Fill(1);
+            var pieces = GC.AllocateArray<HostBuffer>(8, pinned: true);
+            for (int tag = 0; tag < 8; tag++)
+            {
+                pieces[tag] = memory.Buffer.Slice(tag * size, size);
+                queues[0].Write(tag, (ulong)tag * size, pieces.AsMemory(tag, 1), durable: tag % 2 == 0);
+            }
+
+            var ranges = GC.AllocateArray<DiskRange>(1, pinned: true);
+            ranges[0] = new DiskRange(1 << 20, size, Unmap: true);
+            queues[0].WriteZeroes(8, ranges, durable: true);
+            queues[0].Flush(9);
+            Drain(queues[0], 10).Should().OnlyContain(done => done.Result == DiskResult.Done).And.HaveCount(10);
+
+            // Behind the end of the device, and one that an O_DIRECT device does not take as it lies.
+            var odd = GC.AllocateArray<HostBuffer>(2, pinned: true);
+            odd[0] = memory.Buffer.Slice(0, 512);
+            odd[1] = memory.Buffer.Slice(3, 512);
+            queues[0].Write(0, Size, odd.AsMemory(0, 1), durable: false);
+            queues[0].Write(1, 8 * size + 512, odd.AsMemory(1, 1), durable: true);
+            Drain(queues[0], 2).Should().BeEquivalentTo([new DiskCompletion(0, DiskResult.Failed), new DiskCompletion(1, DiskResult.Done)],
+                options => options.Using<DiskResult>(result => (result.Subject == DiskResult.Done).Should().Be(result.Expectation == DiskResult.Done)).WhenTypeIs<DiskResult>());
+        }
+
+        byte[] backing = File.ReadAllBytes(_backing);
+        backing.AsSpan(0, 8 * size).IndexOfAnyExcept((byte)1).Should().Be(-1);
+        (backing[8 * size], backing[8 * size + 512], backing[8 * size + 1024], backing[1 << 20], backing[(1 << 20) + size]).Should().Be(((byte)7, (byte)1, (byte)7, (byte)0, (byte)7));
+    }
+
+    private static List<DiskCompletion> Drain(IDiskQueue queue, int count)
+    {
+        var all = new List<DiskCompletion>();
+        while (all.Count < count)
+        {
+            if (queue.TryTake(out var done))
+                all.Add(done);
+            else
+                queue.Wait();
+        }
+
+        return all;
+    }
+
     [SkippableFact]
     public void Second_writer_of_a_block_device_is_refused_and_readers_share()
     {
