@@ -17,6 +17,7 @@ public sealed class CpuTopology
     private readonly int[][] _siblings;
     private readonly CpuSet[] _sameCache;
     private readonly CpuSet[] _sameNode;
+    private readonly Dictionary<int, CpuSet> _byNode = [];
 
     /// <summary>Makes a topology.</summary>
     /// <param name="places">At least one and at most <see cref="MostCpus"/> places. Core, cache and node are only compared with one another.</param>
@@ -32,6 +33,8 @@ public sealed class CpuTopology
         _sameNode = SetsOf(place => place.Node);
         Ids = [.. _places.Select(place => place.Id)];
         Nodes = [.. _places.Select(place => place.Node).Distinct().Order()];
+        for (int cpu = 0; cpu < _places.Length; cpu++)
+            _byNode[_places[cpu].Node] = _sameNode[cpu];
         IsFlat = cores.Count == _places.Length && Nodes.Count == 1 && _places.All(place => place.Cache == _places[0].Cache);
     }
 
@@ -80,6 +83,9 @@ public sealed class CpuTopology
 
     /// <summary>The CPUs of this CPU's NUMA node, itself included; not to be changed.</summary>
     internal CpuSet NodeOf(int cpu) => _sameNode[cpu];
+
+    /// <summary>The CPUs of a NUMA node, or null where none of these is in it; not to be changed.</summary>
+    internal CpuSet? OfNode(int node) => _byNode.GetValueOrDefault(node);
 
     /// <summary>How far two CPUs are apart: 0 the same, 1 one core, 2 one last-level cache, 3 one node, 4 further.</summary>
     public int Distance(int one, int other)

@@ -45,6 +45,14 @@ public readonly record struct ResourceVector(double Cpu, double Memory = 0, doub
     /// <summary>The product; for languages without operators.</summary>
     public static ResourceVector Multiply(ResourceVector left, double right) => left * right;
 
+    /// <summary>Each amount as a part of a host's, where what a host has no end of (0) is no part of it.</summary>
+    internal ResourceVector ShareOf(in ResourceVector host) => new(
+        Cpu / host.Cpu,
+        host.Memory > 0 ? Memory / host.Memory : 0,
+        host.DiskBytes > 0 ? DiskBytes / host.DiskBytes : 0,
+        host.DiskOperations > 0 ? DiskOperations / host.DiskOperations : 0,
+        host.Network > 0 ? Network / host.Network : 0);
+
     /// <summary>The largest of the amounts.</summary>
     public double Largest() => Math.Max(Math.Max(Math.Max(Cpu, Memory), Math.Max(DiskBytes, DiskOperations)), Network);
 

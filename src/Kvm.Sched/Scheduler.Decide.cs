@@ -169,27 +169,32 @@ public sealed partial class Scheduler
         }
     }
 
-    /// <summary>Where a vCPU goes: where it was last, else near there on a core of its own, else the first.</summary>
+    /// <summary>
+    /// Where a vCPU goes: where it was last, else on a core of its own near there; one that has not run yet, near the first vCPU of its VM, or
+    /// where the VM's memory is; else the first.
+    /// </summary>
     private int ChooseCpu(int vcpu, CpuSet? allowed)
     {
         int last = Table.Vcpu(vcpu).LastCpu;
         if (last >= 0 && _open.Contains(last) && (allowed is null || allowed.Contains(last)))
             return last;
-        // With a core to itself before beside a busy sibling; of each, the nearest to where it was.
-        int cpu = Topology.IsFlat ? _idle.FirstCommon(allowed, null) : Nearest(_idleCores, last, allowed);
+        ref readonly var vm = ref Table.VmOf(vcpu);
+        int near = last >= 0 ? last : Table.Vcpu(vm.FirstVcpu).LastCpu;
+        // With a core to itself before beside a busy sibling; of each, the nearest.
+        int cpu = Topology.IsFlat ? _idle.FirstCommon(allowed, null) : Nearest(_idleCores, near, vm.Spec.Node, allowed);
         if (cpu < 0 && !Topology.IsFlat)
-            cpu = Nearest(_idle, last, allowed);
+            cpu = Nearest(_idle, near, vm.Spec.Node, allowed);
         return cpu >= 0 ? cpu : _open.FirstCommon(allowed, null);
     }
 
-    private int Nearest(CpuSet from, int last, CpuSet? allowed)
+    private int Nearest(CpuSet from, int near, int node, CpuSet? allowed)
     {
         if (from.Count == 0)
             return -1;
-        if (last >= 0 && from.FirstCommon(Topology.CacheOf(last), allowed) is >= 0 and var near)
-            return near;
-        if (last >= 0 && from.FirstCommon(Topology.NodeOf(last), allowed) is >= 0 and var home)
-            return home;
+        if (near >= 0 && from.FirstCommon(Topology.CacheOf(near), allowed) is >= 0 and var close)
+            return close;
+        if ((near >= 0 ? Topology.NodeOf(near) : Topology.OfNode(node)) is { } home && from.FirstCommon(home, allowed) is >= 0 and var cpu)
+            return cpu;
         return from.FirstCommon(allowed, null);
     }
 

@@ -18,6 +18,52 @@ public class PlacementTests
     }
 
     [Fact]
+    public void VCPUs_of_a_VM_stay_in_the_cache_of_its_first_and_another_VM_begins_in_an_emptier_one()
+    {
+        // Two caches of three cores.
+        var placement = new Placement(CpuTopology.Uniform(1, 2, 3, 1));
+        int Put(int near)
+        {
+            int cpu = placement.Choose(-1, -1, null, near);
+            placement.Add(cpu);
+            return cpu;
+        }
+
+        int one = Put(-1), other = Put(-1);
+        (one, other).Should().Be((0, 3));
+        Put(other).Should().Be(4);
+        Put(one).Should().Be(1);
+        Put(other).Should().Be(5);
+        Put(other).Should().Be(2, "a CPU of its own goes before the cache");
+    }
+
+    [Fact]
+    public void The_node_of_the_memory_goes_before_the_cache_of_the_first_vCPU_and_a_core_of_its_own_before_both()
+    {
+        // Two nodes of two cores of two threads.
+        var placement = new Placement(CpuTopology.Uniform(2, 1, 2, 2));
+        placement.Add(0);
+        placement.Choose(-1, node: 1, null, near: 0).Should().Be(4);
+        placement.Choose(-1, node: -1, null, near: 0).Should().Be(2, "not the first's sibling");
+        placement.Add(2);
+        placement.Choose(-1, node: -1, null, near: 0).Should().Be(4);
+    }
+
+    [Fact]
+    public void Nobody_is_placed_where_no_CPU_is_allowed() => new Placement(CpuTopology.Flat(2)).Choose(-1, -1, new CpuSet(2)).Should().Be(-1);
+
+    [Fact]
+    public void A_new_VM_goes_to_the_node_of_its_memory_and_its_other_vCPUs_near_the_first()
+    {
+        // Two nodes of two caches of two cores.
+        var scheduler = new Scheduler("rr", CpuTopology.Uniform(2, 2, 2, 1), new PolicySettings());
+        int vm = scheduler.Arrive(new JobSpec { Vcpus = 3, Node = 1 }, 0);
+        scheduler.Decide(0);
+        int first = scheduler.Table.ReadVm(vm).FirstVcpu;
+        Enumerable.Range(first, 3).Select(vcpu => scheduler.Table.ReadVcpu(vcpu).Cpu).Should().Equal(4, 5, 6);
+    }
+
+    [Fact]
     public void A_vcpu_that_wakes_moves_only_where_it_is_two_vcpus_emptier()
     {
         var placement = new Placement(CpuTopology.Flat(2));

@@ -14,7 +14,7 @@ public class WordsTests
     [InlineData("rr", "(rr: slice 4 ms, 1 in the queue)", "waits since 3 ms")]
     [InlineData("tsp", "level 5 of priority 5, 4 ms of its slice left", "level 3 of priority 3, 4 ms of its slice left")]
     [InlineData("least-runtime", "(least-runtime: has run 0 ms)", "has run 0 ms")]
-    [InlineData("rap", "(rap: virtual time 0 s at weight 1; served cpu 0 s)", "0 of its cap left")]
+    [InlineData("rap", "(rap: virtual time 0 s at weight 1; served cpu 0 + 0.004 s)", "0 of its cap left")]
     [InlineData("rrp", "its VM has what it needs", "needs more than is free")]
     public void Each_policy_says_why_one_runs_and_the_other_waits(string policy, string runs, string waits)
     {

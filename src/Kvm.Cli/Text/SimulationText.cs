@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Kvm.Sched;
 using Kvm.Sched.Simulation;
 using Kvm.Vmm.Configuration;
 
@@ -123,6 +124,14 @@ internal static class SimulationText
 
             json.WriteNumber("ran", outcome.Ran / Ms);
             json.WriteNumber("entitled", outcome.Entitled / Ms);
+            json.WriteStartObject("served");
+            for (int kind = 0; kind < ResourceVector.Kinds; kind++)
+            {
+                if (outcome.Served[kind] > 0)
+                    json.WriteNumber(ResourceVector.Names[kind], outcome.Served[kind] / Ms);
+            }
+
+            json.WriteEndObject();
             json.WriteEndObject();
         }
 

@@ -99,8 +99,7 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
         if (ran == 0)
             return;
         // Memory is held once, by all vCPUs together.
-        var needs = new ResourceVector(1, vm.Spec.Needs.Memory / vm.Spec.Vcpus);
-        vm.Served += Share(needs) * (ran * 1e-9);
+        vm.Served += new ResourceVector(1, vm.Spec.Needs.Memory / vm.Spec.Vcpus).ShareOf(_capacity) * (ran * 1e-9);
         if (vm.Spec.Reservation > 0)
         {
             long tag = vm.ReservationTag + (long)(ran / vm.Spec.Reservation);
@@ -112,7 +111,7 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
 
     public override void Served(int vm, in ResourceVector amount)
     {
-        Table.Vm(vm).Served += Share(amount with { Cpu = 0, Memory = 0 });
+        Table.Vm(vm).Served += (amount with { Cpu = 0, Memory = 0 }).ShareOf(_capacity);
         Advance(vm);
     }
 
@@ -131,10 +130,11 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
         ref readonly var vm = ref Table.VmOf(vcpu);
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"virtual time {vm.Virtual:0.######} s at weight {vm.Spec.Weight}; served");
+        var slice = ((vm.Spec.Needs * (1.0 / vm.Spec.Vcpus)) with { Cpu = 1 }).ShareOf(_capacity) * (Settings.Slice * 1e-9);
         for (int kind = 0; kind < ResourceVector.Kinds; kind++)
         {
-            if (kind == 0 || vm.Served[kind] > 0)
-                text.Append(CultureInfo.InvariantCulture, $" {ResourceVector.Names[kind]} {vm.Served[kind]:0.######} s");
+            if (vm.Served[kind] > 0 || slice[kind] > 0)
+                text.Append(CultureInfo.InvariantCulture, $" {ResourceVector.Names[kind]} {vm.Served[kind]:0.######} + {slice[kind]:0.######} s");
         }
 
         if (vm.Spec.Cap > 0)
@@ -145,18 +145,11 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
     /// <summary>The order of non-negative floating-point numbers is that of their bits.</summary>
     private static long Order(double value) => BitConverter.DoubleToInt64Bits(value);
 
-    private ResourceVector Share(in ResourceVector amount) => new(
-        amount.Cpu / _capacity.Cpu,
-        _capacity.Memory > 0 ? amount.Memory / _capacity.Memory : 0,
-        _capacity.DiskBytes > 0 ? amount.DiskBytes / _capacity.DiskBytes : 0,
-        _capacity.DiskOperations > 0 ? amount.DiskOperations / _capacity.DiskOperations : 0,
-        _capacity.Network > 0 ? amount.Network / _capacity.Network : 0);
-
     private void Advance(int vm)
     {
         ref var slot = ref Table.Vm(vm);
         slot.Virtual = slot.VirtualBase + Math.Max(0, slot.Served.Largest()) / slot.Spec.Weight;
-        for (int vcpu = slot.FirstVcpu; slot.Spec.Vcpus > 1 && vcpu < slot.FirstVcpu + slot.Spec.Vcpus; vcpu++)
+        for (int vcpu = slot.FirstVcpu; vcpu < slot.FirstVcpu + slot.Spec.Vcpus; vcpu++)
         {
             if (_fair.Contains(vcpu))
                 _fair.Update(vcpu, Order(slot.Virtual), Table.Vcpu(vcpu).Tie);

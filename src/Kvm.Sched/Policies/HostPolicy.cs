@@ -30,7 +30,8 @@ internal sealed class HostPolicy(PolicySettings settings) : Policy(settings)
         if (reason is ReadyReason.Arrived or ReadyReason.Woken)
         {
             var allowed = slot.Affinity == 0 ? null : Table.Classes[slot.Affinity];
-            slot.Standing = _placement.Choose(reason == ReadyReason.Woken ? (int)slot.Standing : -1, Table.Vm(slot.Vm).Spec.Node, allowed);
+            int near = slot.Index > 0 ? BoundTo(Table.Vm(slot.Vm).FirstVcpu) : -1;
+            slot.Standing = _placement.Choose(reason == ReadyReason.Woken ? (int)slot.Standing : -1, Table.Vm(slot.Vm).Spec.Node, allowed, near);
             _placement.Add((int)slot.Standing);
         }
 

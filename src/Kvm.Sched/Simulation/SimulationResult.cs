@@ -6,7 +6,8 @@ namespace Kvm.Sched.Simulation;
 /// <param name="Wait">How long its vCPUs were ready without running, on average; of a finished job.</param>
 /// <param name="Ran">CPU time of all its vCPUs.</param>
 /// <param name="Entitled">The CPU time that weighted fair sharing would have given it while it was there and not halted.</param>
-public readonly record struct JobOutcome(long FirstRun, long Finish, double Wait, long Ran, double Entitled);
+/// <param name="Served">What it was served of each resource, in ns of the whole host's: R of <c>rap</c>. 0 of what the host has no end of.</param>
+public readonly record struct JobOutcome(long FirstRun, long Finish, double Wait, long Ran, double Entitled, ResourceVector Served);
 
 /// <summary>A vCPU was on a CPU. Times in ns.</summary>
 /// <param name="Cpu">Which CPU.</param>

@@ -18,6 +18,10 @@ public sealed class Simulator
     private readonly FairSharing _fair;
     private readonly int[] _arrivals;
     private readonly int[] _classes;
+
+    /// <summary>What a vCPU of each job needs while it runs, of all resources.</summary>
+    private readonly ResourceVector[] _needs;
+    private readonly ResourceVector _host;
     private readonly JobState[] _states;
     private readonly CpuState[] _cpus;
     private readonly IndexedHeap _cpuEvents = new();
@@ -40,6 +44,8 @@ public sealed class Simulator
         _arrivals = [.. Enumerable.Range(0, jobs.Count).OrderBy(job => jobs[job].Arrival)];
         var classes = jobs.Select(job => job.Class).Distinct().Select((name, index) => (name, index)).ToDictionary(pair => pair.name, pair => pair.index);
         _classes = [.. jobs.Select(job => classes[job.Class])];
+        _needs = [.. jobs.Select(job => (job.Spec.Needs * (1.0 / job.Spec.Vcpus)) with { Cpu = 1 })];
+        _host = settings.Policy.Capacity with { Cpu = settings.Topology.Count };
         _states = new JobState[jobs.Count];
         Array.Fill(_states, new JobState { FirstRun = -1, Finish = -1 });
         _cpus = new CpuState[settings.Topology.Count];
@@ -131,7 +137,8 @@ public sealed class Simulator
         return new SimulationResult
         {
             Policy = _scheduler.Name,
-            Jobs = [.. _states.Select(state => new JobOutcome(state.FirstRun, state.Finish, state.Wait, state.Ran, state.Entitled))],
+            Jobs = [.. _states.Select((state, job) =>
+                new JobOutcome(state.FirstRun, state.Finish, state.Wait, state.Ran, state.Entitled, _needs[job].ShareOf(_host) * state.Ran))],
             Stays = _stays,
             StaysCut = _staysCut,
             Measures = Measure(),
@@ -305,7 +312,7 @@ public sealed class Simulator
             _cpuEvents.Add(cpu, at, (long)kind << 32 | (long)cpu);
     }
 
-    /// <summary>What the vCPU on a CPU ran since it was last asked.</summary>
+    /// <summary>What the vCPU on a CPU ran since it was last asked. While it ran, its devices were served as it needs.</summary>
     private long Charge(int cpu)
     {
         ref var on = ref _cpus[cpu];
@@ -318,6 +325,9 @@ public sealed class Simulator
             state.BurstLeft -= ran;
         state.Ran += ran;
         _ran += ran;
+        ref readonly var needs = ref _needs[state.Job];
+        if (needs.DiskBytes + needs.DiskOperations + needs.Network > 0 && ran > 0)
+            _scheduler.Served(_scheduler.Table.ReadVcpu(on.Vcpu).Vm, needs * (ran * 1e-9));
         return ran;
     }
 

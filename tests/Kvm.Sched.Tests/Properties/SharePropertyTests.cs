@@ -67,6 +67,21 @@ public class SharePropertyTests
     }
 
     [Theory]
+    [InlineData(100, 0, 0)]
+    [InlineData(0, 100, 0)]
+    [InlineData(0, 0, 100)]
+    public void A_device_that_dominates_takes_cpu_time_from_who_uses_it(double disk, double operations, double network)
+    {
+        // While it runs the first one uses all of a device, which on four CPUs is four times its part of their time.
+        SimulatedJob[] jobs = [.. Enumerable.Range(0, 8).Select(i => Endless("E") with { Spec = new JobSpec { Needs = i == 0 ? new ResourceVector(0, 0, disk, operations, network) : default } })];
+        var settings = Until(4, 20_000);
+        settings = settings with { Policy = settings.Policy with { Capacity = new ResourceVector(0, 0, disk, operations, network) } };
+        var result = Simulator.Run("rap", jobs, settings);
+        ((double)result.Jobs[0].Ran / result.Jobs[1].Ran).Should().BeApproximately(0.25, 0.01);
+        result.Jobs[0].Served.Largest().Should().BeApproximately(result.Jobs[1].Served.Cpu, 0.01 * result.Jobs[1].Served.Cpu, "dominant shares are equal");
+    }
+
+    [Theory]
     [InlineData("host", 0)]
     [InlineData("fcfs", 0)]
     [InlineData("rr", 0)]
