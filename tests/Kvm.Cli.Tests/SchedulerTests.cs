@@ -61,6 +61,20 @@ public sealed partial class SchedulerTests : IDisposable
     }
 
     [SkippableFact]
+    public void Under_host_a_guest_is_bound_to_a_CPU_without_a_scheduler()
+    {
+        Published.RequireKvm();
+        var guest = Start("--name", "alone", "--policy", "host", "--cpus", "2", s_spin);
+
+        Until(() => VcpuAffinities(guest) is [var first, var second] && int.TryParse(first, out _) && int.TryParse(second, out _));
+
+        Scheduler().Should().BeNull();
+        Published.Signal(guest, 15);
+        guest.WaitForExit(s_patience).Should().BeTrue();
+        guest.ExitCode.Should().Be(143);
+    }
+
+    [SkippableFact]
     public void Another_policy_on_the_same_CPUs_is_refused_with_both_named()
     {
         Published.RequireKvm();
@@ -181,6 +195,13 @@ public sealed partial class SchedulerTests : IDisposable
         _guests.Add(guest);
         return guest;
     }
+
+    private static string[] VcpuAffinities(Process guest) =>
+    [
+        .. from task in Directory.GetDirectories($"/proc/{guest.Id}/task").Order()
+           where File.ReadAllText(Path.Combine(task, "comm")).StartsWith("vcpu", StringComparison.Ordinal)
+           select File.ReadLines(Path.Combine(task, "status")).First(line => line.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal)).Split(':')[1].Trim(),
+    ];
 
     private Process Launch(params string[] arguments)
     {

@@ -109,14 +109,14 @@ internal sealed class RunSession : IDisposable
     }
 
     /// <summary>The guest's place at a scheduler; null where its policy needs none, or a signal ended the wait for one.</summary>
-    private SchedulerPlace? JoinScheduler()
+    private ISchedulerPlace? JoinScheduler()
     {
         var scheduling = _settings.Scheduling;
         if (scheduling.Policy is not { } policy)
             return null;
-        // Under host alone nobody has to be asked; where a scheduler is, it places the guest among its own.
+        // Under host there is nothing to agree on; where a scheduler is, it places the guest among its own.
         if (policy == "host" && !SchedulerClient.IsThere(Folders.Runtime, CpuAffinity.Own))
-            return null;
+            return Dispatcher.JoinAlone(scheduling.RequestFor(_settings.Machine));
         try
         {
             return SchedulerClient.Join(

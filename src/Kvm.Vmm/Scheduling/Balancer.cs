@@ -25,14 +25,17 @@ internal static class Balancer
     /// <param name="topology">The CPUs.</param>
     /// <param name="online">Which of them can be used.</param>
     /// <param name="loads">Who is bound where.</param>
-    /// <param name="demand">As many zeros as there are CPUs; changed.</param>
+    /// <param name="demand">What part of each CPU others take; changed.</param>
     public static (int Vcpu, int Cpu) Next(CpuTopology topology, CpuSet online, ReadOnlySpan<BoundLoad> loads, Span<double> demand)
     {
         foreach (ref readonly var load in loads)
             demand[load.Cpu] += load.Demand;
         (int vcpu, int cpu, double best) = (-1, -1, 0);
-        int busiest = BusiestOf(online, demand);
-        for (int i = 0; i < loads.Length && busiest >= 0; i++)
+        // Of those that somebody is bound to: what others do where none of these is cannot be mended.
+        int busiest = -1;
+        foreach (ref readonly var load in loads)
+            busiest = online.Contains(load.Cpu) && (busiest < 0 || demand[load.Cpu] > demand[busiest]) ? load.Cpu : busiest;
+        for (int i = 0; i < loads.Length; i++)
         {
             ref readonly var load = ref loads[i];
             // One on a CPU that went away has to go, however little that makes equal.
@@ -51,14 +54,6 @@ internal static class Balancer
         }
 
         return (vcpu, cpu);
-    }
-
-    private static int BusiestOf(CpuSet online, ReadOnlySpan<double> demand)
-    {
-        int best = -1;
-        for (int cpu = online.First; cpu >= 0; cpu = online.Next(cpu))
-            best = best < 0 || demand[cpu] > demand[best] ? cpu : best;
-        return best;
     }
 
     private static int LeastOf(CpuSet online, CpuSet? allowed, ReadOnlySpan<double> demand, int except)

@@ -77,13 +77,14 @@ internal sealed class DispatchCore
     /// <param name="settings">What was asked for.</param>
     /// <param name="table">The table, of as many slots as the settings say.</param>
     /// <param name="probes">How threads are watched, by process and thread.</param>
-    public DispatchCore(DispatcherSettings settings, GateTable table, Func<int, int, IThreadProbe> probes)
+    /// <param name="busyTimes">What the host's CPUs do besides, for the policy <c>host</c>; null where nobody tells.</param>
+    public DispatchCore(DispatcherSettings settings, GateTable table, Func<int, int, IThreadProbe> probes, CpuBusyTimes? busyTimes = null)
     {
         _table = table;
         _probes = probes;
         _slots = new SlotAllocator(table.Slots);
         _scheduler = new Scheduler(settings.Policy, settings.Topology, settings.Rules);
-        _binder = settings.Policy == "host" ? new HostBinder(settings.Topology) : null;
+        _binder = settings.Policy == "host" ? new HostBinder(settings.Topology, busyTimes) : null;
     }
 
     /// <summary>The job table.</summary>
@@ -184,7 +185,7 @@ internal sealed class DispatchCore
     public int ThreadOf(Seat seat) => _table.Read(seat.Slot).ThreadId;
 
     /// <summary>The host's CPU that a vCPU is bound to, under the policy <c>host</c>; else −1.</summary>
-    public int BoundTo(Seat seat) => _binder?.CpuOf(seat) is >= 0 and var cpu ? _scheduler.Topology[cpu].Id : -1;
+    public int BoundTo(Seat seat) => _binder?.CpuIndexOf(seat) is >= 0 and var cpu ? _scheduler.Topology[cpu].Id : -1;
 
     /// <summary>Whether none of the CPUs that a vCPU may run on can be used now.</summary>
     public bool IsStranded(Seat seat) => _binder?.IsStranded(seat) ?? (seat.Vcpu >= 0 && _scheduler.ReasonOf(seat.Vcpu) == DecisionReason.NoCpu);

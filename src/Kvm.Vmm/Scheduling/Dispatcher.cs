@@ -19,6 +19,7 @@ public sealed class Dispatcher : IDisposable
     private readonly GateTable _table;
     private readonly DispatchCore _core;
     private readonly OnlineCpus? _online;
+    private readonly CpuBusyTimes? _busyTimes;
     private readonly ConcurrentQueue<Action<long>> _commands = new();
     private readonly Thread _thread;
     private readonly ManualResetEventSlim _ended = new();
@@ -41,12 +42,14 @@ public sealed class Dispatcher : IDisposable
         _settings = settings;
         _online = online;
         _table = GateTable.Create(settings.Policy, settings.Slots);
+        _busyTimes = settings.Policy == "host" ? new CpuBusyTimes() : null;
         try
         {
-            _core = new DispatchCore(settings, _table, static (process, thread) => new ThreadProbe(process, thread));
+            _core = new DispatchCore(settings, _table, static (process, thread) => new ThreadProbe(process, thread), _busyTimes);
         }
         catch
         {
+            _busyTimes?.Dispose();
             _table.Dispose();
             throw;
         }
@@ -94,6 +97,28 @@ public sealed class Dispatcher : IDisposable
         return new DispatcherPlace(this, vm, new GateSeats(_table, vm.FirstSlot, vm.Seats.Length) { WhenLost = whenLost });
     }
 
+    /// <summary>
+    /// A place under <c>host</c> for a machine of this process where no scheduler is: it is placed on the CPUs the process may use, and moved
+    /// where these, or others on the host, are busy. The dispatcher ends with the place.
+    /// </summary>
+    /// <exception cref="VmmException">The host has no memory for the table.</exception>
+    public static DispatcherPlace JoinAlone(SchedulingRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        Dispatcher dispatcher;
+        try
+        {
+            dispatcher = new Dispatcher(new DispatcherSettings { Policy = "host", Topology = HostTopology.Read(CpuAffinity.Own), RealTime = false, Slots = request.Job.Vcpus });
+        }
+        catch (KvmException e)
+        {
+            throw new VmmException(SchedulingErrors.Unreachable, e.Message, e);
+        }
+
+        var vm = dispatcher.Join(request.OfThisProcess())!;
+        return new DispatcherPlace(dispatcher, vm, new GateSeats(dispatcher._table, vm.FirstSlot, vm.Seats.Length), endsIt: true);
+    }
+
     /// <summary>All VMs and CPUs at this moment.</summary>
     /// <param name="why">With the reason of each vCPU in words.</param>
     public SchedulingView Look(bool why = false) => Invoke(now => SchedulingView.Of(_core, _settings, now, why)) ?? SchedulingView.Empty(_settings);
@@ -136,6 +161,7 @@ public sealed class Dispatcher : IDisposable
         _table.Ring();
         _ended.Wait();
         _online?.Dispose();
+        _busyTimes?.Dispose();
     }
 
     private void Main()
@@ -242,14 +268,22 @@ public sealed class Dispatcher : IDisposable
     }
 }
 
-/// <summary>A VM's place at a dispatcher of the same process; given up by disposal.</summary>
-public sealed class DispatcherPlace : IDisposable
+/// <summary>A VM's place at a scheduler; given up by disposal, after the machine has ended.</summary>
+public interface ISchedulerPlace : IDisposable
+{
+    /// <summary>The gates, for <see cref="VmHost.Seats"/>.</summary>
+    GateSeats Seats { get; }
+}
+
+/// <summary>A VM's place at a dispatcher of the same process.</summary>
+public sealed class DispatcherPlace : ISchedulerPlace
 {
     private readonly Dispatcher _dispatcher;
+    private readonly bool _endsIt;
 
-    internal DispatcherPlace(Dispatcher dispatcher, VmSeats vm, GateSeats seats)
+    internal DispatcherPlace(Dispatcher dispatcher, VmSeats vm, GateSeats seats, bool endsIt = false)
     {
-        _dispatcher = dispatcher;
+        (_dispatcher, _endsIt) = (dispatcher, endsIt);
         Vm = vm;
         Seats = seats;
     }
@@ -260,5 +294,10 @@ public sealed class DispatcherPlace : IDisposable
     internal VmSeats Vm { get; }
 
     /// <summary>Leaves. After the machine has ended.</summary>
-    public void Dispose() => _dispatcher.Leave(Vm);
+    public void Dispose()
+    {
+        _dispatcher.Leave(Vm);
+        if (_endsIt)
+            _dispatcher.Dispose();
+    }
 }

@@ -6,7 +6,7 @@ namespace Kvm.Vmm.Scheduling;
 /// The policy <c>host</c> on real threads: binds each vCPU to a CPU by <see cref="Placement"/> and leaves its gate open for good; the
 /// kernel slices time. Looks at what the threads ask for from time to time, and moves one where <see cref="Balancer"/> says so.
 /// </summary>
-internal sealed class HostBinder(CpuTopology topology)
+internal sealed class HostBinder(CpuTopology topology, CpuBusyTimes? busyTimes = null)
 {
     private const long Period = 200_000_000;
 
@@ -17,6 +17,12 @@ internal sealed class HostBinder(CpuTopology topology)
     private readonly CpuSet _online = CpuSet.All(topology.Count);
     private readonly List<Bound> _bound = [];
     private readonly double[] _demand = new double[topology.Count];
+
+    /// <summary>What part of each CPU others than these vCPUs take.</summary>
+    private readonly double[] _others = new double[topology.Count];
+
+    private readonly long[] _busy = new long[topology[topology.Count - 1].Id + 1];
+    private readonly long[] _busyBefore = new long[topology[topology.Count - 1].Id + 1];
     private BoundLoad[] _loads = [];
     private long _nextLook;
     private long _lastLook;
@@ -25,7 +31,7 @@ internal sealed class HostBinder(CpuTopology topology)
     public long Moves { get; private set; }
 
     /// <summary>Where a vCPU is bound, or −1.</summary>
-    public int CpuOf(Seat seat) => Find(seat) is >= 0 and var at ? _bound[at].Cpu : -1;
+    public int CpuIndexOf(Seat seat) => Find(seat) is >= 0 and var at ? _bound[at].Cpu : -1;
 
     /// <summary>Whether none of the CPUs a vCPU may run on can be used, so that the kernel alone says where it runs.</summary>
     public bool IsStranded(Seat seat) => Find(seat) is >= 0 and var at && !_online.Contains(_bound[at].Cpu) && Usable(_bound[at].Affinity) is { Count: 0 };
@@ -53,14 +59,17 @@ internal sealed class HostBinder(CpuTopology topology)
     public void Add(Seat seat, in JobSpec job, GateTable table, long now)
     {
         var allowed = Usable(job.Affinity);
-        int cpu = _placement.Choose(-1, job.Node, allowed);
+        int near = seat.Index > 0 ? CpuIndexOf(seat.Vm.Seats[0]) : -1;
+        int cpu = _placement.Choose(-1, job.Node, allowed, near);
         if (cpu < 0)
-            cpu = _placement.Choose(-1, job.Node, job.Affinity);
+            cpu = _placement.Choose(-1, job.Node, job.Affinity, near);
         _placement.Add(cpu);
-        _bound.Add(new Bound(seat, job.Affinity) { Cpu = cpu, Demand = seat.Probe!.Demand() });
+        _bound.Add(new Bound(seat, job.Affinity) { Cpu = cpu, Demand = seat.Probe!.Demand(), Ran = seat.Probe.CpuTime() });
         table.Free(seat.Slot, topology[cpu].Id);
-        if (_nextLook < now)
-            (_lastLook, _nextLook) = (now, now + Period);
+        if (_nextLook >= now)
+            return;
+        (_lastLook, _nextLook) = (now, now + Period);
+        busyTimes?.Look(_busyBefore);
     }
 
     public void Remove(Seat seat)
@@ -79,23 +88,11 @@ internal sealed class HostBinder(CpuTopology topology)
             return long.MaxValue;
         if (now < _nextLook)
             return _nextLook;
-        double period = Math.Max(1, now - _lastLook);
-        (_lastLook, _nextLook) = (now, now + Period);
-        if (_loads.Length < _bound.Count)
-            _loads = new BoundLoad[Math.Max(16, _bound.Count * 2)];
-        for (int i = 0; i < _bound.Count; i++)
-        {
-            var bound = _bound[i];
-            long demand = bound.Seat.Probe!.Demand();
-            _loads[i] = new BoundLoad(bound.Cpu, Math.Clamp((demand - bound.Demand) / period, 0, 1), now - bound.MovedAt >= Rest, bound.Affinity);
-            bound.Demand = demand;
-            bound.Seat.RanTotal = Math.Max(bound.Seat.RanTotal, bound.Seat.Probe.CpuTime() - bound.Seat.Clock);
-        }
-
+        Look(now);
         // Those on a CPU that went away all leave it at once, of others one moves at a time.
         for (bool again = true; again;)
         {
-            Array.Clear(_demand);
+            _others.CopyTo(_demand, 0);
             var (vcpu, cpu) = Balancer.Next(topology, _online, _loads.AsSpan(0, _bound.Count), _demand);
             again = vcpu >= 0 && !_online.Contains(_bound[vcpu].Cpu);
             if (vcpu < 0)
@@ -105,6 +102,33 @@ internal sealed class HostBinder(CpuTopology topology)
         }
 
         return _nextLook;
+    }
+
+    /// <summary>What each vCPU asked for since the last look, and what others took of the CPUs.</summary>
+    private void Look(long now)
+    {
+        double period = Math.Max(1, now - _lastLook);
+        // A CPU that came or went is no reason to judge by a moment.
+        bool judge = period >= Period / 2;
+        (_lastLook, _nextLook) = (now, now + Period);
+        if (_loads.Length < _bound.Count)
+            _loads = new BoundLoad[Math.Max(16, _bound.Count * 2)];
+        busyTimes?.Look(_busy);
+        for (int cpu = 0; cpu < _others.Length; cpu++)
+            _others[cpu] = _busy[topology[cpu].Id] - _busyBefore[topology[cpu].Id];
+        for (int i = 0; i < _bound.Count; i++)
+        {
+            var bound = _bound[i];
+            long demand = bound.Seat.Probe!.Demand(), ran = bound.Seat.Probe.CpuTime();
+            _loads[i] = new BoundLoad(bound.Cpu, Math.Clamp((demand - bound.Demand) / period, 0, 1), judge && now - bound.MovedAt >= Rest, bound.Affinity);
+            _others[bound.Cpu] -= Math.Max(0, ran - bound.Ran);
+            (bound.Demand, bound.Ran) = (demand, ran);
+            bound.Seat.RanTotal = Math.Max(bound.Seat.RanTotal, ran - bound.Seat.Clock);
+        }
+
+        for (int cpu = 0; cpu < _others.Length; cpu++)
+            _others[cpu] = Math.Clamp(_others[cpu] / period, 0, 1);
+        _busy.CopyTo(_busyBefore, 0);
     }
 
     private void Move(Bound bound, int cpu, GateTable table, long now)
@@ -148,6 +172,8 @@ internal sealed class HostBinder(CpuTopology topology)
         public int Cpu { get; set; }
 
         public long Demand { get; set; }
+
+        public long Ran { get; set; }
 
         public long MovedAt { get; set; } = long.MinValue / 2;
     }

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Kvm.Vmm.Scheduling;
 
-/// <summary>How much memory guests can be promised: the host's, or the limit of the cgroup this process is in (cgroup v2).</summary>
+/// <summary>How much memory guests can be promised: the host's, or the limit of the cgroup this process is in (cgroup v2); and where it is.</summary>
 public static class HostMemory
 {
     /// <summary>Bytes.</summary>
@@ -22,6 +22,18 @@ public static class HostMemory
             if (path.Length == 0)
                 return limit;
         }
+    }
+
+    /// <summary>
+    /// The NUMA node this process's memory comes from; −1 where it may come from several: then a page is taken from the node of the vCPU that
+    /// touches it first.
+    /// </summary>
+    /// <param name="status">The kernel's file on this process, or one like it (proc(5), Mems_allowed_list).</param>
+    public static int Node(string status = "/proc/self/status")
+    {
+        const string name = "Mems_allowed_list:";
+        string? line = Read(status).Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
+        return line is not null && CpuList.Parse(line[name.Length..]) is [var only] ? only : -1;
     }
 
     private static long TotalIn(string meminfo)

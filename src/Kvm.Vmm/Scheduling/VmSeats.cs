@@ -19,6 +19,13 @@ public sealed record SchedulingRequest
 
     /// <summary>The class by which lengths are learned.</summary>
     public string Class { get; init; } = "";
+
+    /// <summary>The same with what is not said taken from this process: the CPUs it may use, which are all its threads may use, and the node of its memory.</summary>
+    internal SchedulingRequest OfThisProcess() => this with
+    {
+        Affinity = Affinity.Count > 0 ? Affinity : CpuAffinity.Own,
+        Job = Job.Node >= 0 ? Job : Job with { Node = HostMemory.Node() },
+    };
 }
 
 /// <summary>One vCPU at the dispatcher. The dispatcher's thread alone.</summary>

@@ -433,6 +433,49 @@ public sealed class DispatchCoreTests
         threads.Should().OnlyContain(t => host.Table.CpuOf(t.Seat.Slot) == 1);
     }
 
+    [Fact]
+    public void Under_host_a_vCPU_leaves_a_CPU_that_others_keep_busy()
+    {
+        string stat = Path.GetTempFileName();
+        File.WriteAllText(stat, "cpu  0 0 0 0\ncpu0 0 0 0 0\ncpu1 0 0 0 0\n");
+        using var busy = new CpuBusyTimes(stat);
+        using var host = new FakeThreads("host", cpus: 2, busyTimes: busy);
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Table.CpuOf(a.Seat.Slot).Should().Be(0);
+
+        // In 200 ms it gets half of CPU 0 and waits for the other half; CPU 1 is idle.
+        File.WriteAllText(stat, "cpu  20 0 0 20\ncpu0 20 0 0 0\ncpu1 0 0 0 20\n");
+        a.Asked += 100_000_000;
+        a.Clock -= 100_000_000;
+        host.Step(200);
+
+        host.Table.CpuOf(a.Seat.Slot).Should().Be(1);
+        File.Delete(stat);
+    }
+
+    [Fact]
+    public void Under_host_a_vCPU_that_has_its_CPU_to_itself_stays()
+    {
+        string stat = Path.GetTempFileName();
+        File.WriteAllText(stat, "cpu  0\ncpu0 0\ncpu1 0\n");
+        using var busy = new CpuBusyTimes(stat);
+        using var host = new FakeThreads("host", cpus: 2, busyTimes: busy);
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+
+        for (int look = 1; look <= 20; look++)
+        {
+            File.WriteAllText(stat, $"cpu  {look * 20}\ncpu0 {look * 20}\ncpu1 0\n");
+            host.Step(200);
+        }
+
+        host.Table.CpuOf(a.Seat.Slot).Should().Be(0);
+        File.Delete(stat);
+    }
+
     private static CpuSet Cpu(int cpu)
     {
         var set = new CpuSet(2);

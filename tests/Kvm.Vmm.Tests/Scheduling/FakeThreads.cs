@@ -10,11 +10,11 @@ internal sealed class FakeThreads : IDisposable
     private readonly DispatcherSettings _settings;
     private int _nextId = 100;
 
-    public FakeThreads(string policy, int cpus = 1, PolicySettings? rules = null)
+    public FakeThreads(string policy, int cpus = 1, PolicySettings? rules = null, CpuBusyTimes? busyTimes = null)
     {
         Table = GateTable.Create(policy, 64);
         _settings = new DispatcherSettings { Policy = policy, Rules = rules ?? new PolicySettings(), Topology = CpuTopology.Flat(cpus), Slots = 64 };
-        Core = new DispatchCore(_settings, Table, (_, thread) => _byId[thread]);
+        Core = new DispatchCore(_settings, Table, (_, thread) => _byId[thread], busyTimes);
     }
 
     /// <summary>A service that has promised little.</summary>
@@ -121,7 +121,10 @@ internal sealed class FakeThreads : IDisposable
 
         public long CpuTime() => Does == ThreadActivity.Gone ? -1 : Clock;
 
-        public long Demand() => CpuTime();
+        /// <summary>Time it waited in the run queue.</summary>
+        public long Asked { get; set; }
+
+        public long Demand() => CpuTime() + Asked;
 
         public ThreadActivity Activity() => Does;
 

@@ -212,7 +212,7 @@ public sealed class SchedulerServerTests : IDisposable
             ProcessId = 7,
             Class = "batch",
             Affinity = [0, 1, 5],
-            Job = new JobSpec { Vcpus = 3, Priority = -4, Weight = 2.5, Length = 123, Cap = 0.5, Reservation = 0.25, Gang = true, Needs = new ResourceVector(0, 1, 2, 3, 4) },
+            Job = new JobSpec { Vcpus = 3, Priority = -4, Weight = 2.5, Length = 123, Cap = 0.5, Reservation = 0.25, Gang = true, Node = 1, Needs = new ResourceVector(0, 1, 2, 3, 4) },
         };
 
         using var message = Wire.Parse(RegistrationForm.Write(request, mayWait: true).AsMemory(Wire.HeaderBytes))!;

@@ -221,6 +221,66 @@ public sealed class SchedulingPartsTests
         return false;
     }).QuickCheckThrowOnFailure();
 
+    [Fact]
+    public void The_balancer_counts_what_others_do_and_looks_at_CPUs_somebody_is_bound_to() =>
+        // CPU 0 is others' alone; of CPU 1 they have a fifth.
+        Balancer.Next(CpuTopology.Flat(3), CpuSet.All(3), [Bound(1, 1)], [2, 0.2, 0]).Should().Be((-1, -1), "it would gain less than half of a CPU");
+
+    [Fact]
+    public void The_balancer_moves_one_that_shares_its_CPU_with_others() =>
+        Balancer.Next(CpuTopology.Flat(3), CpuSet.All(3), [Bound(1, 1)], [2, 0.5, 0]).Should().Be((0, 2));
+
+    [Fact]
+    public void How_long_each_CPU_was_busy_is_read_without_the_time_of_guests_twice()
+    {
+        string path = Path.GetTempFileName();
+        File.WriteAllText(path, "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 1000 2000 4 5 6 70 80\ncpu2 7 0 0 5\ncpu9 1 1 1 1\nintr 5\ncpu1 5\n");
+        using var times = new CpuBusyTimes(path);
+        long[] busy = new long[4];
+
+        times.Look(busy);
+
+        busy.Should().Equal(210_000_000, 0, 70_000_000, 0);
+        File.Delete(path);
+    }
+
+    [Fact]
+    public void A_host_that_tells_no_times_has_none()
+    {
+        using var times = new CpuBusyTimes("/nothing");
+        long[] busy = new long[1];
+
+        times.Look(busy);
+
+        busy.Should().Equal(0);
+    }
+
+    [Fact]
+    public void The_hosts_own_CPUs_were_busy_and_looking_allocates_nothing()
+    {
+        using var times = new CpuBusyTimes();
+        long[] busy = new long[HostThread.GetAffinity(0)[^1] + 1];
+
+        times.Look(busy);
+
+        busy.Sum().Should().BePositive();
+        Allocation.Of(_ => times.Look(busy), times: 50).Should().Be(0);
+    }
+
+    [Theory]
+    [InlineData("Name:\tx\nMems_allowed_list:\t1\n", 1)]
+    [InlineData("Mems_allowed_list:\t0-1\n", -1)]
+    [InlineData("Mems_allowed_list:\t\n", -1)]
+    [InlineData("", -1)]
+    public void Memory_is_on_a_node_where_it_can_be_on_no_other(string status, int node)
+    {
+        string path = Path.GetTempFileName();
+        File.WriteAllText(path, status);
+
+        HostMemory.Node(path).Should().Be(node);
+        File.Delete(path);
+    }
+
     private static BoundLoad Bound(int cpu, double demand) => new(cpu, demand, true, null);
 
     private static (int Vcpu, int Cpu) Next(int cpus, params BoundLoad[] loads) =>

@@ -22,6 +22,7 @@ internal static class RegistrationForm
         json.WriteNumber("cap", job.Cap);
         json.WriteNumber("reservation", job.Reservation);
         json.WriteBoolean("gang", job.Gang);
+        json.WriteNumber("node", job.Node);
         json.WriteNumber("memory", job.Needs.Memory);
         json.WriteNumber("disk", job.Needs.DiskBytes);
         json.WriteNumber("iops", job.Needs.DiskOperations);
@@ -45,6 +46,7 @@ internal static class RegistrationForm
             Cap = Wire.Real(message, "cap", 0, 0, JobSpec.MostVcpus),
             Reservation = Wire.Real(message, "reservation", 0, 0, JobSpec.MostVcpus),
             Gang = message.TryGetProperty("gang", out var gang) && gang.ValueKind == JsonValueKind.True,
+            Node = (int)Wire.Number(message, "node", -1, -1, CpuTopology.MostCpus),
             Needs = new ResourceVector(
                 0, Wire.Real(message, "memory", 0, 0, MostAmount), Wire.Real(message, "disk", 0, 0, MostAmount),
                 Wire.Real(message, "iops", 0, 0, MostAmount), Wire.Real(message, "network", 0, 0, MostAmount)),

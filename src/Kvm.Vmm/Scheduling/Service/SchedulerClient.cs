@@ -102,9 +102,7 @@ public sealed class SchedulerClient : IDisposable
     {
         ArgumentNullException.ThrowIfNull(wish);
         int[] cpus = HostThread.GetAffinity(0);
-        // What this process may use, its threads may use: a scheduler with more CPUs has to know.
-        if (wish.Request.Affinity.Count == 0)
-            wish = wish with { Request = wish.Request with { Affinity = cpus } };
+        wish = wish with { Request = wish.Request.OfThisProcess() };
         for (int start = 0; ; start++)
         {
             var client = FindOrStart(folder, cpus, wish, mayStart: start < MostStarts);
@@ -290,7 +288,7 @@ public sealed class SchedulerClient : IDisposable
 }
 
 /// <summary>A guest's place at a scheduler of another process. A thread keeps watch: when the scheduler is gone the gates open.</summary>
-public sealed class SchedulerPlace : IDisposable
+public sealed class SchedulerPlace : ISchedulerPlace
 {
     private const int WatchPeriod = 100;
 
