@@ -56,9 +56,10 @@ internal sealed class RunVerb : Verb
     private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
 
     private readonly ValueOption _disk = new("--disk", "DISK", Devices,
-        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring. "
+        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw|qcow2, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring. "
         + "Without --initrd the first is the root.")
     { Kind = ValueKind.File, Repeats = true };
+    private readonly SwitchOption _allowBacking = new("--allow-backing", Devices, "Lets every disk be based on other files that its own file names: backing=allow for all of them.");
     private readonly SwitchOption _rng = new("--rng", Devices, "Gives the guest random bytes of the host's.");
     private readonly SwitchOption _balloon = new("--balloon", Devices, "Lets the guest give back memory that it does not use.");
     private readonly ValueOption _balloonStats = new("--balloon-stats", "DURATION", Devices,
@@ -92,7 +93,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _rng, _balloon, _balloonStats, _port, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -179,7 +180,7 @@ internal sealed class RunVerb : Verb
         Paging = _paging.Text(result) is { } paging ? (PagingMode)Quantities.OneOf("--paging", paging, SettingNames.PagingModes) : machine.Paging,
         Deterministic = _deterministic.IsGiven(result) || machine.Deterministic,
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : machine.Seed,
-        Disks = _disk.Texts(result) is { } disks ? [.. disks.Select(Disk)] : machine.Disks,
+        Disks = Disks(result, machine.Disks),
         Entropy = _rng.IsGiven(result) || machine.Entropy,
         Balloon = Balloon(result, machine.Balloon),
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
@@ -199,6 +200,12 @@ internal sealed class RunVerb : Verb
         return seconds is >= 1 and <= ushort.MaxValue && double.IsInteger(seconds)
             ? (balloon ?? new BalloonConfig()) with { StatisticsSeconds = (ushort)seconds }
             : throw Quantities.Bad("--balloon-stats", text, $"is not 1 to {ushort.MaxValue} whole seconds");
+    }
+
+    private IReadOnlyList<DiskConfig> Disks(ParseResult result, IReadOnlyList<DiskConfig> configured)
+    {
+        IReadOnlyList<DiskConfig> disks = _disk.Texts(result) is { } texts ? [.. texts.Select(Disk)] : configured;
+        return _allowBacking.IsGiven(result) ? [.. disks.Select(disk => disk with { AllowBacking = true })] : disks;
     }
 
     private static DiskConfig Disk(string text) =>

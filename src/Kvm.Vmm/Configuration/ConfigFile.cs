@@ -108,6 +108,9 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
             json.WriteNumber(ConfigMembers.Queues, disk.Queues);
             json.WriteString(ConfigMembers.IoEngine, disk.Aio == DiskAio.Uring ? "Async" : "Sync");
+            json.WriteString(ConfigMembers.Format, SettingNames.DiskFormats[(int)disk.Format]);
+            if (disk.AllowBacking)
+                json.WriteString(ConfigMembers.Backing, SettingNames.Backing);
             WriteRateLimiter(json, disk.Limits);
             json.WriteEndObject();
         }

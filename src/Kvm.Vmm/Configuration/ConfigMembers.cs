@@ -60,6 +60,8 @@ internal static class ConfigMembers
     public const string CacheType = "cache_type";
     public const string PartUuid = "partuuid";
     public const string IoEngine = "io_engine";
+    public const string Format = "format";
+    public const string Backing = "backing";
     public const string RateLimiter = "rate_limiter";
     public const string Bandwidth = "bandwidth";
     public const string Operations = "ops";
@@ -113,7 +115,7 @@ internal static class ConfigMembers
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs];
 
     public static readonly string[] OfDrive =
-        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket];
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing];
 
     public static readonly string[] OfRateLimiter = [Bandwidth, Operations];
 

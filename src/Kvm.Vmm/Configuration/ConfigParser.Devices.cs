@@ -31,9 +31,16 @@ internal ref partial struct ConfigParser
     {
         ExpectObject(ConfigMembers.Drives);
         var disk = new DiskConfig { Path = "" };
+        DiskFormat? format = null;
         var seen = 0u;
         while (NextMember(ConfigMembers.OfDrive, ConfigMembers.Drives, ref seen) is { } member)
         {
+            if (member == ConfigMembers.Format)
+            {
+                format = (DiskFormat)OneOf(member, SettingNames.DiskFormats);
+                continue;
+            }
+
             disk = member switch
             {
                 ConfigMembers.DriveId => disk with { Id = TextOrNull(member) },
@@ -44,11 +51,13 @@ internal ref partial struct ConfigParser
                 ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
                 ConfigMembers.Queues => disk with { Queues = (int)Number(member, 1, DiskConfig.MaxQueues) },
                 ConfigMembers.IoEngine => disk with { Aio = IoEngine(member) },
+                ConfigMembers.Backing => disk with { AllowBacking = OneOf(member, [SettingNames.Backing]) == 0 },
                 ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter() },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };
         }
 
+        disk = disk with { Format = format ?? DiskConfig.FormatByName(disk.Path) };
         return disk.Problem() is { } problem ? throw BadValue(ConfigMembers.Drives, problem) : disk;
     }
 

@@ -26,6 +26,12 @@ public static class SettingNames
     /// <summary>The names of <see cref="DiskCache"/>, in its order.</summary>
     public static IReadOnlyList<string> Caches { get; } = ["writeback", "writethrough", "none", "unsafe"];
 
+    /// <summary>The names of <see cref="DiskFormat"/>, in its order.</summary>
+    public static IReadOnlyList<string> DiskFormats { get; } = ["raw", "qcow2"];
+
+    /// <summary>The word that lets a disk be based on other files.</summary>
+    public const string Backing = "allow";
+
     /// <summary>The names of <see cref="DiskAio"/>, in its order.</summary>
     public static IReadOnlyList<string> Aios { get; } = ["threads", "uring"];
 

@@ -15,6 +15,16 @@ public enum DiskAio
     Uring,
 }
 
+/// <summary>What a disk's file is.</summary>
+public enum DiskFormat
+{
+    /// <summary>The disk, byte for byte.</summary>
+    Raw,
+
+    /// <summary>QEMU's qcow2, version 2 or 3.</summary>
+    Qcow2,
+}
+
 /// <summary>One disk of a machine, as the user asked for it. Immutable.</summary>
 public sealed record DiskConfig
 {
@@ -29,6 +39,12 @@ public sealed record DiskConfig
 
     /// <summary>What is promised of writes that were acknowledged.</summary>
     public DiskCache Cache { get; init; } = DiskCache.WriteBack;
+
+    /// <summary>What the file is: never guessed from its bytes, which a guest may have written.</summary>
+    public DiskFormat Format { get; init; }
+
+    /// <summary>The files it is based on, which its own bytes name, may be opened.</summary>
+    public bool AllowBacking { get; init; }
 
     /// <summary>How requests reach the file.</summary>
     public DiskAio Aio { get; init; }
@@ -52,7 +68,7 @@ public sealed record DiskConfig
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -65,7 +81,7 @@ public sealed record DiskConfig
         disk = new DiskConfig { Path = parts[0].Replace('\0', ',') };
         if (disk.Path.Length == 0)
             return "names no file";
-        bool raw = false;
+        disk = disk with { Format = FormatByName(disk.Path) };
         var limits = new DiskLimitText();
         foreach (string part in parts[1..])
         {
@@ -77,11 +93,14 @@ public sealed record DiskConfig
                 case ["root"]:
                     disk = disk with { IsRoot = true };
                     break;
-                case ["format", "raw"]:
-                    raw = true;
+                case ["format", var format] when SettingNames.IndexOf(SettingNames.DiskFormats, format) is >= 0 and var index:
+                    disk = disk with { Format = (DiskFormat)index };
                     break;
                 case ["format", var format]:
-                    return $"has the format {VisibleText.Quote(format, 20)}; this version knows raw";
+                    return $"has the format {VisibleText.Quote(format, 20)}, not one of {string.Join(", ", SettingNames.DiskFormats)}";
+                case ["backing", SettingNames.Backing]:
+                    disk = disk with { AllowBacking = true };
+                    break;
                 case ["cache", var cache] when SettingNames.IndexOf(SettingNames.Caches, cache) is >= 0 and var index:
                     disk = disk with { Cache = (DiskCache)index };
                     break;
@@ -103,18 +122,19 @@ public sealed record DiskConfig
                         return $"has the limit {VisibleText.Quote(part, 40)}; {DiskLimitText.Form}";
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=raw, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N";
             }
         }
 
-        // Never by the file's first bytes: those are the guest's.
-        if (!raw && disk.Path.EndsWith(".qcow2", StringComparison.OrdinalIgnoreCase))
-            return "is a qcow2 file by its name, which this version does not know; add format=raw if it is none";
         if (limits.Problem is { } problem)
             return problem;
         disk = disk with { Limits = limits.Limits };
         return disk.Problem();
     }
+
+    /// <summary>The format where nobody says it: by the file's name, never by its first bytes, which are the guest's.</summary>
+    internal static DiskFormat FormatByName(string path) =>
+        path.EndsWith(".qcow2", StringComparison.OrdinalIgnoreCase) ? DiskFormat.Qcow2 : DiskFormat.Raw;
 
     /// <summary>What is wrong with the disk, or null.</summary>
     internal string? Problem()

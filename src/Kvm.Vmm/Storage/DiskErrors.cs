@@ -23,8 +23,18 @@ public static class DiskErrors
         "Its file system has no transfers past the page cache (O_DIRECT).",
         "Use another cache mode, or put the file on another file system.");
 
+    /// <summary>The image is damaged, or needs what is not done here.</summary>
+    public static readonly ErrorInfo BadImage = Make("KVM0154", "the disk image cannot be used",
+        "It contradicts itself, is cut short, is not of the format that was said, or needs a feature that the message names.",
+        "Look at it with: qemu-img check FILE; if it is a raw disk, add format=raw");
+
+    /// <summary>The image is based on a file that may not be opened.</summary>
+    public static readonly ErrorInfo BackingRefused = Make("KVM0155", "the disk is based on another file",
+        "An image names the file it is based on; that is opened only if you allow it, by a path, and only if it is a regular file.",
+        "Look which one with: qemu-img info FILE; if you trust it add backing=allow to the disk");
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Unreadable, InUse, BadSize, NoDirect];
+    public static IReadOnlyList<ErrorInfo> All => [Unreadable, InUse, BadSize, NoDirect, BadImage, BackingRefused];
 
     private static ErrorInfo Make(string id, string summary, string cause, string fix) => new(id, summary, cause, fix) { ExitCode = ExitCode.BadInput };
 }

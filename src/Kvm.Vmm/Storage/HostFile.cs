@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Kvm.Devices.Block;
 using Kvm.Devices.Memory;
+using Kvm.Devices.Virtio.Block;
 using Kvm.Interop;
 using Kvm.Vmm.Configuration;
 
@@ -11,9 +12,11 @@ internal sealed class HostFile : IHostFile
 {
     private readonly DiskFile _file;
     private readonly bool _asynchronous;
+    private readonly bool _flushes;
     private HostFileQueue[] _queues = [];
 
-    private HostFile(DiskFile file, DiskConfig disk) => (_file, IsReadOnly, _asynchronous) = (file, disk.ReadOnly, disk.Aio == DiskAio.Uring);
+    private HostFile(DiskFile file, DiskConfig disk) =>
+        (_file, IsReadOnly, _asynchronous, _flushes) = (file, disk.ReadOnly, disk.Aio == DiskAio.Uring, disk.Cache != DiskCache.Unsafe);
 
     public ulong Length => _file.Length;
 
@@ -21,12 +24,21 @@ internal sealed class HostFile : IHostFile
 
     public int Alignment => _file.Alignment;
 
+    /// <summary>True for a block device, false for a regular file.</summary>
+    public bool IsBlockDevice => _file.IsBlockDevice;
+
     /// <summary>Opens and locks what <paramref name="disk"/> names.</summary>
     /// <exception cref="VmmException">It cannot be used as a disk: one of <see cref="DiskErrors"/>.</exception>
-    public static HostFile Open(DiskConfig disk)
+    public static HostFile Open(DiskConfig disk) => Open(disk, isDisk: true);
+
+    /// <summary>Opens and locks an existing file, of any length, for a disk that is to be made in it.</summary>
+    /// <exception cref="VmmException">It cannot be used: one of <see cref="DiskErrors"/>.</exception>
+    public static HostFile OpenNew(string path) => Open(new DiskConfig { Path = path }, isDisk: false);
+
+    private static HostFile Open(DiskConfig disk, bool isDisk)
     {
         string name = VisibleText.Quote(disk.Path);
-        bool direct = disk.Cache == Devices.Virtio.Block.DiskCache.None;
+        bool direct = disk.Cache == DiskCache.None;
         DiskFile file;
         try
         {
@@ -42,7 +54,7 @@ internal sealed class HostFile : IHostFile
         {
             if (file.TryLock(exclusive: !disk.ReadOnly) is not 0 and var failure)
                 throw new VmmException(DiskErrors.InUse, $"{name}: {(disk.ReadOnly ? "somebody writes to it" : "somebody else uses it")} ({Errno.NameOf(-failure)})");
-            if (file.Length < IDiskImage.SectorSize || file.Length % (uint)file.Alignment != 0)
+            if ((isDisk && file.Length < IDiskImage.SectorSize) || file.Length % (uint)file.Alignment != 0)
                 throw new VmmException(DiskErrors.BadSize, $"{name}: {file.Length} bytes");
         }
         catch
@@ -58,7 +70,7 @@ internal sealed class HostFile : IHostFile
 
     public HostFileResult WriteAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.WriteAt(position, Pieces(buffers)));
 
-    public HostFileError Flush() => Error(_file.Flush());
+    public HostFileError Flush() => _flushes ? Error(_file.Flush()) : HostFileError.None;
 
     public HostFileError Discard(ulong position, ulong length) => Error(_file.PunchHole(position, length));
 

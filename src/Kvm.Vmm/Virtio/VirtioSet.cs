@@ -138,13 +138,12 @@ internal sealed class VirtioSet : IDisposable
     private void AddDisk(int index, DiskConfig disk)
     {
         bool asynchronous = disk.Aio == DiskAio.Uring && !_config.Deterministic;
-        var file = HostFile.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
-        var image = new RawImage(file);
+        var (image, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
         _images.Add(image);
         var device = new BlockDevice($"disk{index}", _memory, image,
             new BlockOptions
             {
-                Cache = disk.Cache,
+                Cache = DiskOpener.CacheOf(disk),
                 ReadOnly = disk.ReadOnly,
                 Queues = disk.Queues,
                 Id = disk.Id ?? $"disk{index}",
@@ -153,7 +152,7 @@ internal sealed class VirtioSet : IDisposable
             });
         if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
         {
-            string why = asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";
+            string why = disk.Format == DiskFormat.Qcow2 ? "its image is qcow2" : asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";
             _notice?.Invoke($"{device.StateName} does without io_uring, with pread and pwrite: {why}");
         }
 
