@@ -46,6 +46,9 @@ public interface IDiskImage : IDisposable
     /// <summary>The most bytes to write as zeros in one request, so that none takes long: less where the host has no quick way.</summary>
     uint MaxZeroes { get; }
 
+    /// <summary>What it counts of itself, for people, by name. Any thread.</summary>
+    IReadOnlyList<(string Name, long Value)> Counters => [];
+
     /// <summary>Reads.</summary>
     DiskResult Read(ulong position, ReadOnlySpan<HostBuffer> buffers);
 

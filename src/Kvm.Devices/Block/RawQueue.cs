@@ -17,6 +17,7 @@ internal sealed class RawQueue : IDiskQueue
     private readonly FlushTurns _turns;
     private readonly int _maxBuffers;
     private readonly Slot[] _slots;
+    private readonly int[] _next;
     private TagList _held = TagList.Empty;
     private TagList _done = TagList.Empty;
     // Requests that the file's next flush is for, and those that the one under way is for: one flush does for all that wait meanwhile.
@@ -31,7 +32,7 @@ internal sealed class RawQueue : IDiskQueue
 
     /// <summary>Takes a queue of the image's file over.</summary>
     public RawQueue(RawImage image, IHostFileQueue file, FlushTurns turns, int maxBuffers, int depth) =>
-        (_image, _file, _turns, _maxBuffers, _slots) = (image, file, turns, maxBuffers, new Slot[depth]);
+        (_image, _file, _turns, _maxBuffers, _slots, _next) = (image, file, turns, maxBuffers, new Slot[depth], new int[depth]);
 
     private enum Kind : byte
     {
@@ -104,7 +105,7 @@ internal sealed class RawQueue : IDiskQueue
                 OnEnded(in ended);
             if (!_done.IsEmpty)
             {
-                int tag = _done.RemoveFirst(_slots);
+                int tag = _done.RemoveFirst(_next);
                 completion = new DiskCompletion(tag, _slots[tag].Result);
                 UnderWay--;
                 return true;
@@ -195,7 +196,7 @@ internal sealed class RawQueue : IDiskQueue
     /// <summary>Begins a change or a flush, or holds it back behind those that wait already.</summary>
     private void Begin(int tag)
     {
-        _held.AddLast(_slots, tag);
+        _held.AddLast(_next, tag);
         Release();
     }
 
@@ -212,7 +213,7 @@ internal sealed class RawQueue : IDiskQueue
             bool needsQuiet = first.Kind == Kind.Flush || first.Alone;
             if (needsQuiet && _changes > 0)
                 break;
-            int tag = _held.RemoveFirst(_slots);
+            int tag = _held.RemoveFirst(_next);
             if (first.Kind == Kind.Flush)
                 _flushing = true;
             else
@@ -235,7 +236,7 @@ internal sealed class RawQueue : IDiskQueue
         }
 
         slot.Result = result;
-        _done.AddLast(_slots, tag);
+        _done.AddLast(_next, tag);
         if (slot.Kind == Kind.Read)
             return;
         if (slot.Kind == Kind.Flush)
@@ -335,7 +336,7 @@ internal sealed class RawQueue : IDiskQueue
             // By hand, by the image: that may read, change and write a block, which nothing else may change meanwhile.
             slot.Alone = true;
             _changes--;
-            _held.AddFirst(_slots, tag);
+            _held.AddFirst(_next, tag);
             Release();
         }
     }
@@ -399,7 +400,7 @@ internal sealed class RawQueue : IDiskQueue
             return;
         }
 
-        _unflushed.AddLast(_slots, tag);
+        _unflushed.AddLast(_next, tag);
         if (_turns.Take(this))
             BeginFlush();
     }
@@ -429,7 +430,7 @@ internal sealed class RawQueue : IDiskQueue
         _inFlush = TagList.Empty;
         _turns.Leave(this);
         while (!ended.IsEmpty)
-            End(ended.RemoveFirst(_slots), result);
+            End(ended.RemoveFirst(_next), result);
     }
 
     private struct Slot
@@ -446,7 +447,6 @@ internal sealed class RawQueue : IDiskQueue
         public int Skip;
         public ReadOnlyMemory<DiskRange> Ranges;
         public int Interruptions;
-        public int Next;
 
         /// <summary>Moves past bytes that were transferred; false if those are more than there were.</summary>
         public bool Advance(long bytes)
@@ -463,43 +463,6 @@ internal sealed class RawQueue : IDiskQueue
                 return bytes == 0;
             Skip = (int)bytes;
             return true;
-        }
-    }
-
-    /// <summary>Requests in a row, linked through their slots; each is in one list at most.</summary>
-    private struct TagList
-    {
-        private int _last;
-
-        public static TagList Empty => new() { First = -1, _last = -1 };
-
-        public int First { get; private set; }
-
-        public readonly bool IsEmpty => First < 0;
-
-        public void AddLast(Slot[] slots, int tag)
-        {
-            slots[tag].Next = -1;
-            if (IsEmpty)
-                First = tag;
-            else
-                slots[_last].Next = tag;
-            _last = tag;
-        }
-
-        public void AddFirst(Slot[] slots, int tag)
-        {
-            slots[tag].Next = First;
-            if (IsEmpty)
-                _last = tag;
-            First = tag;
-        }
-
-        public int RemoveFirst(Slot[] slots)
-        {
-            int tag = First;
-            First = slots[tag].Next;
-            return tag;
         }
     }
 }

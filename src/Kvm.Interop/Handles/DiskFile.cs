@@ -2,6 +2,11 @@ using System.Runtime.InteropServices;
 
 namespace Kvm.Interop;
 
+/// <summary>Which file or block device it is, whatever its name: equal for two descriptors of the same one.</summary>
+/// <param name="Device">The device its file system is on, or for a block device the device itself.</param>
+/// <param name="Inode">The file on that device; 0 for a block device.</param>
+public sealed record FileIdentity(ulong Device, ulong Inode);
+
 /// <summary>
 /// A file or block device with a disk's content: one method a system call, each returning what the kernel does or -errno, so that callers
 /// see short transfers and interruptions. Safe from several threads at once but for disposal; never allocates after opening.
@@ -11,12 +16,15 @@ public sealed unsafe class DiskFile : IDisposable
     private const int Sector = 512;
     private const int Page = 4096;
 
-    private DiskFile(FdHandle handle, ulong length, int alignment, bool isBlockDevice)
+    private DiskFile(FdHandle handle, ulong length, int alignment, in Statx stat)
     {
         Handle = handle;
         Length = length;
         Alignment = alignment;
-        IsBlockDevice = isBlockDevice;
+        IsBlockDevice = (stat.StxMode & Libc.S_IFMT) == Libc.S_IFBLK;
+        Identity = IsBlockDevice
+            ? new FileIdentity(Number(stat.StxRdevMajor, stat.StxRdevMinor), 0)
+            : new FileIdentity(Number(stat.StxDevMajor, stat.StxDevMinor), stat.StxIno);
     }
 
     /// <summary>The descriptor.</summary>
@@ -30,6 +38,9 @@ public sealed unsafe class DiskFile : IDisposable
 
     /// <summary>True for a block device, false for a regular file.</summary>
     public bool IsBlockDevice { get; }
+
+    /// <summary>Which one it is.</summary>
+    public FileIdentity Identity { get; }
 
     /// <summary>Opens one; a FIFO without a peer does not block.</summary>
     /// <param name="path">Its path.</param>
@@ -54,8 +65,6 @@ public sealed unsafe class DiskFile : IDisposable
                 throw new KvmException("lseek", Errno.Last);
             }
 
-            int sectorSize = 0;
-            bool isBlockDevice = Libc.ioctl(fd, Libc.BLKSSZGET, (nuint)(&sectorSize)) == 0;
             int alignment = Probe(fd, direct);
             // An io_uring takes O_NONBLOCK for a wish to be told EAGAIN rather than to wait for the storage. For pread it means nothing.
             if (Libc.fcntl(fd, Libc.F_SETFL, direct ? Libc.O_DIRECT : 0) != 0)
@@ -63,7 +72,7 @@ public sealed unsafe class DiskFile : IDisposable
                 throw new KvmException("fcntl (F_SETFL)", Errno.Last);
             }
 
-            return new DiskFile(handle, (ulong)length, alignment, isBlockDevice);
+            return new DiskFile(handle, (ulong)length, alignment, StatOf(fd));
         }
         catch
         {
@@ -120,6 +129,15 @@ public sealed unsafe class DiskFile : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Handle.Dispose();
+
+    private static ulong Number(uint major, uint minor) => (ulong)major << 32 | minor;
+
+    private static Statx StatOf(int fd)
+    {
+        byte* all = stackalloc byte[Libc.StatxBytes];
+        byte empty = 0;
+        return Libc.statx(fd, &empty, Libc.AT_EMPTY_PATH, Libc.STATX_BASIC_STATS, all) == 0 ? *(Statx*)all : throw new KvmException("statx", Errno.Last);
+    }
 
     private int Allocate(int mode, ulong position, ulong length) =>
         Libc.fallocate(Handle.Fd, mode, (long)position, (long)length) == 0 ? 0 : -Errno.Last;

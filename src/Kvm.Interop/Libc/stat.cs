@@ -14,14 +14,35 @@ internal struct Statx
     public uint StxGid;
     public ushort StxMode;
     public ulong StxIno;
+    public ulong StxSize;
+    public ulong StxBlocks;
+    public ulong StxAttributesMask;
+    public StatxTimestamp StxAtime;
+    public StatxTimestamp StxBtime;
+    public StatxTimestamp StxCtime;
+    public StatxTimestamp StxMtime;
+    public uint StxRdevMajor;
+    public uint StxRdevMinor;
+    public uint StxDevMajor;
+    public uint StxDevMinor;
+}
+
+/// <summary><c>struct statx_timestamp</c>.</summary>
+[StructLayout(LayoutKind.Sequential, Size = 16)]
+internal struct StatxTimestamp
+{
+    public long TvSec;
+    public uint TvNsec;
 }
 
 internal static unsafe partial class Libc
 {
     public const int AT_SYMLINK_NOFOLLOW = 0x100;
+    public const int AT_EMPTY_PATH = 0x1000;
     public const uint STATX_BASIC_STATS = 0x7ff;
     public const int S_IFMT = 0xf000;
     public const int S_IFSOCK = 0xc000;
+    public const int S_IFBLK = 0x6000;
 
     /// <summary>AT_FDCWD: paths are relative to the process's folder.</summary>
     internal static int CurrentFolder => -100;

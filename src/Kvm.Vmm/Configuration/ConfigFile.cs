@@ -111,6 +111,8 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Format, SettingNames.DiskFormats[(int)disk.Format]);
             if (disk.AllowBacking)
                 json.WriteString(ConfigMembers.Backing, SettingNames.Backing);
+            json.WriteString(ConfigMembers.Scheduler, SettingNames.Of(disk.Scheduler));
+            json.WriteNumber(ConfigMembers.Weight, disk.Weight);
             WriteRateLimiter(json, disk.Limits);
             json.WriteEndObject();
         }

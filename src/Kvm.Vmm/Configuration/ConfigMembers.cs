@@ -71,6 +71,7 @@ internal static class ConfigMembers
     public const string Socket = "socket";
     public const string Cache = "cache"; // ours
     public const string Queues = "queues"; // ours
+    public const string Scheduler = "scheduler"; // ours
 
     public const string Entropy = "entropy";
     public const string Balloon = "balloon";
@@ -115,7 +116,7 @@ internal static class ConfigMembers
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs];
 
     public static readonly string[] OfDrive =
-        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing];
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight];
 
     public static readonly string[] OfRateLimiter = [Bandwidth, Operations];
 

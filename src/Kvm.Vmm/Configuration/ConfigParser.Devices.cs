@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
@@ -52,6 +53,8 @@ internal ref partial struct ConfigParser
                 ConfigMembers.Queues => disk with { Queues = (int)Number(member, 1, DiskConfig.MaxQueues) },
                 ConfigMembers.IoEngine => disk with { Aio = IoEngine(member) },
                 ConfigMembers.Backing => disk with { AllowBacking = OneOf(member, [SettingNames.Backing]) == 0 },
+                ConfigMembers.Scheduler => disk with { Scheduler = (IoDiscipline)OneOf(member, SettingNames.Disciplines) },
+                ConfigMembers.Weight => disk with { Weight = (int)Number(member, 1, ScheduledImage.MaxWeight) },
                 ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter() },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };

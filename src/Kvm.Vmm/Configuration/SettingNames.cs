@@ -1,3 +1,4 @@
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
@@ -22,6 +23,9 @@ public static class SettingNames
 
     /// <summary>The names of <see cref="BootProtocol"/>, in its order.</summary>
     public static IReadOnlyList<string> Protocols { get; } = ["auto", "linux64", "pvh", "linux32", "multiboot"];
+
+    /// <summary>The names of <see cref="IoDiscipline"/>, in its order.</summary>
+    public static IReadOnlyList<string> Disciplines { get; } = ["none", "deadline", "fair"];
 
     /// <summary>The names of <see cref="DiskCache"/>, in its order.</summary>
     public static IReadOnlyList<string> Caches { get; } = ["writeback", "writethrough", "none", "unsafe"];
@@ -56,6 +60,10 @@ public static class SettingNames
     /// <summary>The name of a boot protocol.</summary>
     /// <param name="protocol">A defined protocol.</param>
     public static string Of(BootProtocol protocol) => Protocols[(int)protocol];
+
+    /// <summary>The name of a discipline.</summary>
+    /// <param name="discipline">A defined discipline.</param>
+    public static string Of(IoDiscipline discipline) => Disciplines[(int)discipline];
 
     /// <summary>The name of a cache mode.</summary>
     /// <param name="cache">A defined mode.</param>

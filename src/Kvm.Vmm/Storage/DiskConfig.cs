@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
@@ -64,11 +65,20 @@ public sealed record DiskConfig
     /// <summary>How fast the guest's requests may come.</summary>
     public IoLimits Limits { get; init; } = IoLimits.None;
 
+    /// <summary>In which order requests reach the host; but for <see cref="IoDiscipline.None"/> only with <see cref="DiskAio.Uring"/>.</summary>
+    public IoDiscipline Scheduler { get; init; }
+
+    /// <summary>With <see cref="IoDiscipline.Fair"/> the share of the host's disk in relation to others', 1 to <see cref="ScheduledImage.MaxWeight"/>.</summary>
+    public int Weight { get; init; } = DefaultWeight;
+
+    /// <summary>The share of a disk that says none.</summary>
+    public const int DefaultWeight = 100;
+
     /// <summary>The kernel is told to mount it as its root, whatever else there is.</summary>
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -117,12 +127,20 @@ public sealed record DiskConfig
                 case ["id", var id]:
                     disk = disk with { Id = id };
                     break;
+                case ["scheduler", var scheduler] when SettingNames.IndexOf(SettingNames.Disciplines, scheduler) is >= 0 and var index:
+                    disk = disk with { Scheduler = (IoDiscipline)index };
+                    break;
+                case ["scheduler", var scheduler]:
+                    return $"has the scheduler {VisibleText.Quote(scheduler, 20)}, not one of {string.Join(", ", SettingNames.Disciplines)}";
+                case ["weight", var weight] when int.TryParse(weight, NumberStyles.None, CultureInfo.InvariantCulture, out int share):
+                    disk = disk with { Weight = share };
+                    break;
                 case [("bps" or "iops" or "bps-burst" or "iops-burst") and var limit, var value]:
                     if (!limits.TrySet(limit, value))
                         return $"has the limit {VisibleText.Quote(part, 40)}; {DiskLimitText.Form}";
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N";
             }
         }
 
@@ -143,6 +161,10 @@ public sealed record DiskConfig
             return "names no file";
         if (Queues is < 1 or > MaxQueues)
             return $"has {Queues} queues; a disk has 1 to {MaxQueues}";
+        if (Scheduler != IoDiscipline.None && Aio != DiskAio.Uring)
+            return $"has scheduler={SettingNames.Of(Scheduler)} without aio=uring: requests that go one after another have no order to choose";
+        if (Weight is < 1 or > ScheduledImage.MaxWeight)
+            return $"has the weight {Weight}; weights are 1 to {ScheduledImage.MaxWeight}";
         return Id is null || (Id.Length is > 0 and <= MaxIdLength && Id.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
             ? null
             : $"has the id {VisibleText.Quote(Id, 40)}; ids are 1 to {MaxIdLength} letters, digits, dashes, dots or underscores";

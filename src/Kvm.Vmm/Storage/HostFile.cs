@@ -20,6 +20,9 @@ internal sealed class HostFile : IHostFile
 
     public ulong Length => _file.Length;
 
+    /// <summary>Which file it is.</summary>
+    public FileIdentity Identity => _file.Identity;
+
     public bool IsReadOnly { get; }
 
     public int Alignment => _file.Alignment;

@@ -24,6 +24,8 @@ internal static class VirtioCounters
                 var disk = block.Counters;
                 (counters["reads"], counters["writes"], counters["flushes"]) = (disk.Reads, disk.Writes, disk.Flushes);
                 (counters["mostUnderWay"], counters["held"]) = (block.MostUnderWay, block.Held);
+                foreach (var (name, value) in block.ImageCounters)
+                    counters[name] = value;
                 (counters["bytesRead"], counters["bytesWritten"], counters["errors"]) = (disk.BytesRead, disk.BytesWritten, disk.Errors);
                 break;
             case EntropyDevice entropy:

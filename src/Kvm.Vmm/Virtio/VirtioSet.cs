@@ -1,4 +1,5 @@
 using Kvm.Devices.Block;
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
@@ -138,7 +139,9 @@ internal sealed class VirtioSet : IDisposable
     private void AddDisk(int index, DiskConfig disk)
     {
         bool asynchronous = disk.Aio == DiskAio.Uring && !_config.Deterministic;
-        var (image, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
+        var (opened, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
+        var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(opened, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);
+        var image = scheduled ?? opened;
         _images.Add(image);
         var device = new BlockDevice($"disk{index}", _memory, image,
             new BlockOptions
@@ -153,11 +156,14 @@ internal sealed class VirtioSet : IDisposable
         if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
         {
             string why = disk.Format == DiskFormat.Qcow2 ? "its image is qcow2" : asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";
-            _notice?.Invoke($"{device.StateName} does without io_uring, with pread and pwrite: {why}");
+            _notice?.Invoke($"{device.StateName} does without io_uring{(disk.Scheduler == IoDiscipline.None ? "" : " and a scheduler")}, with pread and pwrite: {why}");
         }
 
         if (Add(device) is { } thread)
+        {
             file.SignalBy(thread.BellOf);
+            scheduled?.WakeBy(queue => () => thread.BellOf(queue).Signal());
+        }
     }
 
     private void AddBalloon(BalloonConfig config, RamMapping ram)

@@ -107,6 +107,7 @@ public sealed class StructureLayoutTests
         new(typeof(FileLock), "struct flock"),
         new(typeof(IoVector), "struct iovec"),
         new(typeof(Statx), "struct statx", OpenEnded: true),
+        new(typeof(StatxTimestamp), "struct statx_timestamp", OpenEnded: true),
         new(typeof(Msghdr), "struct msghdr"),
         new(typeof(Cmsghdr), "struct cmsghdr", OpenEnded: true),
         new(typeof(Ucred), "struct ucred"),

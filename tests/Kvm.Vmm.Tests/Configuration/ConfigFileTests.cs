@@ -1,6 +1,7 @@
 using System.Text;
 using FsCheck;
 using FsCheck.Fluent;
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
@@ -91,7 +92,7 @@ public class ConfigFileTests
             Disks =
             [
                 new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Queues = 16, Cache = DiskCache.WriteThrough },
-                new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring, Limits = new IoLimits(RateLimit.PerSecond(3_000_001), new RateLimit(10, 10_000_000, 5)) },
+                new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring, Scheduler = IoDiscipline.Fair, Weight = 9, Limits = new IoLimits(RateLimit.PerSecond(3_000_001), new RateLimit(10, 10_000_000, 5)) },
             ],
             Entropy = true,
             Balloon = new BalloonConfig { TargetBytes = 3 << 20, DeflateOnOom = false, StatisticsSeconds = ushort.MaxValue },

@@ -1,3 +1,4 @@
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
@@ -42,6 +43,16 @@ public class DiskConfigTests
         disk.Limits.Should().Be(new IoLimits(null, new RateLimit(1, 100_000_000)));
     }
 
+    [Fact]
+    public void Schedulers_are_named()
+    {
+        DiskConfig.Parse("x,scheduler=fair,weight=7,aio=uring", out var disk).Should().BeNull();
+        (disk.Scheduler, disk.Weight).Should().Be((IoDiscipline.Fair, 7));
+        DiskConfig.Parse("x,scheduler=deadline,aio=uring", out disk).Should().BeNull();
+        disk.Scheduler.Should().Be(IoDiscipline.Deadline);
+        DiskConfig.Parse("x,scheduler=none", out disk).Should().BeNull();
+    }
+
     [Theory]
     [InlineData("writeback", DiskCache.WriteBack)]
     [InlineData("writethrough", DiskCache.WriteThrough)]
@@ -78,6 +89,10 @@ public class DiskConfigTests
     [InlineData("x,queues=", "has the part")]
     [InlineData("x,format=vmdk", "not one of raw, qcow2")]
     [InlineData("x,backing=yes", "has the part")]
+    [InlineData("x,scheduler=cfq,aio=uring", "has the scheduler")]
+    [InlineData("x,scheduler=fair", "without aio=uring")]
+    [InlineData("x,weight=0", "weights are 1 to 1000")]
+    [InlineData("x,weight=1001", "weights are 1 to 1000")]
     [InlineData("x,bps=", "has the limit")]
     [InlineData("x,bps=0", "has the limit")]
     [InlineData("x,bps=fast", "has the limit")]

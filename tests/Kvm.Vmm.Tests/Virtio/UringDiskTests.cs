@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Block;
+using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Tests.Virtio.Support;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
@@ -21,7 +22,7 @@ public sealed class UringDiskTests : IDisposable
     private readonly List<string> _failures = [];
     private readonly ulong _headers, _data, _status;
     private FakeDriver _driver;
-    private RawImage? _image;
+    private ScheduledImage? _image;
     private BlockDevice? _device;
     private DeviceThread? _thread;
     private GuestTransport? _transport;
@@ -48,7 +49,14 @@ public sealed class UringDiskTests : IDisposable
         File.Delete(_path);
     }
 
-    private void Start(DiskCache cache)
+    /// <summary>The orders requests may be put in.</summary>
+    public static TheoryData<DiskCache, IoDiscipline> Disciplines => new()
+    {
+        { DiskCache.WriteBack, IoDiscipline.None }, { DiskCache.None, IoDiscipline.None }, { DiskCache.WriteBack, IoDiscipline.Deadline },
+        { DiskCache.None, IoDiscipline.Deadline }, { DiskCache.WriteBack, IoDiscipline.Fair }, { DiskCache.None, IoDiscipline.Fair },
+    };
+
+    private void Start(DiskCache cache, IoDiscipline discipline = IoDiscipline.None)
     {
         HostFile file;
         try
@@ -60,12 +68,14 @@ public sealed class UringDiskTests : IDisposable
             throw new SkipException("the temporary folder's file system has no O_DIRECT");
         }
 
-        _image = new RawImage(file);
+        var scheduled = new ScheduledImage(new RawImage(file), discipline, HostDisks.Of(file.Identity), DiskConfig.DefaultWeight, TimeProvider.System);
+        _image = scheduled;
         _device = new BlockDevice("disk0", _arena.Memory, _image, new BlockOptions { QueueSize = 64, Cache = cache });
         Skip.IfNot(_device.IsAsynchronous, $"io_uring: {file.QueueProblem}");
         _thread = new DeviceThread(_device, _failures.Add);
         _device.Schedule(_thread);
         file.SignalBy(_thread.BellOf);
+        scheduled.WakeBy(queue => () => _thread.BellOf(queue).Signal());
         _transport = GuestTransport.Make(false, _device);
         _transport.Start(_device.OfferedFeatures & 0xff_ffff, _driver);
     }
@@ -100,10 +110,10 @@ public sealed class UringDiskTests : IDisposable
     }
 
     [SkippableTheory]
-    [MemberData(nameof(Caches))]
-    public void Writes_flushes_and_reads_of_a_driver_are_answered_and_are_in_the_file(DiskCache cache)
+    [MemberData(nameof(Disciplines))]
+    public void Writes_flushes_and_reads_of_a_driver_are_answered_and_are_in_the_file(DiskCache cache, IoDiscipline discipline)
     {
-        Start(cache);
+        Start(cache, discipline);
         byte[] model = new byte[Sectors * 512];
         for (int round = 0; round < 200; round++)
         {

@@ -99,6 +99,9 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
     /// <summary>Requests that a limit held back for a time. Any thread.</summary>
     public long Held => _perQueue.Sum(q => q.Limit?.Held ?? 0);
 
+    /// <summary>What its image counts of itself. Any thread.</summary>
+    public IReadOnlyList<(string Name, long Value)> ImageCounters => _image.Counters;
+
     /// <summary>Ends the timers of its limits: from then on nothing of it runs unless somebody else runs it.</summary>
     public void Dispose()
     {
