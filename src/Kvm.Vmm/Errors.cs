@@ -55,6 +55,7 @@ public static class ErrorTable
         .. Boot.LoadErrors.All,
         .. Storage.DiskErrors.All,
         .. Virtio.Ports.PortErrors.All,
+        .. Network.NetworkErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
         .. Scheduling.SchedulingErrors.All,

@@ -1,3 +1,4 @@
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
@@ -117,6 +118,9 @@ public sealed record VmConfig
     /// <summary>Named channels between programs of the guest and Unix sockets.</summary>
     public IReadOnlyList<PortConfig> Ports { get; init; } = [];
 
+    /// <summary>Network cards, the first of which the guest calls <c>eth0</c> or by its place.</summary>
+    public IReadOnlyList<NetConfig> Networks { get; init; } = [];
+
     /// <summary>How the guest finds its virtio devices.</summary>
     public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
 
@@ -175,6 +179,10 @@ public sealed record VmConfig
             problems.Add(port);
         if (Deterministic && Ports.Count > 0)
             problems.Add("a deterministic run has no ports: what comes from outside would not repeat");
+        if (NetConfig.Problem(Networks) is { } network)
+            problems.Add(network);
+        if (Deterministic && Networks.Count > 0)
+            problems.Add("a deterministic run has no network: what comes from outside would not repeat");
         int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;
         if (VirtioSet.CountOf(this) > most)
             problems.Add($"{VirtioSet.CountOf(this)} disks and other devices were asked for; there is room for {most}");

@@ -5,6 +5,7 @@ using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
@@ -71,6 +72,11 @@ internal sealed class RunVerb : Verb
         "A channel between a program in the guest (/dev/virtio-ports/NAME) and a Unix socket, as often as there are ports: name=NAME,socket=PATH.")
     { Kind = ValueKind.File, Repeats = true };
 
+    private readonly ValueOption _net = new("--net", "NET", Devices,
+        "A network card, as often as there are cards: tap=NAME (made where there is none and this user may), fd=N (of a TAP interface that was passed in) or none "
+        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N.")
+    { Kind = ValueKind.OneOf, Values = ["tap=", "fd=", "none"], Repeats = true };
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
         + "before it, with a comma, or alone, what it is for the guest: serial (ttyS0) or virtio (hvc0). [default: serial,stdio]")
@@ -93,7 +99,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -105,6 +111,7 @@ internal sealed class RunVerb : Verb
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
             ("kvmsharp run vmlinux --engine soft --cpus 2 --memory 1G", "two processors in software, no /dev/kvm needed"),
             ("kvmsharp run vmlinuz --disk root.img --disk data.img,readonly,id=data", "boots from the first of two disks"),
+            ("kvmsharp run vmlinuz --net tap=tap0 --append ip=dhcp", "with a network card on the host's interface tap0"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
             ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
@@ -184,6 +191,7 @@ internal sealed class RunVerb : Verb
         Entropy = _rng.IsGiven(result) || machine.Entropy,
         Balloon = Balloon(result, machine.Balloon),
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
+        Networks = _net.Texts(result) is { } cards ? [.. cards.Select(Net)] : machine.Networks,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
@@ -213,6 +221,8 @@ internal sealed class RunVerb : Verb
 
     private static PortConfig Port(string text) =>
         PortConfig.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--port", text, problem) : port with { SocketPath = FullPath(port.SocketPath)! };
+
+    private static NetConfig Net(string text) => NetConfig.Parse(text, out var net) is { } problem ? throw Quantities.Bad("--net", text, problem) : net;
 
     // Absolute, so that the configuration a dry run prints means the same file from every folder.
     private static string? FullPath(string? path) => path is null or "" ? path : Path.GetFullPath(path);

@@ -41,6 +41,7 @@ public static class Errno
     public const int EOVERFLOW = 75;
     public const int EOPNOTSUPP = 95;
     public const int EADDRINUSE = 98;
+    public const int EBADFD = 77;
     public const int ECONNRESET = 104;
     public const int ENOBUFS = 105;
     public const int ETIMEDOUT = 110;
@@ -58,7 +59,7 @@ public static class Errno
         (EMFILE, nameof(EMFILE)), (ENOTTY, nameof(ENOTTY)), (EFBIG, nameof(EFBIG)), (ENOSPC, nameof(ENOSPC)), (ESPIPE, nameof(ESPIPE)),
         (EROFS, nameof(EROFS)), (EPIPE, nameof(EPIPE)), (ERANGE, nameof(ERANGE)), (ENOSYS, nameof(ENOSYS)), (EOVERFLOW, nameof(EOVERFLOW)),
         (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (ENAMETOOLONG, nameof(ENAMETOOLONG)),
-        (EADDRINUSE, nameof(EADDRINUSE)), (ECONNRESET, nameof(ECONNRESET)), (ENOBUFS, nameof(ENOBUFS)), (ECONNREFUSED, nameof(ECONNREFUSED)), (EDQUOT, nameof(EDQUOT)),
+        (EBADFD, nameof(EBADFD)), (EADDRINUSE, nameof(EADDRINUSE)), (ECONNRESET, nameof(ECONNRESET)), (ENOBUFS, nameof(ENOBUFS)), (ECONNREFUSED, nameof(ECONNREFUSED)), (EDQUOT, nameof(EDQUOT)),
         (ECANCELED, nameof(ECANCELED)), (EHWPOISON, nameof(EHWPOISON)),
     ];
 

@@ -55,6 +55,7 @@ public static class ConfigFile
             WriteBootSource(json, machine);
             WriteMachineConfig(json, machine);
             WriteDevices(json, machine);
+            WriteNetworks(json, machine);
             WriteScheduling(json, settings);
             WriteRun(json, settings);
             json.WriteEndObject();
@@ -165,6 +166,25 @@ public static class ConfigFile
         json.WriteNumber(ConfigMembers.OneTimeBurst, bucket.OneTimeBurst);
         json.WriteNumber(ConfigMembers.RefillTime, bucket.RefillNanoseconds / 1_000_000m);
         json.WriteEndObject();
+    }
+
+    private static void WriteNetworks(Utf8JsonWriter json, VmConfig machine)
+    {
+        json.WriteStartArray(ConfigMembers.NetworkInterfaces);
+        for (int i = 0; i < machine.Networks.Count; i++)
+        {
+            var card = machine.Networks[i];
+            json.WriteStartObject();
+            json.WriteString(ConfigMembers.IfaceId, $"net{i}");
+            json.WriteString(ConfigMembers.Backend, card.BackendText);
+            json.WriteString(ConfigMembers.GuestMac, card.Mac?.ToString());
+            json.WriteBoolean(ConfigMembers.FixedMac, card.FixedMac);
+            json.WriteNumber(ConfigMembers.Mtu, card.Mtu);
+            json.WriteNumber(ConfigMembers.Queues, card.Queues);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 
     private static void WriteRun(Utf8JsonWriter json, RunSettings settings)

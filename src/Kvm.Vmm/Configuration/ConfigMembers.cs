@@ -83,6 +83,16 @@ internal static class ConfigMembers
     public const string Serial = "serial";
     public const string SerialOutPath = "serial_out_path";
 
+    public const string NetworkInterfaces = "network-interfaces";
+    public const string IfaceId = "iface_id";
+    public const string HostDevName = "host_dev_name";
+    public const string GuestMac = "guest_mac";
+    public const string RxRateLimiter = "rx_rate_limiter";
+    public const string TxRateLimiter = "tx_rate_limiter";
+    public const string Backend = "backend"; // ours
+    public const string FixedMac = "fixed_mac"; // ours
+    public const string Mtu = "mtu"; // ours
+
     // Ours: Firecracker has no virtio console.
     public const string Ports = "ports";
 
@@ -96,8 +106,8 @@ internal static class ConfigMembers
     /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Scheduling,
-        "network-interfaces", "cpu-config", "vsock", "logger", "metrics", "mmds-config",
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, NetworkInterfaces, Scheduling,
+        "cpu-config", "vsock", "logger", "metrics", "mmds-config",
         "pmem", "memory-hotplug",
     ];
 
@@ -125,6 +135,9 @@ internal static class ConfigMembers
     public static readonly string[] OfEntropy = [RateLimiter];
 
     public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
+
+    public static readonly string[] OfNetworkInterface =
+        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues];
 
     public static readonly string[] OfPort = [Name, Socket];
 

@@ -79,6 +79,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Ports:
                     ReadPorts();
                     break;
+                case ConfigMembers.NetworkInterfaces:
+                    ReadNetworkInterfaces();
+                    break;
                 default:
                     AcceptOnlyNothing(member);
                     break;

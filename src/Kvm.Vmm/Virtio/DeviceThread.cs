@@ -14,6 +14,10 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private const ulong StopData = ulong.MaxValue;
     private const int TurnsBetweenBells = 64;
 
+    // Data of a watched descriptor: this bit, the queue of what comes in, and that of what goes out, or the same again.
+    private const ulong WatchBit = 1UL << 32;
+    private const int SecondShift = 8, QueueMask = 0xff;
+
     // With one processor the driver does nothing while this thread looks for it.
     private static readonly bool s_mayPoll = Environment.ProcessorCount > 1;
 
@@ -47,6 +51,16 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
 
     /// <summary>What wakes a queue.</summary>
     public EventFd BellOf(int queue) => _bells[queue];
+
+    /// <summary>
+    /// Wakes queues by a descriptor too, when it becomes ready: an edge, as whoever processes the queue goes on until it is not. Any thread; it ends when the
+    /// descriptor is closed.
+    /// </summary>
+    /// <param name="fd">The descriptor.</param>
+    /// <param name="input">Woken when it becomes readable, or broken.</param>
+    /// <param name="output">Woken when it becomes writable; null if nobody waits for that.</param>
+    public void Watch(int fd, int input, int? output) => _epoll.Add(fd, EpollEvents.EdgeTriggered | EpollEvents.In | (output is null ? 0 : EpollEvents.Out),
+        WatchBit | (uint)input | (ulong)(uint)(output ?? input) << SecondShift);
 
     /// <inheritdoc/>
     public void Wake(VirtioDevice device, int queue) => _bells[queue].Signal();
@@ -101,11 +115,23 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         {
             if (_events[i].Data == StopData)
                 return false;
-            _bells[_events[i].Data].Drain();
-            awake |= 1UL << (int)_events[i].Data;
+            awake |= Woken(in _events[i]);
         }
 
         return true;
+    }
+
+    private ulong Woken(in EpollEvent happened)
+    {
+        ulong data = happened.Data;
+        if ((data & WatchBit) == 0)
+        {
+            _bells[data].Drain();
+            return 1UL << (int)data;
+        }
+
+        ulong woken = (happened.Events & ~EpollEvents.Out) != 0 ? 1UL << (int)(data & QueueMask) : 0;
+        return woken | ((happened.Events & EpollEvents.Out) != 0 ? 1UL << (int)(data >> SecondShift & QueueMask) : 0);
     }
 
     /// <summary>

@@ -1,5 +1,6 @@
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Block;
+using Kvm.Devices.Virtio.Net;
 using Kvm.Vmm.Vcpu;
 
 namespace Kvm.Vmm.Virtio;
@@ -7,7 +8,8 @@ namespace Kvm.Vmm.Virtio;
 /// <summary>
 /// Who runs a device's queues: the one decision (docs/virtio.md has what was measured). A disk over KVM has a thread, woken by an
 /// ioeventfd, so that a transfer does not stop the vCPU that asked for it, and polling while requests come fast (<see cref="PollWindow"/>).
-/// A disk whose requests end by themselves (io_uring), or wait for a limit to let them go, has one everywhere: somebody has to be there when they do.
+/// A disk whose requests end by themselves (io_uring), or wait for a limit to let them go, has one everywhere, and so has a network
+/// card, whose frames come by themselves: somebody has to be there when they do.
 /// On the software engine, where a notification is a call and not an exit, queues run where they are notified. Devices that only move
 /// a few bytes run where they are notified everywhere, and so do all in a run that is to repeat.
 /// </summary>
@@ -19,7 +21,7 @@ internal static class QueuePlacement
     /// <param name="engine">The engine.</param>
     /// <param name="failed">Told of a fault of the program on a device's thread.</param>
     public static IQueueScheduler Place(VirtioDevice device, VmConfig config, IEngine engine, Action<string> failed) =>
-        device is BlockDevice disk && !config.Deterministic && (disk.IsAsynchronous || disk.IsLimited || !(config.InlineQueues ?? engine.Doorbells is null))
+        device is NetDevice || (device is BlockDevice disk && !config.Deterministic && (disk.IsAsynchronous || disk.IsLimited || !(config.InlineQueues ?? engine.Doorbells is null)))
             ? new DeviceThread(device, failed)
             : new InlineScheduler();
 }

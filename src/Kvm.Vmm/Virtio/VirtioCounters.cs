@@ -2,6 +2,7 @@ using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Devices.Virtio.Console;
+using Kvm.Devices.Virtio.Net;
 using Kvm.Devices.Virtio.Rng;
 using Kvm.Vmm.Virtio.Ports;
 
@@ -27,6 +28,14 @@ internal static class VirtioCounters
                 foreach (var (name, value) in block.ImageCounters)
                     counters[name] = value;
                 (counters["bytesRead"], counters["bytesWritten"], counters["errors"]) = (disk.BytesRead, disk.BytesWritten, disk.Errors);
+                break;
+            case NetDevice card:
+                var net = card.Counters;
+                (counters["framesSent"], counters["bytesSent"]) = (net.FramesSent, net.BytesSent);
+                (counters["framesReceived"], counters["bytesReceived"]) = (net.FramesReceived, net.BytesReceived);
+                (counters["malformed"], counters["spoofed"], counters["sendDropped"]) = (net.Malformed, net.Spoofed, net.SendDropped);
+                (counters["filtered"], counters["receiveDropped"], counters["receiveStalls"]) = (net.Filtered, net.ReceiveDropped, net.ReceiveStalls);
+                counters["controlRefused"] = net.ControlRefused;
                 break;
             case EntropyDevice entropy:
                 counters["bytesGiven"] = entropy.BytesGiven;

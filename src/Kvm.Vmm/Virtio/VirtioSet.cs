@@ -3,14 +3,17 @@ using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
+using Kvm.Devices.Net;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Devices.Virtio.Console;
+using Kvm.Devices.Virtio.Net;
 using Kvm.Devices.Virtio.Rng;
 using Kvm.Devices.Virtio.Transport;
 using Kvm.Vmm.Console;
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
 using Kvm.Vmm.Virtio.Ports;
@@ -36,6 +39,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly IoBus _mmio;
     private readonly SharedLine[] _wires = new SharedLine[MachineLayout.PciIntxGsis];
     private readonly List<IDiskImage> _images = [];
+    private readonly List<INetworkBackend> _backends = [];
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
@@ -62,6 +66,8 @@ internal sealed class VirtioSet : IDisposable
                 AddConsole(console);
             if (config.Ports.Count > 0)
                 AddPorts();
+            for (int i = 0; i < config.Networks.Count; i++)
+                AddNet(i, config.Networks[i]);
             pci.AssignResources(new PciResources(
                 (MachineLayout.PciIo.Start, MachineLayout.PciIo.Size),
                 (MachineLayout.PciMmio32.Start, MachineLayout.PciMmio32.Size),
@@ -77,7 +83,7 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Number of devices a configuration asks for.</summary>
     public static int CountOf(VmConfig config) =>
-        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (config.Console == GuestConsole.Virtio ? 1 : 0) + (config.Ports.Count > 0 ? 1 : 0);
+        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (config.Console == GuestConsole.Virtio ? 1 : 0) + (config.Ports.Count > 0 ? 1 : 0) + config.Networks.Count;
 
     /// <summary>The devices, in the order of their slots.</summary>
     public IReadOnlyList<VirtioDevice> Devices => _devices;
@@ -130,9 +136,14 @@ internal sealed class VirtioSet : IDisposable
             (device as BlockDevice)?.Dispose();
         foreach (var thread in _threads)
             thread.Dispose();
+        foreach (var backend in _backends)
+            backend.Dispose();
+        foreach (var card in _devices.OfType<NetDevice>())
+            card.Dispose();
         foreach (var image in _images)
             image.Dispose();
         _threads.Clear();
+        _backends.Clear();
         _images.Clear();
     }
 
@@ -191,6 +202,18 @@ internal sealed class VirtioSet : IDisposable
         var device = new ConsoleDevice("ports0", _memory, [.. _ports.Ports.Select(p => new ConsolePort(p.Name, IsConsole: false, p))]);
         Add(device);
         _ports.Start(device);
+    }
+
+    private void AddNet(int index, NetConfig config)
+    {
+        var backend = NetworkBackends.Open(config);
+        _backends.Add(backend);
+        var device = new NetDevice($"net{index}", _memory, backend,
+            new NetOptions { Mac = config.Mac ?? NetworkBackends.AnyMac(), FixedMac = config.FixedMac, Mtu = config.Mtu, Pairs = config.Queues });
+        if (Add(device) is not { } thread || backend is not IWatchedBackend watched)
+            return;
+        for (int pair = 0; pair < config.Queues; pair++)
+            thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair + 1 : null);
     }
 
     /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>

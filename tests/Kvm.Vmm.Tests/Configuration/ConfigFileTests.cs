@@ -180,7 +180,6 @@ public class ConfigFileTests
         ShouldFail(text, UsageErrors.ConfigUnknownMember, parts);
 
     [Theory]
-    [InlineData("""{"network-interfaces": [{"iface_id": "eth0"}]}""", "'network-interfaces'")]
     [InlineData("""{"cpu-config": {}}""", "'cpu-config'")]
     [InlineData("""{"vsock": {"guest_cid": 3}}""", "'vsock'")]
     [InlineData("""{"machine-config": {"smt": true}}""", "'machine-config.smt'")]

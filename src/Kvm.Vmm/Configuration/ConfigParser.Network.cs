@@ -1,0 +1,77 @@
+using System.Text.Json;
+using Kvm.Devices.Net;
+using Kvm.Devices.Virtio.Net;
+using Kvm.Vmm.Network;
+
+namespace Kvm.Vmm.Configuration;
+
+/// <summary>The members that describe networks.</summary>
+internal ref partial struct ConfigParser
+{
+    private void ReadNetworkInterfaces()
+    {
+        if (IsNull())
+            return;
+        if (_json.TokenType != JsonTokenType.StartArray)
+            throw BadValue(ConfigMembers.NetworkInterfaces, "is not a list");
+        var cards = new List<NetConfig>();
+        while (_json.Read() && _json.TokenType != JsonTokenType.EndArray)
+        {
+            if (cards.Count == NetConfig.MaxCards)
+                throw BadValue(ConfigMembers.NetworkInterfaces, $"has more than {NetConfig.MaxCards} elements");
+            cards.Add(ReadNetworkInterface());
+        }
+
+        if (cards.Count > 0)
+            _machine = _machine with { Networks = cards };
+    }
+
+    /// <summary>Firecracker's cards are those with a <c>host_dev_name</c>: TAP interfaces.</summary>
+    private NetConfig ReadNetworkInterface()
+    {
+        ExpectObject(ConfigMembers.NetworkInterfaces);
+        string? device = null, backend = null;
+        var card = new NetConfig { Kind = NetKind.Tap };
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfNetworkInterface, ConfigMembers.NetworkInterfaces, ref seen) is { } member)
+        {
+            switch (member)
+            {
+                case ConfigMembers.IfaceId:
+                    TextOrNull(member);
+                    break;
+                case ConfigMembers.HostDevName:
+                    device = TextOrNull(member);
+                    break;
+                case ConfigMembers.Backend:
+                    backend = TextOrNull(member);
+                    break;
+                case ConfigMembers.GuestMac:
+                    card = card with { Mac = ReadMac(member) };
+                    break;
+                case ConfigMembers.FixedMac:
+                    card = card with { FixedMac = Flag(member) };
+                    break;
+                case ConfigMembers.Mtu:
+                    card = card with { Mtu = (int)Number(member, 0, NetOptions.MaxMtu) };
+                    break;
+                case ConfigMembers.Queues:
+                    card = card with { Queues = (int)Number(member, 1, NetOptions.MaxPairs) };
+                    break;
+                default:
+                    if (!IsNull())
+                        throw Unsupported($"{ConfigMembers.NetworkInterfaces}.{member}");
+                    break;
+            }
+        }
+
+        if (device is not null && backend is not null)
+            throw BadValue(ConfigMembers.NetworkInterfaces, $"has an element with both {ConfigMembers.HostDevName} and {ConfigMembers.Backend}");
+        string? wrong = NetConfig.ParseBackend(device is null ? backend ?? "" : $"tap={device}", out var end);
+        card = card with { Kind = end.Kind, Name = end.Name, Descriptor = end.Descriptor };
+        return (wrong ?? card.Problem()) is { } problem ? throw BadValue(ConfigMembers.NetworkInterfaces, problem) : card;
+    }
+
+    private readonly MacAddress? ReadMac(string member) =>
+        IsNull() ? null : MacAddress.TryParse(Text(member), out var mac) ? mac : throw BadValue(member, "is no address such as 52:54:00:12:34:56");
+}

@@ -1,0 +1,152 @@
+using System.Globalization;
+using System.Text;
+using Kvm.Devices.Net;
+using Kvm.Devices.Virtio.Net;
+using Kvm.Interop;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Network;
+
+/// <summary>What a network card's cable ends in.</summary>
+public enum NetKind
+{
+    /// <summary>A TAP interface of the host's kernel.</summary>
+    Tap,
+
+    /// <summary>A descriptor of a TAP or macvtap interface that the program was given.</summary>
+    Descriptor,
+
+    /// <summary>Nothing: what is sent is lost.</summary>
+    None,
+}
+
+/// <summary>One network card of a machine, as the user asked for it. Immutable.</summary>
+public sealed record NetConfig
+{
+    /// <summary>The most cards of a machine.</summary>
+    public const int MaxCards = 8;
+
+    /// <summary>The other end.</summary>
+    public required NetKind Kind { get; init; }
+
+    /// <summary>The interface's name, of <see cref="NetKind.Tap"/>.</summary>
+    public string Name { get; init; } = "";
+
+    /// <summary>The descriptor, of <see cref="NetKind.Descriptor"/>.</summary>
+    public int Descriptor { get; init; }
+
+    /// <summary>The card's address; null is one by chance.</summary>
+    public MacAddress? Mac { get; init; }
+
+    /// <summary>The guest keeps its address, and sends from no other.</summary>
+    public bool FixedMac { get; init; }
+
+    /// <summary>What the guest is told of the longest packet; 0 is nothing, and so 1,500.</summary>
+    public int Mtu { get; init; }
+
+    /// <summary>Queue pairs, 1 to <see cref="NetOptions.MaxPairs"/>; more than one only of <see cref="NetKind.Tap"/>.</summary>
+    public int Queues { get; init; } = 1;
+
+    /// <summary>Understands a card as the command line writes it: <c>tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="net">The card, where the text describes one.</param>
+    /// <returns>What is wrong with the text, or null.</returns>
+    public static string? Parse(string text, out NetConfig net)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        string[] parts = text.Split(',');
+        if (ParseBackend(parts[0], out net) is { } unknown)
+            return unknown;
+        foreach (string part in parts[1..])
+        {
+            if (net.With(part) is not { } next)
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N";
+            net = next;
+        }
+
+        return net.Problem();
+    }
+
+    /// <summary>Understands the other end alone.</summary>
+    internal static string? ParseBackend(string text, out NetConfig net)
+    {
+        net = new NetConfig { Kind = NetKind.None };
+        switch (text.Split('=', 2))
+        {
+            case ["none"]:
+                return null;
+            case ["tap", var name]:
+                net = net with { Kind = NetKind.Tap, Name = name };
+                return null;
+            case ["fd", var fd] when int.TryParse(fd, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
+                net = net with { Kind = NetKind.Descriptor, Descriptor = number };
+                return null;
+            default:
+                return $"begins with {VisibleText.Quote(text, 40)}, not with one of tap=NAME, fd=N, none";
+        }
+    }
+
+    /// <summary>The other end as the command line and the configuration file write it.</summary>
+    internal string BackendText => Kind switch
+    {
+        NetKind.Tap => $"tap={Name}",
+        NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),
+        _ => "none",
+    };
+
+    private NetConfig? With(string part)
+    {
+        switch (part.Split('=', 2))
+        {
+            case ["mac", var text] when MacAddress.TryParse(text, out var mac):
+                return this with { Mac = mac };
+            case ["fixed-mac"]:
+                return this with { FixedMac = true };
+            case ["mtu", var text] when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int mtu):
+                return this with { Mtu = mtu };
+            case ["queues", var text] when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int queues):
+                return this with { Queues = queues };
+            default:
+                return null;
+        }
+    }
+
+    /// <summary>What is wrong with the card, or null.</summary>
+    internal string? Problem()
+    {
+        if (Mac is { IsUsable: false } mac)
+            return $"has the address {mac}, which is a group's or nobody's";
+        if (Mtu != 0 && Mtu is < NetOptions.MinMtu or > NetOptions.MaxMtu)
+            return $"has an MTU of {Mtu}; {NetOptions.MinMtu} to {NetOptions.MaxMtu} are possible";
+        if (Queues is < 1 or > NetOptions.MaxPairs || (Queues > 1 && Kind != NetKind.Tap))
+            return $"has {Queues} queues; one with tap= has 1 to {NetOptions.MaxPairs}, any other 1";
+        return Kind == NetKind.Tap ? ProblemOfName() : null;
+    }
+
+    // What the kernel would not have (dev_valid_name), or would make a number of.
+    private string? ProblemOfName() =>
+        Encoding.UTF8.GetByteCount(Name) is 0 or > TapQueue.MostNameBytes || Name is "." or ".." || Name.Any(c => c is '/' or ':' or '%' || char.IsWhiteSpace(c) || char.IsControl(c))
+            ? $"has the interface's name {VisibleText.Quote(Name, 40)}; names have 1 to {TapQueue.MostNameBytes} bytes without slashes, colons, percent signs and spaces"
+            : null;
+
+    /// <summary>What is wrong with several cards of one machine, or null.</summary>
+    internal static string? Problem(IReadOnlyList<NetConfig> cards)
+    {
+        if (cards.Count > MaxCards)
+            return $"{cards.Count} network cards were asked for; a machine has {MaxCards} at most";
+        for (int i = 0; i < cards.Count; i++)
+        {
+            if (cards[i].Problem() is { } problem)
+                return $"network card {i} {problem}";
+            for (int j = 0; j < i; j++)
+            {
+                if (cards[i].Mac is { } mac && mac == cards[j].Mac)
+                    return $"network cards {j} and {i} have the same address";
+                if (cards[i].Kind == NetKind.Tap && cards[j].Kind == NetKind.Tap && cards[i].Name == cards[j].Name)
+                    return $"network cards {j} and {i} have the same interface";
+            }
+        }
+
+        return null;
+    }
+}

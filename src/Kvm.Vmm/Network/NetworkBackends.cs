@@ -1,0 +1,60 @@
+using Kvm.Devices.Net;
+using Kvm.Interop;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Network;
+
+/// <summary>Makes what a card's cable ends in.</summary>
+internal static class NetworkBackends
+{
+    /// <summary>Opens it.</summary>
+    /// <exception cref="VmmException">This host cannot.</exception>
+    public static INetworkBackend Open(NetConfig config) => config.Kind switch
+    {
+        NetKind.Tap => new TapBackend(OpenTap(config)),
+        NetKind.Descriptor => new TapBackend([Adopt(config.Descriptor)]),
+        _ => new NullBackend(),
+    };
+
+    /// <summary>An address by chance, of those that locally administered virtual cards usually have.</summary>
+    public static MacAddress AnyMac()
+    {
+        Span<byte> bytes = stackalloc byte[MacAddress.Size];
+        HostRandom.Fill(bytes);
+        (bytes[0], bytes[1], bytes[2]) = (0x52, 0x54, 0x00);
+        return MacAddress.Read(bytes);
+    }
+
+    private static List<TapQueue> OpenTap(NetConfig config)
+    {
+        var queues = new List<TapQueue>();
+        try
+        {
+            for (int i = 0; i < config.Queues; i++)
+                queues.Add(TapQueue.Open(config.Name, config.Queues > 1));
+            // Whoever may not is told by the guest's silence no more than that the interface is off, which is somebody's wish perhaps.
+            queues[0].BringUp();
+            return queues;
+        }
+        catch (KvmException e)
+        {
+            foreach (var queue in queues)
+                queue.Dispose();
+            throw new VmmException(NetworkErrors.NoTap, $"tap={VisibleText.Quote(config.Name)}: {e.Message}", e);
+        }
+    }
+
+    private static TapQueue Adopt(int descriptor)
+    {
+        if (!Descriptor.IsOpen(descriptor))
+            throw new VmmException(NetworkErrors.BadDescriptor, $"fd={descriptor} is not open");
+        try
+        {
+            return TapQueue.Adopt(new FdHandle(descriptor));
+        }
+        catch (KvmException e)
+        {
+            throw new VmmException(NetworkErrors.BadDescriptor, $"fd={descriptor}: {e.Message}", e);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using Kvm.Devices.Net;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Network;
+
+namespace Kvm.Vmm.Tests.Network;
+
+public sealed class NetConfigTests
+{
+    private static readonly MacAddress s_mac = new(0x5254_0012_3456);
+
+    [Fact]
+    public void Card_is_understood_with_all_its_parts()
+    {
+        NetConfig.Parse("tap=tap0,mac=52:54:00:12:34:56,fixed-mac,mtu=9000,queues=4", out var net).Should().BeNull();
+        net.Should().Be(new NetConfig { Kind = NetKind.Tap, Name = "tap0", Mac = s_mac, FixedMac = true, Mtu = 9000, Queues = 4 });
+        NetConfig.Parse("fd=3", out net).Should().BeNull();
+        net.Should().Be(new NetConfig { Kind = NetKind.Descriptor, Descriptor = 3 });
+        NetConfig.Parse("none", out net).Should().BeNull();
+        net.Should().Be(new NetConfig { Kind = NetKind.None });
+    }
+
+    [Theory]
+    [InlineData("", "begins with ''")]
+    [InlineData("tap", "begins with 'tap'")]
+    [InlineData("fd=x", "begins with 'fd=x'")]
+    [InlineData("fd=-1", "begins with 'fd=-1'")]
+    [InlineData("tap=", "has the interface's name ''")]
+    [InlineData("tap=a/b", "has the interface's name 'a/b'")]
+    [InlineData("tap=tap%d", "has the interface's name 'tap%d'")]
+    [InlineData("tap=..", "has the interface's name '..'")]
+    [InlineData("tap=0123456789abcdef", "has the interface's name '0123456789abcdef'")]
+    [InlineData("none,mac=52:54:00:12:34", "has the part 'mac=52:54:00:12:34'")]
+    [InlineData("none,mac=ff:ff:ff:ff:ff:ff", "has the address ff:ff:ff:ff:ff:ff")]
+    [InlineData("none,mtu=67", "has an MTU of 67")]
+    [InlineData("none,mtu=65536", "has an MTU of 65536")]
+    [InlineData("none,queues=2", "has 2 queues")]
+    [InlineData("tap=t,queues=17", "has 17 queues")]
+    [InlineData("none,speed=1", "has the part 'speed=1'")]
+    public void Text_that_is_no_card_says_why(string text, string why) => NetConfig.Parse(text, out _).Should().StartWith(why);
+
+    [Fact]
+    public void Machine_has_each_address_and_interface_once_and_none_of_them_where_a_run_is_to_repeat()
+    {
+        static VmConfig With(params NetConfig[] cards) => new() { KernelPath = "k", Networks = cards };
+        var tap = new NetConfig { Kind = NetKind.Tap, Name = "t" };
+        var none = new NetConfig { Kind = NetKind.None };
+        With(tap, none, none).Validate().Should().BeEmpty();
+        With(tap, tap).Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 have the same interface");
+        With(none with { Mac = s_mac }, none with { Mac = s_mac }).Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 have the same address");
+        With([.. Enumerable.Repeat(none, NetConfig.MaxCards + 1)]).Validate().Should().ContainSingle().Which.Should().Contain("8 at most");
+        (With(none) with { Deterministic = true }).Validate().Should().ContainSingle().Which.Should().Contain("would not repeat");
+    }
+
+    [Fact]
+    public void Configuration_file_says_cards_as_Firecracker_does_or_by_a_backend()
+    {
+        var settings = ConfigFile.Parse("""
+            {"boot-source": {"kernel_image_path": "k"}, "network-interfaces": [
+              {"iface_id": "eth0", "host_dev_name": "tap0", "guest_mac": "06:00:c0:a8:00:02", "rx_rate_limiter": null},
+              {"iface_id": "eth1", "backend": "fd=7", "fixed_mac": true, "mtu": 1400, "guest_mac": null}]}
+            """u8, "vm.json");
+        settings.Machine.Networks.Should().Equal(
+            new NetConfig { Kind = NetKind.Tap, Name = "tap0", Mac = new MacAddress(0x0600_c0a8_0002) },
+            new NetConfig { Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 });
+        ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().Equal(settings.Machine.Networks);
+    }
+
+    [Theory]
+    [InlineData("""[{"iface_id": "eth0"}]""", "'network-interfaces' begins with ''")]
+    [InlineData("""[{"host_dev_name": "a/b"}]""", "has the interface's name 'a/b'")]
+    [InlineData("""[{"host_dev_name": "t", "backend": "none"}]""", "both host_dev_name and backend")]
+    [InlineData("""[{"backend": "none", "guest_mac": "1:2"}]""", "'guest_mac' is no address")]
+    [InlineData("""[{"backend": "none,mtu=1400"}]""", "begins with 'none,mtu=1400'")]
+    [InlineData("""[{"backend": "none", "queues": 0}]""", "'queues'")]
+    [InlineData("""[{"host_dev_name": "t", "rx_rate_limiter": {}}]""", "'network-interfaces.rx_rate_limiter'")]
+    [InlineData("""{}""", "'network-interfaces' is not a list")]
+    public void Configuration_file_that_is_wrong_says_where(string text, string why)
+    {
+        byte[] bytes = System.Text.Encoding.UTF8.GetBytes($$"""{"boot-source": {"kernel_image_path": "k"}, "network-interfaces": {{text}}}""");
+        FluentActions.Invoking(() => ConfigFile.Parse(bytes, "vm.json")).Should().Throw<VmmException>().WithMessage($"*{why}*");
+    }
+}
