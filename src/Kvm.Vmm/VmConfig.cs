@@ -143,7 +143,10 @@ public sealed record VmConfig
     public IReadOnlyList<int> Affinity { get; init; } = [];
 
     /// <summary>A name for people, used for threads and reports.</summary>
-    public string Name { get; init; } = "guest";
+    public string Name { get; init; } = DefaultName;
+
+    /// <summary>The name of a machine that nobody named.</summary>
+    public const string DefaultName = "guest";
 
     /// <summary>Largest number of vCPUs of a machine: xAPIC identifiers are 8 bits wide and 255 is broadcast.</summary>
     public const int MaxCpus = 254;

@@ -37,7 +37,7 @@ internal static class SchedGuests
             for (int i = 0; i < s_cpus.Length * 2; i++)
                 guests.Start($"g{i}", UserKernel.Spin());
             var view = guests.Until(v => v.RevokeLatency.Count >= 400);
-            var (count, p50, p99, longest) = view.RevokeLatency;
+            var (count, _, p50, p99, longest) = view.RevokeLatency;
             Say($"revoke {count} {p50 / 1e6:0.000} {p99 / 1e6:0.000} {longest / 1e6:0.000} {(guests.RealTime ? "real-time" : "ordinary")}");
         }
         finally

@@ -50,6 +50,23 @@ public sealed partial class SchedulerTests : IDisposable
     }
 
     [SkippableFact]
+    public void The_rules_of_the_first_guest_are_those_of_the_scheduler_and_others_are_told_where_theirs_differ()
+    {
+        Published.RequireKvm();
+        Start("--name", "first", "--policy", "fcfs", "--slice", "3ms", "--limit", "20ms", "--ageing", "2s", "--boost", "500ms", "--period", "50ms", "--capacity", "memory=1G,disk=5M", "--learn", s_spin);
+        Until(() => Shown("first"));
+
+        var shown = Say("show", "--json").Json.GetProperty("schedulers")[0];
+        string[] times = ["sliceMs", "limitMs", "ageingMs", "boostMs", "periodMs"];
+        times.Select(name => shown.GetProperty(name).GetDouble()).Should().Equal(3, 20, 2000, 500, 50);
+        shown.GetProperty("capacity").GetString().Should().Be("memory=1073741824,disk=5242880");
+        shown.GetProperty("learn").GetBoolean().Should().BeTrue();
+        shown.GetProperty("vms")[0].GetProperty("class").GetString().Should().Be("first");
+        var second = Start("--name", "second", "--policy", "fcfs", "--limit", "10ms", s_count);
+        second.StandardError.ReadLine().Should().Contain("keeps its --limit (20ms); 10ms was asked for");
+    }
+
+    [SkippableFact]
     public void A_guest_under_a_policy_ends_as_one_without()
     {
         Published.RequireKvm();
@@ -163,6 +180,8 @@ public sealed partial class SchedulerTests : IDisposable
     [InlineData("KVM0003", "--policy", "rr", "--slice", "8760h")]
     [InlineData("KVM0003", "--policy", "priority", "--priority", "10000000")]
     [InlineData("KVM0003", "--pin", "0-")]
+    [InlineData("KVM0003", "--policy", "fcfs", "--limit", "1ns")]
+    [InlineData("KVM0003", "--policy", "rrp", "--capacity", "memory=lots")]
     [InlineData("KVM0404", "--pin", "8000")]
     [InlineData("KVM0003", "--policy", "rr", "--admission", "perhaps")]
     [InlineData("KVM0005", "--policy", "rr", "--engine", "soft")]

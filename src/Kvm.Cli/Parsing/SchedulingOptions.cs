@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
-using Kvm.Cli.Text;
 using Kvm.Sched;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -21,17 +20,17 @@ internal sealed class SchedulingOptions
     private readonly ValueOption _priority = new("--priority", "N", Section, "priority, priority-np, tsp: higher goes first. [default: 0]");
     private readonly ValueOption _weight = new("--weight", "W", Section, "rap: its share relative to others'. [default: 1]");
     private readonly ValueOption _length = new("--length", "DURATION", Section, "sjf, srtf: the CPU time it will take; learned by class where it is not said.");
-    private readonly ValueOption _class = new("--class", "NAME", Section, "sjf, srtf: the class by which lengths are learned.");
+    private readonly ValueOption _class = new("--class", "NAME", Section, "sjf, srtf: the class by which lengths are learned. [default: by the name, else by the kernel]");
     private readonly ValueOption _cap = new("--cap", "CPUS", Section, "rap: the most CPUs it may use, such as 0.5.");
     private readonly ValueOption _reservation = new("--reservation", "CPUS", Section, "rap: the CPUs it is to have whatever the weights say.");
     private readonly SwitchOption _gang = new("--gang", Section, "All its vCPUs run in the same slice, or none.");
-    private readonly ValueOption _slice = new("--slice", "DURATION", Section, "The slice of a scheduler that has to be started, 10us to 1h. [default: 4ms]");
+    private readonly RuleOptions _rules = new(Section, " of a scheduler that has to be started, as the rules after it");
     private readonly ValueOption _admission = new("--admission", "WHAT", Section, "Where there is no room for it now: refuse or queue. [default: refuse]")
     { Kind = ValueKind.OneOf, Values = SchedulingSettings.Admissions };
     private readonly ValueOption _loss = new("--on-scheduler-loss", "WHAT", Section, "When the scheduler dies: run (under the host's own) or stop. [default: run]")
     { Kind = ValueKind.OneOf, Values = SchedulingSettings.Losses };
 
-    public IReadOnlyList<Option> All => [_policy, _pin, _priority, _weight, _length, _class, _cap, _reservation, _gang, _slice, _admission, _loss];
+    public IReadOnlyList<Option> All => [_policy, _pin, _priority, _weight, _length, _class, _cap, _reservation, _gang, .. _rules.All, _admission, _loss];
 
     /// <summary>The CPUs of --pin, or those before.</summary>
     public IReadOnlyList<int> Affinity(ParseResult result, IReadOnlyList<int> before) => _pin.Text(result) is { } list ? Cpus("--pin", list) : before;
@@ -42,12 +41,12 @@ internal sealed class SchedulingOptions
         Policy = _policy.Text(result) is { } policy ? PolicyNames.All[Quantities.OneOf("--policy", policy, PolicyNames.All)] : before.Policy,
         Priority = _priority.Text(result) is { } priority ? Priority(priority) : before.Priority,
         Weight = Number(result, _weight, before.Weight, JobSpec.LeastWeight, JobSpec.MostWeight),
-        Length = Time(result, _length, before.Length, 1, long.MaxValue / 8),
+        Length = RuleOptions.Time(result, _length, before.Length, 1, long.MaxValue / 8),
         Class = _class.Text(result) ?? before.Class,
         Cap = Number(result, _cap, before.Cap, 0.001, JobSpec.MostVcpus),
         Reservation = Number(result, _reservation, before.Reservation, 0.001, JobSpec.MostVcpus),
         Gang = _gang.IsGiven(result) || before.Gang,
-        Slice = Time(result, _slice, before.Slice, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
+        Rules = _rules.Read(result, before.Rules),
         MayWait = _admission.Text(result) is { } admission ? Quantities.OneOf("--admission", admission, SchedulingSettings.Admissions) == 1 : before.MayWait,
         StopOnLoss = _loss.Text(result) is { } loss ? Quantities.OneOf("--on-scheduler-loss", loss, SchedulingSettings.Losses) == 1 : before.StopOnLoss,
     };
@@ -58,18 +57,6 @@ internal sealed class SchedulingOptions
         var cpus = CpuList.Parse(list) ?? throw Quantities.Bad(option, list, "is not a list of CPUs such as 0-3,8");
         CpuAffinity.Check(cpus);
         return cpus;
-    }
-
-    /// <summary>A time in ns within bounds.</summary>
-    public static long Time(ParseResult result, ValueOption option, long none, long least, long most)
-    {
-        if (option.Text(result) is not { } text)
-            return none;
-        if (!Quantities.TryParseNanoseconds(text, out long ns))
-            throw Quantities.Bad(option.Name, text, "is not a duration such as 500us, 4ms or 2s");
-        return ns >= least && ns <= most
-            ? ns
-            : throw Quantities.Bad(option.Name, text, $"is not from {SimulationText.Duration(least)} to {SimulationText.Duration(most)}");
     }
 
     private static int Priority(string text) => Quantities.Count("--priority", text) is >= -JobSpec.HighestPriority and <= JobSpec.HighestPriority and var priority

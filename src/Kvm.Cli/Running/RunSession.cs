@@ -125,7 +125,7 @@ internal sealed class RunSession : IDisposable
                     Policy = policy,
                     Request = scheduling.RequestFor(_settings.Machine),
                     MayWait = scheduling.MayWait,
-                    StartArguments = scheduling.Slice > 0 ? ["--slice", $"{scheduling.Slice}ns"] : [],
+                    Rules = scheduling.Rules,
                     Notice = OnNotice,
                 },
                 _joining.Token);

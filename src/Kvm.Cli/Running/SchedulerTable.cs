@@ -75,7 +75,12 @@ internal static class SchedulerTable
 
         if (tables.Count == 0)
             throw None();
-        return format == "json" ? $"{{\"schedulers\":[{string.Join(',', tables.Select(table => table.TrimEnd()))}]}}\n" : string.Join(format == "text" ? "\n" : "", tables);
+        return format switch
+        {
+            "json" => $"{{\"schedulers\":[{string.Join(',', tables.Select(table => table.TrimEnd()))}]}}\n",
+            "prometheus" => PrometheusText.Merge(tables),
+            _ => string.Join('\n', tables),
+        };
     }
 
     private static VmmException None() => new(SchedulingErrors.NotRunning, "no socket in the runtime folder answers");

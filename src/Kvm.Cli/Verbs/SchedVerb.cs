@@ -32,17 +32,11 @@ internal sealed class SchedVerb : Verb
     private readonly ValueOption _jobs = new("--jobs", "FILE", Jobs, "The jobs, as comma-separated values with a header (columns below).") { Kind = ValueKind.File };
     private readonly ValueOption _cpus = new("--cpus", "N", Jobs, $"The number of CPUs, 1 to {CpuTopology.MostCpus} (default 1).");
     private readonly ValueOption _topology = new("--topology", "N,C,K,T", Jobs, "Instead: N nodes of C last-level caches of K cores of T threads.");
-    private readonly ValueOption _capacity = new("--capacity", "LIST", Jobs, "What the host has for rrp and rap: memory=16G,disk=500M,iops=100K,network=1G; without end where not named.");
     private readonly ValueOption _seed = new("--seed", "S", Jobs, "Draws bursts and halts at random around the file's numbers, the same for the same seed.");
     private readonly ValueOption _until = new("--until", "DURATION", Jobs, "Ends the simulation then, finished or not.");
 
-    private readonly ValueOption _slice = new("--slice", "DURATION", Rules, "The time slice, 10us to 1h (default 4ms).");
-    private readonly ValueOption _ageing = new("--ageing", "DURATION", Rules, "priority, priority-np: waiting so long is worth one step. rrp: who waited so long holds others back (default 1s).");
-    private readonly ValueOption _limit = new("--limit", "DURATION", Rules, "Policies that run to the end: after so long at a stretch a job goes behind all others.");
-    private readonly ValueOption _boost = new("--boost", "DURATION", Rules, "tsp: how often all go to the highest level (default 1s).");
-    private readonly ValueOption _period = new("--period", "DURATION", Rules, "rap: the time over which caps hold (default 100ms).");
+    private readonly RuleOptions _rules = new(Rules);
     private readonly SwitchOption _gang = new("--gang", Rules, "Runs all vCPUs of a job in the same slice.");
-    private readonly SwitchOption _learn = new("--learn", Rules, "sjf, srtf: learns lengths by class instead of taking the declared ones.");
     private readonly ValueOption _switchCost = new("--switch-cost", "DURATION", Rules, "What a CPU loses when it changes to another job (default 0).");
 
     private readonly SwitchOption _gantt = new("--gantt", Shown, "Draws who ran when, with characters.");
@@ -62,7 +56,7 @@ internal sealed class SchedVerb : Verb
     {
         Add(_action);
         Add(_vm);
-        foreach (var option in (Option[])[_pin, _memory, _maxVcpus, _record, _withGuests, _inherited, _watch, _prometheus, _policy, _jobs, _cpus, _topology, _capacity, _seed, _until, _slice, _ageing, _limit, _boost, _period, _gang, _learn, _switchCost, _gantt, _svg])
+        foreach (Option option in (Option[])[_pin, _memory, _maxVcpus, _record, _withGuests, _inherited, _watch, _prometheus, _policy, _jobs, _cpus, _topology, _seed, _until, .. _rules.All, _gang, _switchCost, _gantt, _svg])
             Add(option);
         Examples =
         [
@@ -157,24 +151,14 @@ internal sealed class SchedVerb : Verb
     private SimulationSettings Settings(ParseResult result, bool drawn) => new()
     {
         Topology = Topology(result),
-        SwitchCost = SchedulingOptions.Time(result, _switchCost, 0, 0, PolicySettings.LongestSlice),
+        SwitchCost = RuleOptions.Time(result, _switchCost, 0, 0, PolicySettings.LongestSlice),
         Seed = _seed.Text(result) is { } seed ? Quantities.Seed("--seed", seed) : null,
-        Until = SchedulingOptions.Time(result, _until, 0, 1, SimulatedJob.LatestTime),
+        Until = RuleOptions.Time(result, _until, 0, 1, SimulatedJob.LatestTime),
         MostStays = drawn ? MostStays : 0,
         Policy = PolicyRules(result),
     };
 
-    private PolicySettings PolicyRules(ParseResult result) => new()
-    {
-        Slice = SchedulingOptions.Time(result, _slice, 4_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-        Ageing = SchedulingOptions.Time(result, _ageing, 0, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-        Limit = SchedulingOptions.Time(result, _limit, 0, PolicySettings.ShortestSlice, SimulatedJob.LatestTime),
-        Boost = SchedulingOptions.Time(result, _boost, 1_000_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-        Period = SchedulingOptions.Time(result, _period, 100_000_000, PolicySettings.ShortestSlice, PolicySettings.LongestSlice),
-        Gang = _gang.IsGiven(result),
-        Learn = _learn.IsGiven(result),
-        Capacity = _capacity.Text(result) is { } capacity ? Capacity(capacity) : default,
-    };
+    private PolicySettings PolicyRules(ParseResult result) => _rules.Read(result, new SchedulerRules()).ToSettings() with { Gang = _gang.IsGiven(result) };
 
     private CpuTopology Topology(ParseResult result)
     {
@@ -192,27 +176,6 @@ internal sealed class SchedVerb : Verb
         return parts is [> 0, > 0, > 0, > 0] && parts.Aggregate((Int128)1, (product, n) => product * n) <= CpuTopology.MostCpus
             ? CpuTopology.Uniform(parts[0], parts[1], parts[2], parts[3])
             : throw Quantities.Bad("--topology", text, $"is not four numbers such as 2,1,8,2 with a product of at most {CpuTopology.MostCpus}");
-    }
-
-    private static ResourceVector Capacity(string text)
-    {
-        var capacity = default(ResourceVector);
-        foreach (string part in text.Split(','))
-        {
-            string[] sides = part.Split('=');
-            if (sides.Length != 2 || !Amounts.TryParse(sides[1], out double amount) || amount <= 0)
-                throw Quantities.Bad("--capacity", part, "is not an amount such as memory=16G");
-            capacity = sides[0] switch
-            {
-                "memory" => capacity with { Memory = amount },
-                "disk" => capacity with { DiskBytes = amount },
-                "iops" => capacity with { DiskOperations = amount },
-                "network" => capacity with { Network = amount },
-                _ => throw Quantities.Bad("--capacity", sides[0], "is not one of memory, disk, iops, network"),
-            };
-        }
-
-        return capacity;
     }
 
     private static IReadOnlyList<SimulatedJob> Read(string file)

@@ -25,9 +25,9 @@ internal sealed class ShortestJobPolicy(PolicySettings settings, bool preemptive
     public override void Departed(int vm, long now)
     {
         ref readonly var slot = ref Table.Vm(vm);
-        if (!IsLearned(slot))
+        if (!IsLearned(slot) || slot.Spec.Class < 0)
             return;
-        int known = Math.Clamp(slot.Spec.Class, 0, MostClasses - 1);
+        int known = Math.Min(slot.Spec.Class, MostClasses - 1);
         if (known >= _learned.Length)
             Array.Resize(ref _learned, Math.Max(known + 1, _learned.Length * 2));
         long length = slot.Ran / slot.Spec.Vcpus;

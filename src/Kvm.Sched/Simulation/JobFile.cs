@@ -32,7 +32,7 @@ public static class JobFile
     private static readonly string[] s_required = ["name", "arrival", "length", "priority", "weight"];
 
     private static readonly string[] s_optional =
-        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "affinity", "node", "disk", "iops", "network", "vcpu", "run"];
+        ["vcpus", "memory", "burst", "halt", "deadline", "class", "cap", "reservation", "gang", "affinity", "node", "disk", "iops", "network", "vcpu", "run"];
 
     private static readonly int s_run = s_required.Length + Array.IndexOf(s_optional, "run");
 
@@ -169,6 +169,7 @@ public static class JobFile
                     Weight = Number("weight", 1, JobSpec.LeastWeight, JobSpec.MostWeight),
                     Vcpus = (int)Whole("vcpus", 1, 1, JobSpec.MostVcpus),
                     Cap = Number("cap", 0, 0, JobSpec.MostVcpus),
+                    Gang = Whole("gang", 0, 0, 1) > 0,
                     Affinity = Cpus("affinity"),
                     Node = (int)Whole("node", -1, 0, CpuTopology.MostCpus),
                     Reservation = Number("reservation", 0, 0, JobSpec.MostVcpus),

@@ -35,7 +35,7 @@ public readonly record struct JobSpec
     /// <summary>CPU time of each vCPU from start to end in ns, as declared; 0 where nobody knows.</summary>
     public long Length { get; init; }
 
-    /// <summary>The class of VM by which lengths are learned, 0 to 65,535.</summary>
+    /// <summary>The class of VM by which lengths are learned, 0 to 65,535; −1 for none: nothing is known or learned of it.</summary>
     public int Class { get; init; }
 
     /// <summary>What it needs of the host besides CPUs.</summary>

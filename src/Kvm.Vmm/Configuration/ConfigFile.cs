@@ -217,10 +217,19 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Affinity, settings.Machine.Affinity.Count == 0 ? null : Scheduling.CpuList.Format(settings.Machine.Affinity));
         json.WriteString(ConfigMembers.Admission, SchedulingSettings.Admissions[scheduling.MayWait ? 1 : 0]);
         json.WriteString(ConfigMembers.OnLoss, SchedulingSettings.Losses[scheduling.StopOnLoss ? 1 : 0]);
-        if (scheduling.Slice > 0)
-            json.WriteNumber(ConfigMembers.SliceUs, scheduling.Slice / 1000);
-        else
-            json.WriteNull(ConfigMembers.SliceUs);
+        var rules = scheduling.Rules;
+        foreach (var (member, ns) in ((string, long)[])
+            [(ConfigMembers.SliceUs, rules.Slice), (ConfigMembers.AgeingUs, rules.Ageing), (ConfigMembers.LimitUs, rules.Limit),
+             (ConfigMembers.BoostUs, rules.Boost), (ConfigMembers.PeriodUs, rules.Period)])
+        {
+            if (ns > 0)
+                json.WriteNumber(member, ns / 1000);
+            else
+                json.WriteNull(member);
+        }
+
+        json.WriteString(ConfigMembers.Capacity, SchedulerRules.CapacityText(rules.Capacity));
+        json.WriteBoolean(ConfigMembers.Learn, rules.Learn);
         json.WriteEndObject();
     }
 

@@ -26,6 +26,12 @@ internal static class ConfigMembers
     public const string Admission = "admission";
     public const string OnLoss = "on_scheduler_loss";
     public const string SliceUs = "slice_us";
+    public const string AgeingUs = "ageing_us";
+    public const string LimitUs = "limit_us";
+    public const string BoostUs = "boost_us";
+    public const string PeriodUs = "period_us";
+    public const string Capacity = "capacity";
+    public const string Learn = "learn";
 
     public const string KernelImagePath = "kernel_image_path";
     public const string InitrdPath = "initrd_path";
@@ -123,7 +129,7 @@ internal static class ConfigMembers
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];
 
     public static readonly string[] OfScheduling =
-        [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs];
+        [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];
 
     public static readonly string[] OfDrive =
         [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight];

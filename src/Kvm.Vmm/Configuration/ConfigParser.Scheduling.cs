@@ -55,13 +55,36 @@ internal ref partial struct ConfigParser
                     scheduling = scheduling with { StopOnLoss = OneOf(member, SchedulingSettings.Losses) == 1 };
                     break;
                 default:
-                    const long least = PolicySettings.ShortestSlice / NanosecondsPerMicrosecond, most = PolicySettings.LongestSlice / NanosecondsPerMicrosecond;
-                    scheduling = scheduling with { Slice = IsNull() ? 0 : Number(member, least, most) * NanosecondsPerMicrosecond };
+                    scheduling = scheduling with { Rules = ReadRule(scheduling.Rules, member) };
                     break;
             }
         }
 
         _settings = _settings with { Scheduling = scheduling };
+    }
+
+    private SchedulerRules ReadRule(SchedulerRules rules, string member) => member switch
+    {
+        ConfigMembers.SliceUs => rules with { Slice = Microseconds(member) },
+        ConfigMembers.AgeingUs => rules with { Ageing = Microseconds(member) },
+        ConfigMembers.LimitUs => rules with { Limit = Microseconds(member) },
+        ConfigMembers.BoostUs => rules with { Boost = Microseconds(member) },
+        ConfigMembers.PeriodUs => rules with { Period = Microseconds(member) },
+        ConfigMembers.Capacity => rules with { Capacity = ReadCapacity(member) },
+        _ => rules with { Learn = Flag(member) },
+    };
+
+    private long Microseconds(string member)
+    {
+        const long least = PolicySettings.ShortestSlice / NanosecondsPerMicrosecond, most = PolicySettings.LongestSlice / NanosecondsPerMicrosecond;
+        return IsNull() ? 0 : Number(member, least, most) * NanosecondsPerMicrosecond;
+    }
+
+    private ResourceVector ReadCapacity(string member)
+    {
+        if (IsNull())
+            return default;
+        return SchedulerRules.ParseCapacity(Text(member), out var capacity) is { } wrong ? throw BadValue(member, $"has {VisibleText.Quote(wrong.Part, 40)}, which {wrong.Problem}") : capacity;
     }
 
     private readonly double Real(string member, double least, double most) =>

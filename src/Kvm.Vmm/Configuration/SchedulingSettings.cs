@@ -24,7 +24,7 @@ public sealed record SchedulingSettings
     /// <summary>CPU time from start to end in ns, as declared; 0 where nobody knows.</summary>
     public long Length { get; init; }
 
-    /// <summary>The class by which lengths are learned.</summary>
+    /// <summary>The class by which lengths are learned; empty for one by the name, or where the guest has none, by the kernel.</summary>
     public string Class { get; init; } = "";
 
     /// <summary>The most CPUs it may use under <c>rap</c>; 0 for no cap.</summary>
@@ -42,11 +42,8 @@ public sealed record SchedulingSettings
     /// <summary>Stops the guest when its scheduler dies; else it goes on under the host's own.</summary>
     public bool StopOnLoss { get; init; }
 
-    /// <summary>The slice in ns of a scheduler that has to be started; 0 for its default.</summary>
-    public long Slice { get; init; }
-
-    /// <summary>The least weight a person can give.</summary>
-    public const double LeastWeight = JobSpec.LeastWeight;
+    /// <summary>The rules of a scheduler that has to be started, and that one which runs is compared with.</summary>
+    public SchedulerRules Rules { get; init; } = new();
 
     /// <summary>The request that a machine with these settings makes.</summary>
     public SchedulingRequest RequestFor(VmConfig machine)
@@ -56,7 +53,7 @@ public sealed record SchedulingSettings
         {
             Name = machine.Name,
             Affinity = machine.Affinity,
-            Class = Class,
+            Class = ClassOf(machine),
             Job = new JobSpec
             {
                 Vcpus = machine.Cpus,
@@ -69,5 +66,12 @@ public sealed record SchedulingSettings
                 Needs = new ResourceVector(0, machine.MemoryBytes),
             },
         };
+    }
+
+    // Guests of one name, or that nobody named with one kernel, are taken to do the same again.
+    private string ClassOf(VmConfig machine)
+    {
+        string name = Class.Length > 0 ? Class : machine.Name != VmConfig.DefaultName ? machine.Name : machine.KernelPath;
+        return name.Length > SchedulingRequest.LongestClass ? name[^SchedulingRequest.LongestClass..] : name;
     }
 }

@@ -255,15 +255,17 @@ public sealed class Dispatcher : IDisposable
         return request.Job with { Affinity = affinity, Class = ClassOf(request.Class) };
     }
 
+    private const int MostClasses = 65_536;
+
     private readonly Dictionary<string, int> _classes = new(StringComparer.Ordinal);
 
-    // Unnamed VMs are no class: what one of them took says nothing of another.
+    // VMs of no class: what one of them took says nothing of another.
     private int ClassOf(string name)
     {
         if (name.Length == 0)
-            return 0;
+            return -1;
         if (!_classes.TryGetValue(name, out int number))
-            _classes[name] = number = Math.Min(_classes.Count + 1, 65_535);
+            _classes[name] = number = Math.Min(_classes.Count, MostClasses - 1);
         return number;
     }
 }

@@ -14,12 +14,16 @@ internal sealed class LatencyCounts
     /// <summary>The longest.</summary>
     public long Longest { get; private set; }
 
+    /// <summary>All of them together.</summary>
+    public long Sum { get; private set; }
+
     /// <summary>Counts one; less than 0 is 0.</summary>
     public void Add(long ns)
     {
         ns = Math.Max(0, ns);
         _counts[IndexOf(ns)]++;
         Count++;
+        Sum += ns;
         Longest = Math.Max(Longest, ns);
     }
 

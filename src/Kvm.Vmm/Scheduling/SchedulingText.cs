@@ -17,7 +17,7 @@ namespace Kvm.Vmm.Scheduling;
 /// <param name="NoRealTime">Why the dispatcher is no thread of real time; null where it is one.</param>
 public sealed record ServiceView(int Waiting, double Memory, int Vcpus, AdmissionLimits Limits, int ProcessId, string? NoRealTime);
 
-/// <summary>The job scheduling table for people, for programs and for Prometheus. Names of guests are shown with control characters escaped.</summary>
+/// <summary>The job scheduling table for people and for programs. Names of guests are shown with control characters escaped.</summary>
 public static class SchedulingText
 {
     private const double Ms = 1_000_000;
@@ -85,7 +85,7 @@ public static class SchedulingText
         {
             json.WriteStartObject();
             json.WriteString("policy", view.Settings.Policy);
-            WriteMs(json, "sliceMs", view.Settings.Rules.Slice);
+            WriteRules(json, view.Settings.Rules);
             json.WriteString("cpus", CpuList.Format(view.Settings.Topology.Ids));
             json.WriteNumber("processId", service.ProcessId);
             json.WriteBoolean("realTime", service.NoRealTime is null);
@@ -95,6 +95,10 @@ public static class SchedulingText
             json.WriteNumber("vcpus", service.Vcpus);
             json.WriteEndObject();
             WriteLatency(json, view);
+            if (view.EstimateError is { } error)
+                json.WriteNumber("estimateError", Math.Round(error, 6));
+            else
+                json.WriteNull("estimateError");
             json.WriteStartArray("vms");
             foreach (var vm in view.Vms)
                 WriteVm(json, view, vm);
@@ -104,29 +108,6 @@ public static class SchedulingText
         }
 
         return Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
-    }
-
-    /// <summary>Counters in the text format of Prometheus (exposition format 0.0.4).</summary>
-    public static string Prometheus(SchedulingView view, ServiceView service)
-    {
-        ArgumentNullException.ThrowIfNull(view);
-        ArgumentNullException.ThrowIfNull(service);
-        var text = new StringBuilder();
-        string policy = $"{{policy=\"{view.Settings.Policy}\"}}";
-        Family(text, "kvmsharp_sched_guests", "gauge", "Guests under the scheduler.", [(policy, view.Vms.Count)]);
-        Family(text, "kvmsharp_sched_queued", "gauge", "Guests that wait to be admitted.", [(policy, service.Waiting)]);
-        Family(text, "kvmsharp_sched_promised_memory_bytes", "gauge", "Memory promised to guests.", [(policy, service.Memory)]);
-        Family(text, "kvmsharp_sched_promised_vcpus", "gauge", "vCPUs promised to guests.", [(policy, service.Vcpus)]);
-        string[] kinds = ["run", "continue", "revoke"];
-        Family(text, "kvmsharp_sched_decisions_total", "counter", "Decisions applied.", kinds.Select((kind, i) => ($"{{kind=\"{kind}\"}}", (double)view.Decisions[i])));
-        Family(text, "kvmsharp_sched_revoke_seconds", "gauge", "From taking a permit away to the thread's being parked.",
-            [("{quantile=\"0.5\"}", view.RevokeLatency.P50 / 1e9), ("{quantile=\"0.99\"}", view.RevokeLatency.P99 / 1e9), ("{quantile=\"1\"}", view.RevokeLatency.Longest / 1e9)]);
-        var vcpus = view.Vms.SelectMany(vm => vm.Vcpus.Select(vcpu => (Labels: Labels(vm, vcpu), Vcpu: vcpu))).ToList();
-        Family(text, "kvmsharp_sched_vcpu_ran_seconds_total", "counter", "CPU time charged.", vcpus.Select(v => (v.Labels, v.Vcpu.Ran / 1e9)));
-        Family(text, "kvmsharp_sched_vcpu_waited_seconds_total", "counter", "Time ready without a CPU.", vcpus.Select(v => (v.Labels, v.Vcpu.Waited / 1e9)));
-        Family(text, "kvmsharp_sched_vcpu_slices_total", "counter", "Slices given.", vcpus.Select(v => (v.Labels, (double)v.Vcpu.Slices)));
-        Family(text, "kvmsharp_sched_vcpu_migrations_total", "counter", "Changes of CPU.", vcpus.Select(v => (v.Labels, (double)v.Vcpu.Migrations)));
-        return text.ToString();
     }
 
     private static string[] Row(VmView vm, VcpuView vcpu) =>
@@ -171,6 +152,17 @@ public static class SchedulingText
                       select $"{VisibleText.Escape(vm.Name)} vCPU {Count(vcpu.Index)} on CPU {Count(vcpu.Cpu)}";
         string names = string.Join(", ", running.Take(4));
         return names.Length == 0 ? "" : $"; now run {names}";
+    }
+
+    private static void WriteRules(Utf8JsonWriter json, PolicySettings rules)
+    {
+        WriteMs(json, "sliceMs", rules.Slice);
+        WriteMs(json, "ageingMs", rules.Ageing);
+        WriteMs(json, "limitMs", rules.Limit);
+        WriteMs(json, "boostMs", rules.Boost);
+        WriteMs(json, "periodMs", rules.Period);
+        json.WriteBoolean("learn", rules.Learn);
+        json.WriteString("capacity", SchedulerRules.CapacityText(rules.Capacity));
     }
 
     private static void WriteVm(Utf8JsonWriter json, SchedulingView view, VmView vm)
@@ -240,16 +232,6 @@ public static class SchedulingText
 
         json.WriteEndArray();
     }
-
-    private static void Family(StringBuilder text, string name, string type, string help, IEnumerable<(string Labels, double Value)> samples)
-    {
-        text.Append("# HELP ").Append(name).Append(' ').Append(help).Append("\n# TYPE ").Append(name).Append(' ').Append(type).Append('\n');
-        foreach (var (labels, value) in samples)
-            text.Append(name).Append(labels).Append(' ').Append(value.ToString(CultureInfo.InvariantCulture)).Append('\n');
-    }
-
-    private static string Labels(VmView vm, VcpuView vcpu) =>
-        $"{{vm=\"{VisibleText.Escape(vm.Name).Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\",pid=\"{Count(vm.ProcessId)}\",vcpu=\"{Count(vcpu.Index)}\"}}";
 
     private static void WriteMs(Utf8JsonWriter json, string name, long ns) => json.WriteNumber(name, Math.Round(ns / Ms, 3));
 

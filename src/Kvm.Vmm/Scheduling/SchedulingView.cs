@@ -53,8 +53,8 @@ public sealed record SchedulingView
     /// <summary>Decisions applied: run, continue, revoke.</summary>
     public IReadOnlyList<long> Decisions { get; init; } = [0, 0, 0];
 
-    /// <summary>Times from taking a permit away to the thread's being parked in ns: how many, half of them, 99 of 100, the longest.</summary>
-    public (long Count, long P50, long P99, long Longest) RevokeLatency { get; init; }
+    /// <summary>Times from taking a permit away to the thread's being parked in ns: how many, all together, half of them, 99 of 100, the longest.</summary>
+    public (long Count, long Sum, long P50, long P99, long Longest) RevokeLatency { get; init; }
 
     /// <summary>How far learned lengths were off, as a part of the real ones.</summary>
     public double? EstimateError { get; init; }
@@ -70,7 +70,7 @@ public sealed record SchedulingView
             Vms = [.. core.Vms.Select(vm => Of(core, vm, now, why))],
             Ended = [.. core.Ended],
             Decisions = [.. core.Decisions],
-            RevokeLatency = (latency.Count, latency.Percentile(0.5), latency.Percentile(0.99), latency.Longest),
+            RevokeLatency = (latency.Count, latency.Sum, latency.Percentile(0.5), latency.Percentile(0.99), latency.Longest),
             EstimateError = core.Scheduler.EstimateError,
         };
     }

@@ -17,7 +17,10 @@ public sealed record SchedulingRequest
     /// <summary>The host's CPUs it may run on; empty for all that are scheduled.</summary>
     public IReadOnlyList<int> Affinity { get; init; } = [];
 
-    /// <summary>The class by which lengths are learned.</summary>
+    /// <summary>The longest class.</summary>
+    public const int LongestClass = 256;
+
+    /// <summary>The class by which lengths are learned; empty for none: nothing is learned of it then.</summary>
     public string Class { get; init; } = "";
 
     /// <summary>The same with what is not said taken from this process: the CPUs it may use, which are all its threads may use, and the node of its memory.</summary>

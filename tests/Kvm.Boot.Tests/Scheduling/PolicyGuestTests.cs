@@ -45,6 +45,32 @@ public sealed class PolicyGuestTests
     }
 
     [SkippableFact]
+    public void Under_sjf_lengths_that_nobody_declared_are_learned_by_class()
+    {
+        using var fleet = new Fleet("sjf");
+        foreach (string of in (string[])["long", "short"])
+        {
+            fleet.Start($"first {of}", UserKernel.Count(of == "long" ? 4 * Short : Short / 10), of: of);
+            fleet.UntilEnded(of == "long" ? 1 : 2);
+        }
+
+        fleet.Dispatcher.Look().EstimateError.Should().BeNull("of the first of a class nothing was foretold");
+        fleet.Start("running", UserKernel.Spin(), new JobSpec { Length = 600_000_000 });
+        fleet.Start("second long", UserKernel.Count(Short), of: "long");
+        fleet.Start("second short", UserKernel.Count(Short), of: "short");
+        fleet.Start("of no class", UserKernel.Count(Short));
+        var waiting = fleet.Dispatcher.Look().Vms;
+        waiting.Where(vm => vm.Name.StartsWith("second", StringComparison.Ordinal)).Should().OnlyContain(vm => vm.PolicyData.EndsWith(" long as learned", StringComparison.Ordinal) && !vm.PolicyData.StartsWith("0 ms", StringComparison.Ordinal));
+        waiting.Single(vm => vm.Name == "of no class").PolicyData.Should().StartWith("0 ms", "nothing is known of it");
+
+        fleet.Stop("running");
+        var view = fleet.UntilEnded(6);
+
+        fleet.Ended.Skip(2).Should().Equal("running", "of no class", "second short", "second long");
+        view.EstimateError.Should().BePositive("what they were taken for and what they took differ");
+    }
+
+    [SkippableFact]
     public void Under_srtf_a_shorter_guest_stops_a_longer_one()
     {
         using var fleet = new Fleet("srtf");

@@ -1,5 +1,6 @@
 using System.Text;
 using Kvm.Interop;
+using Kvm.Sched;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Scheduling;
 
@@ -25,7 +26,7 @@ public sealed class SchedulingConfigTests
                 Gang = true,
                 MayWait = true,
                 StopOnLoss = true,
-                Slice = 20_000,
+                Rules = new SchedulerRules { Slice = 20_000, Ageing = 30_000, Limit = 40_000, Boost = 50_000, Period = 60_000, Capacity = new ResourceVector(0, 4L << 30, 0, 7), Learn = true },
             },
         };
 
@@ -43,6 +44,10 @@ public sealed class SchedulingConfigTests
     [InlineData("\"affinity\": \"0-\"", "'affinity' is not a list of CPUs such as 0-3,8")]
     [InlineData("\"affinity\": 3", "'affinity' is not a text")]
     [InlineData("\"slice_us\": 9", "'slice_us' is not a whole number from 10")]
+    [InlineData("\"period_us\": 1", "'period_us' is not a whole number from 10")]
+    [InlineData("\"capacity\": \"memory=1G,disc=5\"", "'capacity' has 'disc', which is not one of memory, disk, iops, network")]
+    [InlineData("\"capacity\": \"memory=0\"", "'capacity' has 'memory=0', which is not an amount")]
+    [InlineData("\"learn\": 1", "'learn'")]
     [InlineData("\"admission\": \"later\"", "'admission' is not one of refuse, queue")]
     [InlineData("\"priorty\": 1", "did you mean 'priority'?")]
     public void A_wrong_value_is_named_with_what_it_should_be(string member, string part)
@@ -79,6 +84,41 @@ public sealed class SchedulingConfigTests
         HostMemory.Limit(Path.Combine(folder, "meminfo"), Path.Combine(folder, "groups"), folder).Should().Be(expected);
 
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
+    public void Rules_become_the_options_of_a_scheduler_that_is_started()
+    {
+        new SchedulerRules().ToArguments().Should().BeEmpty();
+        new SchedulerRules { Slice = 1_000_000, Ageing = 2, Limit = 3, Boost = 4, Period = 5, Capacity = new ResourceVector(0, 1 << 20, Network: 9), Learn = true }.ToArguments()
+            .Should().Equal("--slice", "1000000ns", "--ageing", "2ns", "--limit", "3ns", "--boost", "4ns", "--period", "5ns", "--capacity", "memory=1048576,network=9", "--learn");
+        new SchedulerRules().ToSettings().Should().Be(new PolicySettings());
+    }
+
+    [Fact]
+    public void Only_what_was_said_can_differ_from_a_schedulers_rules()
+    {
+        var settings = new PolicySettings { Slice = 5_000_000, Capacity = new ResourceVector(0, 1 << 20) };
+
+        new SchedulerRules().DifferencesTo(settings).Should().BeEmpty();
+        new SchedulerRules { Slice = 5_000_000, Capacity = new ResourceVector(0, 1 << 20) }.DifferencesTo(settings).Should().BeEmpty();
+        new SchedulerRules { Slice = 4_000_000, Limit = 1_500_000, Capacity = new ResourceVector(0, 1 << 21, 5), Learn = true }.DifferencesTo(settings).Should().Equal(
+            ("--slice", "5ms", "4ms"), ("--limit", "off", "1.5ms"), ("--capacity", "memory=1048576", "memory=2097152"), ("--capacity", "disk without end", "disk=5"), ("--learn", "off", "on"));
+    }
+
+    [Theory]
+    [InlineData("batch", "web", "batch")]
+    [InlineData("", "web", "web")]
+    [InlineData("", VmConfig.DefaultName, "/boot/vmlinuz")]
+    public void A_guest_is_of_the_class_it_names_or_that_of_its_name_or_kernel(string of, string name, string expected) =>
+        new SchedulingSettings { Class = of }.RequestFor(new VmConfig { KernelPath = "/boot/vmlinuz", Name = name }).Class.Should().Be(expected);
+
+    [Fact]
+    public void A_kernel_with_a_long_path_is_a_class_by_its_end()
+    {
+        string path = "/" + new string('a', 300) + "/vmlinuz";
+
+        new SchedulingSettings().RequestFor(new VmConfig { KernelPath = path }).Class.Should().HaveLength(SchedulingRequest.LongestClass).And.EndWith("/vmlinuz");
     }
 
     private static RunSettings Parse(string text) => ConfigFile.Parse(Encoding.UTF8.GetBytes(text), "test.json");

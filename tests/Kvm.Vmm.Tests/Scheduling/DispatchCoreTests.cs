@@ -222,7 +222,7 @@ public sealed class DispatchCoreTests
         using var host = new FakeThreads("fcfs");
         var trace = new StringWriter();
         trace.Write(JobTrace.Header + "\n");
-        host.Core.WhenBurst = (seat, burst) => JobTrace.Write(trace, seat.Vm.Request.Name, 0, seat.Vm.Job, seat.Index, burst);
+        host.Core.WhenBurst = (seat, burst) => JobTrace.Write(trace, seat.Vm.Request.Name, 0, seat.Vm.Job, seat.Vm.Request.Class, seat.Index, burst);
         var a = host.Join("a", new JobSpec { Vcpus = 2 });
         host.Step();
         a[0].Enter();

@@ -4,6 +4,7 @@ using FsCheck;
 using FsCheck.Fluent;
 using Kvm.Interop;
 using Kvm.Sched;
+using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Scheduling;
 using Kvm.Vmm.Scheduling.Service;
 
@@ -40,7 +41,7 @@ public sealed class SchedulerServerTests : IDisposable
             client.Policy.Should().Be("rr");
             client.Show("text").Should().Contain("web").And.Contain("policy rr");
             JsonDocument.Parse(client.Show("json")).RootElement.GetProperty("vms")[0].GetProperty("vcpus")[0].GetProperty("state").GetString().Should().Be("starting");
-            client.Show("prometheus").Should().Contain("kvmsharp_sched_guests{policy=\"rr\"} 1");
+            client.Show("prometheus").Should().Contain($"kvmsharp_sched_guests{{policy=\"rr\",cpus=\"{CpuList.Format(_cpus)}\"}} 1");
             client.Why("web").Should().StartWith("web vCPU 0 has not come to the gate yet");
         }
 
@@ -57,6 +58,21 @@ public sealed class SchedulerServerTests : IDisposable
         Action join = () => Join("fcfs", "x").Dispose();
 
         join.Should().Throw<VmmException>().Where(e => e.Error.Id == "KVM0401" && e.Message.Contains("rr rules CPUs") && e.Message.Contains("fcfs"));
+    }
+
+    [Fact]
+    public void Rules_that_are_not_the_schedulers_are_told_with_both_named()
+    {
+        Start("rr");
+        var notices = new List<string>();
+
+        Join("rr", "same", notice: notices.Add, rules: new SchedulerRules { Slice = 4_000_000 }).Dispose();
+        notices.Should().BeEmpty();
+        Join("rr", "other", notice: notices.Add, rules: new SchedulerRules { Slice = 10_000_000, Period = 50_000_000 }).Dispose();
+
+        notices.Should().Equal(
+            $"the scheduler of CPUs {CpuList.Format(_cpus)} keeps its --slice (4ms); 10ms was asked for",
+            $"the scheduler of CPUs {CpuList.Format(_cpus)} keeps its --period (100ms); 50ms was asked for");
     }
 
     [Fact]
@@ -237,11 +253,12 @@ public sealed class SchedulerServerTests : IDisposable
     }
 
     private SchedulerPlace Join(
-        string policy, string name, int mib = 16, bool mayWait = false, Action<string>? notice = null, int[]? affinity = null, CancellationToken cancel = default) => SchedulerClient.Join(
+        string policy, string name, int mib = 16, bool mayWait = false, Action<string>? notice = null, int[]? affinity = null, SchedulerRules? rules = null, CancellationToken cancel = default) => SchedulerClient.Join(
         new SchedulerWish
         {
             Policy = policy,
             Request = new SchedulingRequest { Name = name, Affinity = affinity ?? [], Job = new JobSpec { Needs = new ResourceVector(0, (double)mib * (1 << 20)) } },
+            Rules = rules ?? new SchedulerRules(),
             MayWait = mayWait,
             Notice = notice,
         },

@@ -23,10 +23,7 @@ internal static class RegistrationForm
         json.WriteNumber("reservation", job.Reservation);
         json.WriteBoolean("gang", job.Gang);
         json.WriteNumber("node", job.Node);
-        json.WriteNumber("memory", job.Needs.Memory);
-        json.WriteNumber("disk", job.Needs.DiskBytes);
-        json.WriteNumber("iops", job.Needs.DiskOperations);
-        json.WriteNumber("network", job.Needs.Network);
+        WriteAmounts(json, job.Needs);
         if (request.Affinity.Count > 0)
             json.WriteString("affinity", CpuList.Format(request.Affinity));
     });
@@ -35,7 +32,7 @@ internal static class RegistrationForm
     {
         Name = Wire.Text(message, "name") is { Length: > 0 } name ? name : "guest",
         ProcessId = processId,
-        Class = Wire.Text(message, "class") ?? "",
+        Class = Wire.Text(message, "class", SchedulingRequest.LongestClass) ?? "",
         Affinity = Wire.Text(message, "affinity", 4096) is { } list ? CpuList.Parse(list) ?? [] : [],
         Job = new JobSpec
         {
@@ -47,9 +44,45 @@ internal static class RegistrationForm
             Reservation = Wire.Real(message, "reservation", 0, 0, JobSpec.MostVcpus),
             Gang = message.TryGetProperty("gang", out var gang) && gang.ValueKind == JsonValueKind.True,
             Node = (int)Wire.Number(message, "node", -1, -1, CpuTopology.MostCpus),
-            Needs = new ResourceVector(
-                0, Wire.Real(message, "memory", 0, 0, MostAmount), Wire.Real(message, "disk", 0, 0, MostAmount),
-                Wire.Real(message, "iops", 0, 0, MostAmount), Wire.Real(message, "network", 0, 0, MostAmount)),
+            Needs = ReadAmounts(message),
         },
+    };
+
+    /// <summary>Memory, disk and network.</summary>
+    public static ResourceVector ReadAmounts(JsonElement message) => new(
+        0, Amount(message, 1), Amount(message, 2), Amount(message, 3), Amount(message, 4));
+
+    public static void WriteAmounts(Utf8JsonWriter json, in ResourceVector amounts)
+    {
+        for (int kind = 1; kind < ResourceVector.Kinds; kind++)
+            json.WriteNumber(ResourceVector.Names[kind], amounts[kind]);
+    }
+
+    private static double Amount(JsonElement message, int kind) => Wire.Real(message, ResourceVector.Names[kind], 0, 0, MostAmount);
+}
+
+/// <summary>The rules of a scheduler's policy among the members of its greeting; times in ns.</summary>
+internal static class RulesForm
+{
+    public static void Write(Utf8JsonWriter json, PolicySettings rules)
+    {
+        json.WriteNumber("slice", rules.Slice);
+        json.WriteNumber("ageing", rules.Ageing);
+        json.WriteNumber("limit", rules.Limit);
+        json.WriteNumber("boost", rules.Boost);
+        json.WriteNumber("period", rules.Period);
+        json.WriteBoolean("learn", rules.Learn);
+        RegistrationForm.WriteAmounts(json, rules.Capacity);
+    }
+
+    public static PolicySettings Read(JsonElement message) => new()
+    {
+        Slice = Wire.Number(message, "slice", 0, 0, long.MaxValue),
+        Ageing = Wire.Number(message, "ageing", 0, 0, long.MaxValue),
+        Limit = Wire.Number(message, "limit", 0, 0, long.MaxValue),
+        Boost = Wire.Number(message, "boost", 0, 0, long.MaxValue),
+        Period = Wire.Number(message, "period", 0, 0, long.MaxValue),
+        Learn = message.TryGetProperty("learn", out var learn) && learn.ValueKind == JsonValueKind.True,
+        Capacity = RegistrationForm.ReadAmounts(message),
     };
 }

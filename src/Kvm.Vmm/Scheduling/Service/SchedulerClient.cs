@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Kvm.Interop;
+using Kvm.Sched;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 
@@ -18,8 +19,8 @@ public sealed record SchedulerWish
     /// <summary>Whether it waits where there is no room for it.</summary>
     public bool MayWait { get; init; }
 
-    /// <summary>Further arguments of a scheduler that has to be started.</summary>
-    public IReadOnlyList<string> StartArguments { get; init; } = [];
+    /// <summary>The rules of a scheduler that has to be started; where one runs that has others, <see cref="Notice"/> is told.</summary>
+    public SchedulerRules Rules { get; init; } = new();
 
     /// <summary>Takes messages for people.</summary>
     public Action<string>? Notice { get; init; }
@@ -44,7 +45,7 @@ public sealed class SchedulerClient : IDisposable
         _socket = socket;
         Policy = VisibleText.Escape(Wire.Text(hello, "policy") ?? "");
         Cpus = CpuList.Parse(Wire.Text(hello, "cpus", 65_536) ?? "") ?? [];
-        Slice = TimeSpan.FromMicroseconds(Wire.Number(hello, "slice", 0, 0, long.MaxValue) / 1000.0);
+        Rules = RulesForm.Read(hello);
     }
 
     /// <summary>Its policy.</summary>
@@ -53,8 +54,8 @@ public sealed class SchedulerClient : IDisposable
     /// <summary>The CPUs it gives away.</summary>
     public IReadOnlyList<int> Cpus { get; }
 
-    /// <summary>Its slice.</summary>
-    public TimeSpan Slice { get; }
+    /// <summary>Its policy's rules.</summary>
+    public PolicySettings Rules { get; }
 
     /// <summary>The socket of a scheduler for these CPUs: sets without a common CPU have different lowest ones.</summary>
     public static string SocketPath(string folder, IReadOnlyList<int> cpus) =>
@@ -160,7 +161,12 @@ public sealed class SchedulerClient : IDisposable
     private static SchedulerClient Check(SchedulerClient client, SchedulerWish wish, IReadOnlyList<int> cpus)
     {
         if (client.Policy == wish.Policy)
+        {
+            foreach (var (option, has, asked) in wish.Rules.DifferencesTo(client.Rules))
+                wish.Notice?.Invoke($"the scheduler of CPUs {CpuList.Format(client.Cpus)} keeps its {option} ({has}); {asked} was asked for");
             return client;
+        }
+
         using (client)
             throw Ruled(client, wish.Policy, cpus);
     }
@@ -174,7 +180,7 @@ public sealed class SchedulerClient : IDisposable
     {
         string program = Environment.ProcessPath ?? throw new VmmException(SchedulingErrors.Unreachable, "this program does not know its own path");
         using var listener = Listen(SocketPath(folder, cpus));
-        List<string> arguments = ["sched", "serve", "--policy", wish.Policy, "--inherited-socket", "--with-guests", .. wish.StartArguments];
+        List<string> arguments = ["sched", "serve", "--policy", wish.Policy, "--inherited-socket", "--with-guests", .. wish.Rules.ToArguments()];
         try
         {
             int process = DetachedProcess.Start(program, arguments, Path.Combine(folder, "sched.log"), listener.Handle);

@@ -184,7 +184,7 @@ public sealed class SchedulerServer : IDisposable
                 var vm = record.Seat.Vm;
                 // Guests of one name are several jobs.
                 string name = string.Create(CultureInfo.InvariantCulture, $"{VisibleText.Escape(vm.Request.Name)}@{vm.Request.ProcessId}");
-                JobTrace.Write(_settings.Record!, name, Math.Max(0, vm.Arrived - _dispatcher.Started), vm.Job, record.Seat.Index, record.Burst);
+                JobTrace.Write(_settings.Record!, name, Math.Max(0, vm.Arrived - _dispatcher.Started), vm.Job, VisibleText.Escape(vm.Request.Class), record.Seat.Index, record.Burst);
             }
         }
         catch (IOException e)
@@ -255,7 +255,7 @@ public sealed class SchedulerServer : IDisposable
                 {
                     json.WriteString("policy", _dispatcher.Policy);
                     json.WriteString("cpus", CpuList.Format(_settings.Dispatcher.Topology.Ids));
-                    json.WriteNumber("slice", _settings.Dispatcher.Rules.Slice);
+                    RulesForm.Write(json, _settings.Dispatcher.Rules);
                     json.WriteNumber("processId", Environment.ProcessId);
                 }));
                 break;
@@ -282,7 +282,7 @@ public sealed class SchedulerServer : IDisposable
         connection.Send(TextAnswer(format switch
         {
             "json" => SchedulingText.Json(view, service),
-            "prometheus" => SchedulingText.Prometheus(view, service),
+            "prometheus" => PrometheusText.Of(view, service),
             _ => SchedulingText.Table(view, service),
         }));
     }
