@@ -32,7 +32,7 @@ public static class Qcow2Creator
         var image = Qcow2Image.Open(file, open with { ReadOnly = false });
         try
         {
-            image.Resize(create.Size);
+            image.Resize(create.Size, isNew: true);
             if (create.PreallocateMetadata)
                 image.PreallocateMetadata();
             return image;

@@ -140,7 +140,10 @@ public sealed partial class Qcow2Image
     /// <summary>Makes the disk larger or smaller. What is added reads as zeros; what is cut off is gone.</summary>
     /// <param name="size">Bytes, a multiple of <see cref="IDiskImage.SectorSize"/>.</param>
     /// <exception cref="Qcow2Exception">It cannot be, or the host cannot.</exception>
-    public void Resize(ulong size)
+    public void Resize(ulong size) => Resize(size, isNew: false);
+
+    /// <summary>As <see cref="Resize(ulong)"/>; a new image shows its backing file in all of what is added.</summary>
+    internal void Resize(ulong size, bool isNew)
     {
         ThrowIfReadOnly();
         _gate.EnterWriteLock();
@@ -163,7 +166,7 @@ public sealed partial class Qcow2Image
 
             Must(_tables.Resize(size), "write the tables");
             Volatile.Write(ref _length, size);
-            if (size > old)
+            if (size > old && !isNew)
             {
                 // What is added must not show a backing file that is longer, nor what may be left in the old last cluster.
                 ulong shown = _backing?.Length ?? (header.Backing is null ? 0 : size), zeroed = Math.Min(size, Math.Max(Qcow2Format.RoundUp(old, _clusterSize), shown));

@@ -8,8 +8,8 @@ namespace Kvm.Devices.Block.Qcow2;
 /// </summary>
 /// <remarks>
 /// How the parts of this namespace are used: <see cref="Open"/> for a guest or a verb, <see cref="Qcow2Creator.Create"/> for a new file,
-/// <see cref="TryMap"/> and <see cref="Info"/> to look, <see cref="WriteCompressed"/> for packed output, <see cref="Resize"/>, <see cref="CommitTo"/>,
-/// <see cref="SetBacking"/> to change an image as a whole, <c>Qcow2Check</c> to judge and mend one. Nothing here opens a file: files come
+/// <see cref="TryMap"/> and <see cref="Info"/> to look, <see cref="WriteCompressed"/> for packed output, <see cref="Resize(ulong)"/>, <see cref="CommitTo"/>,
+/// <see cref="SetBacking"/> to change an image as a whole, <see cref="Qcow2Check.Run(IHostFile, Qcow2Repair, Action{double}?, CancellationToken)"/> to judge and mend one. Nothing here opens a file: files come
 /// as <see cref="IHostFile"/>, backing files from <see cref="Qcow2OpenOptions.OpenBacking"/>.
 /// </remarks>
 public sealed partial class Qcow2Image : IDiskImage

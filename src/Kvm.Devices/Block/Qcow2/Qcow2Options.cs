@@ -31,7 +31,7 @@ public sealed record BackingFile(string Name, string? Format);
 public sealed record Qcow2OpenOptions
 {
     /// <summary>The least and the usual <see cref="CacheBytes"/>.</summary>
-    public const int MinCacheBytes = 64 << 10, DefaultCacheBytes = 32 << 20;
+    public const int MinCacheBytes = 4 << 10, DefaultCacheBytes = 32 << 20;
 
     /// <summary>Writes are refused; true too where the file was opened for reading only.</summary>
     public bool ReadOnly { get; init; }
@@ -44,9 +44,6 @@ public sealed record Qcow2OpenOptions
 
     /// <summary>Does not open the backing file: what it would show reads as zeros. For looking at, checking and re-basing a single file, never for a guest.</summary>
     public bool WithoutBacking { get; init; }
-
-    /// <summary>Opens an image for writing that is marked as corrupt, or dirty, without repairing it. For <c>check</c> and its repair only.</summary>
-    public bool ForRepair { get; init; }
 
     /// <summary>Makes what compressed clusters need; null: such clusters cannot be read.</summary>
     public Func<Qcow2Compression, IClusterCodec>? Codecs { get; init; }

@@ -14,6 +14,7 @@ internal sealed partial class Qcow2Tables
     public static Qcow2Tables Open(ClusterFile file, Qcow2OpenOptions options)
     {
         var header = ReadHeader(file);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.CacheBytes, Qcow2OpenOptions.MinCacheBytes);
         ulong[] l1 = TableWriter.Read(file, header.L1Offset, header.L1Entries) ?? throw Qcow2Exception.Host("read the L1 table");
         var snapshots = SnapshotTable.Read(file, header, out long snapshotBytes);
         ulong end = Qcow2Format.RoundUp(file.Length, (ulong)header.ClusterSize);
@@ -28,6 +29,8 @@ internal sealed partial class Qcow2Tables
             return new Qcow2Tables(file, header, l1, null, options.CacheBytes);
         if (header.IsCorrupt)
             throw new Qcow2Exception(Qcow2Problem.NotWritable, "it is marked as corrupt, and is not written to before it is repaired");
+        if (header.IsDirty)
+            return Mended(file, options);
         if (bad > 0)
             throw new Qcow2Exception(Qcow2Problem.NotWritable, $"{bad} entries of its L1 table (offset {header.L1Offset}) point to where no table can be");
         var refcounts = OpenRefcounts(file, header, end, options.CacheBytes / 4);
@@ -41,6 +44,15 @@ internal sealed partial class Qcow2Tables
             refcounts.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Opens an image whose refcounts may be behind, as whoever wrote it last said, when they are mended.</summary>
+    private static Qcow2Tables Mended(ClusterFile file, Qcow2OpenOptions options)
+    {
+        var result = Qcow2Check.Run(file, Qcow2Repair.All, null, default);
+        if (result.Corruptions != result.CorruptionsFixed || ReadHeader(file).IsDirty)
+            throw new Qcow2Exception(Qcow2Problem.NotWritable, $"it was not closed, and {result.Corruptions - result.CorruptionsFixed} faults of its tables cannot be mended here");
+        return Open(file, options);
     }
 
     /// <summary>Reads the header.</summary>

@@ -4,15 +4,12 @@ namespace Kvm.Devices.Block.Qcow2;
 
 /// <summary>
 /// The tables that say where clusters are, and the order in which changes of them reach the file. A change is made in memory; <see cref="Commit"/>
-/// writes what is older first and waits until it is durable: data and refcounts, then L2 tables, then the L1 table, and only then is anything
-/// given free. So whatever part of this a crash leaves undone costs free space at most.
+/// writes what is referred to first and waits until it is durable: data and refcounts, then the tables that refer to them, and only then is
+/// anything given free. So whatever part of this a crash leaves undone costs free space at most.
 /// </summary>
 /// <remarks><see cref="TryEntry"/> may run in several threads at once while nothing else of it runs.</remarks>
 internal sealed partial class Qcow2Tables : IDisposable
 {
-    /// <summary>Clusters that may wait to be given free before they are.</summary>
-    private const int MostFrees = 16384;
-
     /// <summary>What a bad entry of the L1 table is in memory: no table.</summary>
     private const ulong BadTable = 1;
 
@@ -20,6 +17,8 @@ internal sealed partial class Qcow2Tables : IDisposable
     private const ulong BadEntry = Qcow2Format.Copied | Qcow2Format.Zero;
 
     private readonly int _l2Bits;
+    // Clusters that may wait to be given free before they are: 16,384 with the usual cache.
+    private readonly int _mostFrees;
     private readonly MetadataCache _l2;
     private readonly Refcounts? _refcounts;
     // Clusters that nothing in memory refers to any more, and something on disk may.
@@ -33,6 +32,7 @@ internal sealed partial class Qcow2Tables : IDisposable
     {
         (File, Header, _l1, _refcounts) = (file, header, l1, refcounts);
         _l2Bits = header.ClusterBits - 3;
+        _mostFrees = cacheBytes / 2048;
         Format = new EntryFormat(header.ClusterBits, header.Version);
         // No more than the tables of this disk.
         ulong all = ((header.Size >> header.ClusterBits) + 1) * sizeof(ulong);
@@ -187,7 +187,7 @@ internal sealed partial class Qcow2Tables : IDisposable
     }
 
     /// <summary>Commits if too much waits to be given free.</summary>
-    public DiskResult Settle() => _frees.Count < MostFrees ? DiskResult.Done : Commit(durable: false);
+    public DiskResult Settle() => _frees.Count < _mostFrees ? DiskResult.Done : Commit(durable: false);
 
     /// <summary>Writes all changes of tables, in the order that a crash cannot harm.</summary>
     /// <param name="durable">What was written before, data too, is durable afterwards.</param>
@@ -231,11 +231,10 @@ internal sealed partial class Qcow2Tables : IDisposable
 
     private DiskResult MakeRoom() => _l2.IsFullOfChanges ? Commit(durable: false) : DiskResult.Done;
 
+    /// <summary>A table that is new in it was made before the flush of data and refcounts: cleared, or a copy. It says nothing wrong, whatever of it is written.</summary>
     private DiskResult WriteL1()
     {
-        var result = File.Flush();
-        if (result == DiskResult.Done)
-            result = TableWriter.Write(File, Header.L1Offset, _l1, _l1From, _l1To);
+        var result = TableWriter.Write(File, Header.L1Offset, _l1, _l1From, _l1To);
         if (result == DiskResult.Done)
             (_l1From, _l1To) = (int.MaxValue, 0);
         return result;

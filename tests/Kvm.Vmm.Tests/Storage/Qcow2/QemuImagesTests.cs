@@ -1,4 +1,5 @@
 using Kvm.Devices.Block;
+using Kvm.Tests.Support;
 
 namespace Kvm.Vmm.Tests.Storage.Qcow2;
 

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace Kvm.Vmm.Tests.Storage.Qcow2;
+namespace Kvm.Tests.Support;
 
 /// <summary>QEMU's own tools, as judges: <c>qemu-img</c> and <c>qemu-io</c> of the package qemu-utils.</summary>
 internal static class QemuImg
