@@ -47,7 +47,7 @@ public sealed class DeviceFuzzTests
         string device = Environment.GetEnvironmentVariable("KVMSHARP_FUZZ_TARGET") ?? "";
         Skip.If(minutes is null || report is null || !FuzzTarget.Names.Contains(device), "for scripts/fuzz virtio-…");
         int seed = int.Parse(Environment.GetEnvironmentVariable("KVMSHARP_FUZZ_SEED") ?? "1", CultureInfo.InvariantCulture);
-        var search = new FuzzSearch(device, Folder(device), seed);
+        var search = new FuzzSearch(bytes => FuzzRun.Execute(device, bytes), Folder(device), seed);
         search.Run(TimeSpan.FromMinutes(double.Parse(minutes!, CultureInfo.InvariantCulture)), Environment.GetEnvironmentVariable("KVMSHARP_FUZZ_KEEP") == "1");
         File.WriteAllLines(report!, [search.Summary, .. search.Failures]);
         search.Failures.Should().BeEmpty();
@@ -56,8 +56,11 @@ public sealed class DeviceFuzzTests
     private static string Folder(string device, [CallerFilePath] string file = "") => Path.Combine(Path.GetDirectoryName(file)!, "Corpus", device);
 }
 
+/// <summary>Runs one input: what was wrong, or null, and where the run has been.</summary>
+internal delegate (string? Wrong, int Signature) FuzzRunner(ReadOnlySpan<byte> bytes);
+
 /// <summary>Changes inputs that reached something, keeps those that reach something new, and writes down what fails.</summary>
-internal sealed class FuzzSearch(string device, string folder, int seed)
+internal sealed class FuzzSearch(FuzzRunner run, string folder, int seed)
 {
     private readonly Random _random = new(seed);
     private readonly HashSet<int> _seen = [];
@@ -91,7 +94,7 @@ internal sealed class FuzzSearch(string device, string folder, int seed)
     private bool Try(byte[] input, string? file)
     {
         _runs++;
-        var (wrong, signature) = FuzzRun.Execute(device, input);
+        var (wrong, signature) = run(input);
         if (wrong is not null)
         {
             string kept = file ?? Path.Combine(folder, $"found-{seed}-{Failures.Count}.bin");

@@ -69,6 +69,22 @@ internal sealed class Rig : IDisposable
         return image.Write(position, [first, second]);
     }
 
+    /// <summary>Writes a compressed cluster all of whose bytes are the same.</summary>
+    public DiskResult WriteCompressed(Qcow2Image image, ulong position, byte fill)
+    {
+        byte[] cluster = new byte[image.ClusterSize], packed = Deflate([.. cluster.Select(_ => fill)]);
+        packed.CopyTo(_memory.Buffer.Span);
+        return image.WriteCompressed(position, _memory.Buffer.Slice(0, packed.Length));
+    }
+
+    public static byte[] Deflate(byte[] bytes)
+    {
+        var packed = new MemoryStream();
+        using (var deflate = new DeflateStream(packed, CompressionLevel.Fastest))
+            deflate.Write(bytes);
+        return packed.ToArray();
+    }
+
     public void Dispose() => _memory.Dispose();
 
     private (HostBuffer First, HostBuffer Second) Pieces(int length)
@@ -98,10 +114,7 @@ internal sealed class Rig : IDisposable
 
         public int Compress(ReadOnlySpan<byte> from, Span<byte> to)
         {
-            var packed = new MemoryStream();
-            using (var deflate = new DeflateStream(packed, CompressionLevel.Fastest, leaveOpen: true))
-                deflate.Write(from);
-            byte[] bytes = packed.ToArray();
+            byte[] bytes = Deflate(from.ToArray());
             if (bytes.Length > to.Length)
                 return 0;
             bytes.CopyTo(to);
