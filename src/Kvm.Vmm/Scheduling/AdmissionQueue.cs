@@ -30,6 +30,9 @@ public enum AdmissionAnswer
 public sealed class AdmissionQueue<T>
     where T : class
 {
+    /// <summary>So many may wait; who comes then is refused.</summary>
+    public const int MostWaiting = 100_000;
+
     private readonly LinkedList<T> _waiting = new();
     private readonly Dictionary<T, LinkedListNode<T>> _nodes = [];
     private readonly Dictionary<T, (double Memory, int Vcpus)> _known = [];
@@ -48,6 +51,9 @@ public sealed class AdmissionQueue<T>
 
     /// <summary>How many wait.</summary>
     public int Waiting => _waiting.Count;
+
+    /// <summary>Who waits, the next one first.</summary>
+    public IEnumerable<T> Queue => _waiting;
 
     /// <summary>A VM asks.</summary>
     /// <param name="vm">What stands for it; not known yet.</param>
@@ -71,15 +77,24 @@ public sealed class AdmissionQueue<T>
             return AdmissionAnswer.Admitted;
         }
 
-        why = _waiting.Count > 0 && Fits(wish)
-            ? string.Create(CultureInfo.InvariantCulture, $"{_waiting.Count} guests wait before it")
-            : $"it asks for {Words(wish)}; {Words((Memory, Vcpus))} of {Words((Limits.Memory, Limits.Vcpus))} are promised";
+        why = WhyNot(wish, _waiting.Count);
         if (!mayWait)
             return AdmissionAnswer.Refused;
+        if (_waiting.Count == MostWaiting)
+        {
+            why = string.Create(CultureInfo.InvariantCulture, $"{MostWaiting} guests wait already");
+            return AdmissionAnswer.Refused;
+        }
+
         _known[vm] = wish;
         _nodes[vm] = _waiting.AddLast(vm);
         return AdmissionAnswer.Queued;
     }
+
+    /// <summary>Why a VM that waits has to, in words.</summary>
+    /// <param name="vm">One that waits.</param>
+    /// <param name="before">How many wait before it.</param>
+    public string WhyWaiting(T vm, int before) => WhyNot(_known[vm], before);
 
     /// <summary>A VM has ended or given up.</summary>
     public void Leave(T vm)
@@ -102,6 +117,10 @@ public sealed class AdmissionQueue<T>
         Promise(_known[first.Value], 1);
         return first.Value;
     }
+
+    private string WhyNot((double Memory, int Vcpus) wish, int before) => before > 0 && Fits(wish)
+        ? string.Create(CultureInfo.InvariantCulture, $"{before} guests wait before it")
+        : $"it asks for {Words(wish)}; {Words((Memory, Vcpus))} of {Words((Limits.Memory, Limits.Vcpus))} are promised";
 
     private bool Fits((double Memory, int Vcpus) wish) => wish.Memory <= Limits.Memory - Memory && wish.Vcpus <= Limits.Vcpus - Vcpus;
 

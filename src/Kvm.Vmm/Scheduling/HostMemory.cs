@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Kvm.Vmm.Scheduling;
 
-/// <summary>How much memory guests can be promised: the host's, or the limit of the cgroup this process is in (cgroup v2); and where it is.</summary>
+/// <summary>How much memory guests can be promised: the host's, or the limit of the cgroup this process is in ; and where it is.</summary>
 public static class HostMemory
 {
     /// <summary>Bytes.</summary>
@@ -11,17 +11,17 @@ public static class HostMemory
     /// <param name="root">Where cgroups are mounted.</param>
     public static long Limit(string meminfo = "/proc/meminfo", string cgroup = "/proc/self/cgroup", string root = "/sys/fs/cgroup")
     {
-        long limit = TotalIn(Read(meminfo));
-        if (Read(cgroup).Split('\n').FirstOrDefault(line => line.StartsWith("0::/", StringComparison.Ordinal)) is not { } line)
-            return limit;
-        // Every group on the way up has a say.
-        for (string path = line["0::/".Length..].Trim(); ; path = Path.GetDirectoryName(path) ?? "")
+        long limit = TotalIn(Cgroup.Read(meminfo));
+        foreach (string folder in Cgroup.Folders("memory", cgroup, root))
         {
-            if (long.TryParse(Read(Path.Combine(root, path, "memory.max")).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long most))
-                limit = Math.Min(limit, most);
-            if (path.Length == 0)
-                return limit;
+            foreach (string file in (string[])["memory.max", "memory.limit_in_bytes"])
+            {
+                if (long.TryParse(Cgroup.Read(Path.Combine(folder, file)).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long most))
+                    limit = Math.Min(limit, most);
+            }
         }
+
+        return limit;
     }
 
     /// <summary>
@@ -32,7 +32,7 @@ public static class HostMemory
     public static int Node(string status = "/proc/self/status")
     {
         const string name = "Mems_allowed_list:";
-        string? line = Read(status).Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
+        string? line = Cgroup.Read(status).Split('\n').FirstOrDefault(line => line.StartsWith(name, StringComparison.Ordinal));
         return line is not null && CpuList.Parse(line[name.Length..]) is [var only] ? only : -1;
     }
 
@@ -46,17 +46,5 @@ public static class HostMemory
         }
 
         return long.MaxValue;
-    }
-
-    private static string Read(string path)
-    {
-        try
-        {
-            return File.Exists(path) ? File.ReadAllText(path) : "";
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return "";
-        }
     }
 }

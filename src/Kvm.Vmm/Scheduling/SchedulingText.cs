@@ -8,15 +8,6 @@ using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Scheduling;
 
-/// <summary>What stands in front of a dispatcher, for the table.</summary>
-/// <param name="Waiting">VMs in the queue.</param>
-/// <param name="Memory">Bytes promised.</param>
-/// <param name="Vcpus">vCPUs promised.</param>
-/// <param name="Limits">What may be promised.</param>
-/// <param name="ProcessId">The scheduler's process.</param>
-/// <param name="NoRealTime">Why the dispatcher is no thread of real time; null where it is one.</param>
-public sealed record ServiceView(int Waiting, double Memory, int Vcpus, AdmissionLimits Limits, int ProcessId, string? NoRealTime);
-
 /// <summary>The job scheduling table for people and for programs. Names of guests are shown with control characters escaped.</summary>
 public static class SchedulingText
 {
@@ -24,6 +15,9 @@ public static class SchedulingText
 
     /// <summary>vCPUs that the table for people names above it, because something is wrong with them.</summary>
     private const int MostFailures = 10;
+
+    /// <summary>Guests that wait to be admitted and are listed below the table for people.</summary>
+    private const int MostQueued = 20;
 
     /// <summary>The table.</summary>
     public static string Table(SchedulingView view, ServiceView service)
@@ -38,6 +32,8 @@ public static class SchedulingText
         text.Append(CultureInfo.InvariantCulture, $"; promised {service.Memory / (1 << 20):0} of {service.Limits.Memory / (1 << 20):0} MiB, {service.Vcpus} of {service.Limits.Vcpus} vCPUs\n");
         if (view.RevokeLatency.Count > 0)
             text.Append(CultureInfo.InvariantCulture, $"revoke to parked: p50 {Number(view.RevokeLatency.P50 / Ms)} ms, p99 {Number(view.RevokeLatency.P99 / Ms)} ms, longest {Number(view.RevokeLatency.Longest / Ms)} ms ({view.RevokeLatency.Count})\n");
+        if (service.CpuQuota < view.Settings.Topology.Count)
+            text.Append(CultureInfo.InvariantCulture, $"the cgroup of the scheduler may use {Number(service.CpuQuota)} CPUs: beyond that the kernel stops all in it for the rest of a period\n");
         if (service.NoRealTime is { } why)
             text.Append("the dispatcher is no thread of real time: ").Append(why).Append('\n');
         if (view.EstimateError is { } error)
@@ -55,6 +51,7 @@ public static class SchedulingText
         text.Append('\n');
         foreach (string[] row in rows)
             text.Append(string.Join("  ", row.Select((cell, column) => column is 0 or 2 or 9 ? cell.PadRight(widths[column]) : cell.PadLeft(widths[column]))).TrimEnd()).Append('\n');
+        WriteQueue(text, service);
         return text.ToString();
     }
 
@@ -89,7 +86,12 @@ public static class SchedulingText
             json.WriteString("cpus", CpuList.Format(view.Settings.Topology.Ids));
             json.WriteNumber("processId", service.ProcessId);
             json.WriteBoolean("realTime", service.NoRealTime is null);
+            if (double.IsFinite(service.CpuQuota))
+                json.WriteNumber("cpuQuota", Math.Round(service.CpuQuota, 6));
+            else
+                json.WriteNull("cpuQuota");
             json.WriteNumber("waiting", service.Waiting);
+            WriteQueue(json, service);
             json.WriteStartObject("promised");
             json.WriteNumber("memory", service.Memory);
             json.WriteNumber("vcpus", service.Vcpus);
@@ -108,6 +110,35 @@ public static class SchedulingText
         }
 
         return Encoding.UTF8.GetString(buffer.WrittenSpan) + "\n";
+    }
+
+    private static void WriteQueue(StringBuilder text, ServiceView service)
+    {
+        if (service.Queue.Count > 0)
+            text.Append("\nwaiting to be admitted\n");
+        foreach (var guest in service.Queue.Take(MostQueued))
+            text.Append(CultureInfo.InvariantCulture, $"{guest.Position}  {VisibleText.Escape(guest.Name)} (process {guest.ProcessId}), since {guest.Waited / Ms:0} ms: {guest.Why}\n");
+        if (service.Waiting > MostQueued)
+            text.Append(CultureInfo.InvariantCulture, $"and {service.Waiting - MostQueued} more\n");
+    }
+
+    private static void WriteQueue(Utf8JsonWriter json, ServiceView service)
+    {
+        json.WriteStartArray("queue");
+        foreach (var guest in service.Queue)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("position", guest.Position);
+            json.WriteString("name", VisibleText.Escape(guest.Name));
+            json.WriteNumber("processId", guest.ProcessId);
+            json.WriteNumber("vcpus", guest.Job.Vcpus);
+            json.WriteNumber("memory", guest.Job.Needs.Memory);
+            WriteMs(json, "waitedMs", guest.Waited);
+            json.WriteString("why", guest.Why);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 
     private static string[] Row(VmView vm, VcpuView vcpu) =>

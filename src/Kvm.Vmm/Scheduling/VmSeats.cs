@@ -23,12 +23,21 @@ public sealed record SchedulingRequest
     /// <summary>The class by which lengths are learned; empty for none: nothing is learned of it then.</summary>
     public string Class { get; init; } = "";
 
-    /// <summary>The same with what is not said taken from this process: the CPUs it may use, which are all its threads may use, and the node of its memory.</summary>
-    internal SchedulingRequest OfThisProcess() => this with
+    /// <summary>
+    /// The same with what is not said taken from this process: the CPUs it may use, which are all its threads may use; the node of its memory;
+    /// the CPU time its cgroups allow, as a cap: beyond it the kernel would stop a vCPU that holds a CPU.
+    /// </summary>
+    internal SchedulingRequest OfThisProcess() => OfThisProcess(CpuAffinity.Own, HostMemory.Node(), HostCpuQuota.Limit());
+
+    internal SchedulingRequest OfThisProcess(IReadOnlyList<int> cpus, int node, double quota)
     {
-        Affinity = Affinity.Count > 0 ? Affinity : CpuAffinity.Own,
-        Job = Job.Node >= 0 ? Job : Job with { Node = HostMemory.Node() },
-    };
+        double cap = Job.Cap > 0 ? Math.Min(Job.Cap, quota) : quota;
+        return this with
+        {
+            Affinity = Affinity.Count > 0 ? Affinity : cpus,
+            Job = Job with { Node = Job.Node >= 0 ? Job.Node : node, Cap = cap < Job.Vcpus ? cap : Job.Cap },
+        };
+    }
 }
 
 /// <summary>One vCPU at the dispatcher. The dispatcher's thread alone.</summary>

@@ -73,6 +73,8 @@ public sealed class SchedulingConfigTests
     [InlineData("0::/\n", "memory.max", "2048\n", 2048)]
     [InlineData("", "memory.max", "2048\n", 1 << 20)]
     [InlineData("7:memory:/x\n", "memory.max", "2048\n", 1 << 20)]
+    [InlineData("7:memory:/x\n", "memory/x/memory.limit_in_bytes", "2048\n", 2048)]
+    [InlineData("7:memory:/x\n", "memory/memory.limit_in_bytes", "9223372036854771712\n", 1 << 20)]
     public void The_memory_that_can_be_promised_is_the_hosts_or_its_cgroups(string groups, string file, string limit, long expected)
     {
         string folder = Directory.CreateTempSubdirectory("kvm-cgroup-").FullName;
@@ -84,6 +86,43 @@ public sealed class SchedulingConfigTests
         HostMemory.Limit(Path.Combine(folder, "meminfo"), Path.Combine(folder, "groups"), folder).Should().Be(expected);
 
         Directory.Delete(folder, recursive: true);
+    }
+
+    [Theory]
+    [InlineData("0::/a/b\n", "a/b/cpu.max", "150000 100000\n", 1.5)]
+    [InlineData("0::/a/b\n", "cpu.max", "20000 100000\n", 0.2)]
+    [InlineData("0::/a/b\n", "a/cpu.max", "max 100000\n", double.PositiveInfinity)]
+    [InlineData("2:cpuacct:/x\n1:cpu:/x\n0::/\n", "cpu/x/cpu.cfs_quota_us", "250000\n", 2.5)]
+    [InlineData("1:cpu,cpuacct:/x\n", "cpu,cpuacct/cpu.cfs_quota_us", "50000\n", 0.5)]
+    [InlineData("1:cpu:/x\n", "cpu/x/cpu.cfs_quota_us", "-1\n", double.PositiveInfinity)]
+    [InlineData("1:cpuset:/x\n", "cpuset/x/cpu.cfs_quota_us", "50000\n", double.PositiveInfinity)]
+    [InlineData("", "cpu.max", "5 10\n", double.PositiveInfinity)]
+    public void The_CPU_time_a_process_may_use_is_its_cgroups(string groups, string file, string quota, double expected)
+    {
+        string folder = Directory.CreateTempSubdirectory("kvm-cgroup-").FullName;
+        string path = Path.Combine(folder, file);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.WriteAllText(path, quota);
+        File.WriteAllText(Path.Combine(Path.GetDirectoryName(path)!, "cpu.cfs_period_us"), "100000\n");
+        File.WriteAllText(Path.Combine(folder, "groups"), groups);
+
+        HostCpuQuota.Limit(Path.Combine(folder, "groups"), folder).Should().Be(expected);
+
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Theory]
+    [InlineData(0, double.PositiveInfinity, 0)]
+    [InlineData(0, 1.5, 1.5)]
+    [InlineData(1, 1.5, 1)]
+    [InlineData(1.8, 1.5, 1.5)]
+    [InlineData(0, 2, 0)]
+    public void A_guest_of_two_vCPUs_is_capped_at_what_its_cgroup_allows(double cap, double quota, double expected)
+    {
+        var request = new SchedulingRequest { Job = new JobSpec { Vcpus = 2, Cap = cap } }.OfThisProcess([4, 5], 1, quota);
+
+        (request.Job.Cap, request.Job.Node).Should().Be((expected, 1));
+        request.Affinity.Should().Equal(4, 5);
     }
 
     [Fact]

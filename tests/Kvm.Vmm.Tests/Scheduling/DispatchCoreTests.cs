@@ -329,6 +329,16 @@ public sealed class DispatchCoreTests
         host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Cpu.Should().Be(1 - cpu);
     }
 
+    [Fact]
+    public void A_cgroup_that_may_not_use_all_CPUs_is_told()
+    {
+        using var host = new FakeThreads("rr", cpus: 2);
+
+        SchedulingText.Table(host.View(), FakeThreads.Service with { CpuQuota = 1.5 }).Should().Contain("the cgroup of the scheduler may use 1.5 CPUs");
+        SchedulingText.Json(host.View(), FakeThreads.Service with { CpuQuota = 1.5 }).Should().Contain("\"cpuQuota\":1.5");
+        SchedulingText.Table(host.View(), FakeThreads.Service).Should().NotContain("cgroup");
+    }
+
     [Theory]
     [InlineData("rr")]
     [InlineData("fcfs")]

@@ -99,11 +99,40 @@ public sealed class SchedulerServerTests : IDisposable
         waiter.Start();
         queued.Wait(TimeSpan.FromSeconds(30)).Should().BeTrue();
         place.Should().BeNull();
+        using (var client = SchedulerClient.Find(_folder, _cpus)!)
+        {
+            client.Show("text").Should().Contain("1 wait to be admitted").And.Contain("\n1  second (process ");
+            JsonDocument.Parse(client.Show("json")).RootElement.GetProperty("queue")[0].GetProperty("name").GetString().Should().Be("second");
+            client.Why("second").Should().StartWith("second waits to be admitted since ");
+        }
 
         first.Dispose();
         waiter.Join();
         place.Should().NotBeNull();
         place!.Dispose();
+    }
+
+    [Fact]
+    public void A_thousand_processes_wait_for_a_place_and_leave_the_queue_with_their_connections()
+    {
+        Start("rr");
+        using var first = Join("rr", "first", mib: 1024);
+        var waiting = new List<UnixSocket>();
+        for (int i = 0; i < 1000; i++)
+        {
+            UnixSocket.TryConnect(SchedulerClient.SocketPath(_folder, _cpus), out var socket).Should().Be(0);
+            Wire.Send(socket!, RegistrationForm.Write(new SchedulingRequest { Name = $"w{i}", Job = new JobSpec { Needs = new ResourceVector(0, 1 << 20) } }, mayWait: true)).Should().BeTrue();
+            using var answer = Wire.Receive(socket!, patience: 30_000, out _);
+            Wire.Text(answer!.RootElement, "status").Should().Be("queued");
+            waiting.Add(socket!);
+        }
+
+        using var client = SchedulerClient.Find(_folder, _cpus)!;
+        client.Show("prometheus").Should().MatchRegex("(?m)^kvmsharp_sched_queued\\{.*\\} 1000$");
+        client.Why("w999").Should().Contain(", 1000 of 1000: ");
+
+        waiting.ForEach(socket => socket.Dispose());
+        Until(() => !client.Show("text").Contains("wait to be admitted", StringComparison.Ordinal));
     }
 
     [Fact]

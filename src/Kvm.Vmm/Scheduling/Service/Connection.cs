@@ -9,8 +9,11 @@ internal sealed class Connection(UnixSocket socket, ulong token, int processId) 
     /// <summary>Answers that a client does not take beyond this end the connection.</summary>
     private const int MostPendingBytes = Wire.MostAnswerBytes * 2;
 
+    /// <summary>Room for most requests: many connections do nothing but wait.</summary>
+    private const int FirstInputBytes = 512;
+
     private readonly Queue<(byte[] Bytes, FdHandle? Descriptor)> _output = new();
-    private byte[] _input = new byte[4096];
+    private byte[] _input = new byte[FirstInputBytes];
     private int _inputLength;
     private int _sent;
     private long _pending;
@@ -23,10 +26,7 @@ internal sealed class Connection(UnixSocket socket, ulong token, int processId) 
     public int ProcessId => processId;
 
     /// <summary>What it registered, or null.</summary>
-    public SchedulingRequest? Request { get; set; }
-
-    /// <summary>Its places, once it was admitted.</summary>
-    public VmSeats? Vm { get; set; }
+    public Applicant? Guest { get; set; }
 
     /// <summary>The peer left or talks nonsense.</summary>
     public bool IsGone { get; private set; }

@@ -57,12 +57,10 @@ public sealed class SchedulerServer : IDisposable
     private readonly Epoll _epoll = new();
     private readonly EventFd _wake = new();
     private readonly Dictionary<ulong, Connection> _connections = [];
-    private readonly AdmissionQueue<Connection> _queue;
+    private readonly Reception _reception;
     private readonly ConcurrentQueue<(Seat Seat, RecordedBurst Burst)> _records = new();
     private readonly ConcurrentQueue<(int Id, bool Online)> _cpuEvents = new();
     private ulong _nextToken = 2;
-    private int _guests;
-    private bool _hadGuests;
     private bool _acceptsAll = true;
     private volatile bool _stopping;
 
@@ -94,7 +92,7 @@ public sealed class SchedulerServer : IDisposable
         ArgumentNullException.ThrowIfNull(settings);
         (_listener, _settings) = (listener, settings);
         _dispatcher = new Dispatcher(settings.Dispatcher);
-        _queue = new AdmissionQueue<Connection>(settings.Limits);
+        _reception = new Reception(_dispatcher, settings.Limits, settings.Event);
         if (settings.Event is not null)
         {
             _dispatcher.CpuChanged = (id, online) =>
@@ -141,7 +139,7 @@ public sealed class SchedulerServer : IDisposable
                 Take(events[i]);
             WriteRecords();
             TellOfCpus();
-            if (_settings.EndWithGuests && _guests == 0 && (_hadGuests || HostClock.Monotonic() >= firstDeadline))
+            if (_settings.EndWithGuests && _reception.Guests == 0 && (_reception.HadGuests || HostClock.Monotonic() >= firstDeadline))
                 return;
         }
 
@@ -170,7 +168,7 @@ public sealed class SchedulerServer : IDisposable
 
     private int Patience(long firstDeadline)
     {
-        if (!_settings.EndWithGuests || _hadGuests)
+        if (!_settings.EndWithGuests || _reception.HadGuests)
             return -1;
         return (int)Math.Clamp((firstDeadline - HostClock.Monotonic()) / 1_000_000 + 1, 0, int.MaxValue);
     }
@@ -259,15 +257,15 @@ public sealed class SchedulerServer : IDisposable
                     json.WriteNumber("processId", Environment.ProcessId);
                 }));
                 break;
-            case "register" when connection.Request is null:
+            case "register" when connection.Guest is null:
                 Register(connection, message);
                 break;
             case "show":
                 Show(connection, Wire.Text(message, "format"));
                 break;
             case "why":
-                string? why = SchedulingText.Why(_dispatcher.Look(why: true), Wire.Text(message, "vm") ?? "");
-                connection.Send(why is null ? Fault(SchedulingErrors.NoSuchVm, "") : TextAnswer(why));
+                string name = Wire.Text(message, "vm") ?? "", why = SchedulingText.Why(_dispatcher.Look(why: true), name) + _reception.Why(name);
+                connection.Send(why.Length == 0 ? Fault(SchedulingErrors.NoSuchVm, "") : TextAnswer(why));
                 break;
             default:
                 connection.Send(Fault(SchedulingErrors.Unreachable, "this scheduler does not know what was asked"));
@@ -278,7 +276,7 @@ public sealed class SchedulerServer : IDisposable
     private void Show(Connection connection, string? format)
     {
         var view = _dispatcher.Look();
-        var service = new ServiceView(_queue.Waiting, _queue.Memory, _queue.Vcpus, _queue.Limits, Environment.ProcessId, _dispatcher.NoRealTime);
+        var service = _reception.View();
         connection.Send(TextAnswer(format switch
         {
             "json" => SchedulingText.Json(view, service),
@@ -296,78 +294,52 @@ public sealed class SchedulerServer : IDisposable
             return;
         }
 
-        bool mayWait = Wire.Text(message, "admission") == "queue";
-        var answer = _queue.Ask(connection, request.Job, mayWait, out string why);
+        var guest = new Applicant(request, connection.Token);
+        var answer = _reception.Ask(guest, Wire.Text(message, "admission") == "queue", out string why);
         if (answer == AdmissionAnswer.Refused)
         {
-            Tell("refused", request, why);
             connection.Send(Fault(SchedulingErrors.Refused, why));
             return;
         }
 
-        connection.Request = request;
-        _guests++;
-        _hadGuests = true;
-        if (answer == AdmissionAnswer.Admitted)
-            Admit(connection);
-        else
+        connection.Guest = guest;
+        connection.Send(answer == AdmissionAnswer.Admitted ? Admitted(guest.Vm!) : Wire.Frame(json =>
         {
-            Tell("queued", request, why);
-            connection.Send(Wire.Frame(json =>
-            {
-                json.WriteString("status", "queued");
-                json.WriteNumber("position", _queue.Waiting);
-                json.WriteString("detail", why);
-            }));
-        }
-    }
-
-    private void Admit(Connection connection)
-    {
-        if (_dispatcher.Join(connection.Request!) is not { } vm)
-        {
-            connection.Send(Fault(SchedulingErrors.Refused, "the scheduler's table is full"));
-            _queue.Leave(connection);
-            connection.Request = null;
-            _guests--;
-            return;
-        }
-
-        connection.Vm = vm;
-        Tell("admitted", connection.Request!, "");
-        connection.Send(
-            Wire.Frame(json =>
-            {
-                json.WriteString("status", "admitted");
-                json.WriteNumber("firstSlot", vm.FirstSlot);
-                json.WriteNumber("count", vm.Seats.Length);
-            }),
-            _dispatcher.Table.Descriptor);
+            json.WriteString("status", "queued");
+            json.WriteNumber("position", _reception.Waiting);
+            json.WriteString("detail", why);
+        }), answer == AdmissionAnswer.Admitted ? _dispatcher.Table.Descriptor : null);
     }
 
     private void Drop(Connection connection)
     {
         _connections.Remove(connection.Token);
         connection.Dispose();
-        if (connection.Vm is { } vm)
-            _dispatcher.Leave(vm);
-        if (connection.Request is { } request)
+        if (connection.Guest is not { } guest)
+            return;
+        _reception.Leave(guest);
+        while (_reception.Next(out string why) is { } next)
         {
-            _guests--;
-            Tell("left", request, "");
-        }
+            var waiting = _connections[next.Token];
+            if (next.Vm is { } vm)
+                waiting.Send(Admitted(vm), _dispatcher.Table.Descriptor);
+            else
+            {
+                waiting.Guest = null;
+                waiting.Send(Fault(SchedulingErrors.Refused, why));
+            }
 
-        _queue.Leave(connection);
-        while (_queue.Next() is { } next)
-        {
-            Admit(next);
-            if (next.HasOutput)
-                _epoll.Modify(next.Socket.Handle.Fd, EpollEvents.In | EpollEvents.Out, next.Token);
+            if (waiting.HasOutput)
+                _epoll.Modify(waiting.Socket.Handle.Fd, EpollEvents.In | EpollEvents.Out, waiting.Token);
         }
     }
 
-    private void Tell(string kind, SchedulingRequest request, string detail) =>
-        _settings.Event?.Invoke(new SchedulingEvent(kind, VisibleText.Escape(request.Name), request.ProcessId, detail));
+    private static byte[] Admitted(VmSeats vm) => Wire.Frame(json =>
+    {
+        json.WriteString("status", "admitted");
+        json.WriteNumber("firstSlot", vm.FirstSlot);
+        json.WriteNumber("count", vm.Seats.Length);
+    });
 
     private void TellOfCpus()
     {
