@@ -16,6 +16,7 @@ internal sealed class CommandTree
             Help, Json, Verbose, Version,
             new RunVerb(),
             new DoctorVerb(),
+            new DiskVerb(),
             new TranslateVerb(),
             new SchedVerb(),
             new CompletionVerb(this),

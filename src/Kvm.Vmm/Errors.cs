@@ -54,6 +54,7 @@ public static class ErrorTable
         .. UsageErrors.All,
         .. Boot.LoadErrors.All,
         .. Storage.DiskErrors.All,
+        .. Storage.Tools.DiskToolErrors.All,
         .. Virtio.Ports.PortErrors.All,
         .. Network.NetworkErrors.All,
         .. HostErrors.All,

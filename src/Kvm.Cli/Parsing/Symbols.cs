@@ -53,8 +53,8 @@ internal sealed class SwitchOption : Option<bool>, IDescribed
 /// <summary>An option with one value. Values stay text here: their errors are ours to word.</summary>
 internal sealed class ValueOption : Option<string>, IDescribed
 {
-    public ValueOption(string name, string valueName, string section, string description)
-        : base(name)
+    public ValueOption(string name, string valueName, string section, string description, params string[] aliases)
+        : base(name, aliases)
     {
         Section = section;
         Description = description;

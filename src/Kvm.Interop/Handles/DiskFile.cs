@@ -11,7 +11,7 @@ public sealed record FileIdentity(ulong Device, ulong Inode);
 /// A file or block device with a disk's content: one method a system call, each returning what the kernel does or -errno, so that callers
 /// see short transfers and interruptions. Safe from several threads at once but for disposal; never allocates after opening.
 /// </summary>
-public sealed unsafe class DiskFile : IDisposable
+public sealed unsafe partial class DiskFile : IDisposable
 {
     private const int Sector = 512;
     private const int Page = 4096;

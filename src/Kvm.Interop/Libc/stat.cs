@@ -43,6 +43,7 @@ internal static unsafe partial class Libc
     public const int S_IFMT = 0xf000;
     public const int S_IFSOCK = 0xc000;
     public const int S_IFBLK = 0x6000;
+    public const int S_IFREG = 0x8000;
 
     /// <summary>AT_FDCWD: paths are relative to the process's folder.</summary>
     internal static int CurrentFolder => -100;

@@ -26,6 +26,11 @@ internal static unsafe partial class Libc
     public static partial nint pwrite(int fd, void* buffer, nuint count, long offset);
 
     public const int SEEK_END = 2;
+    public const int SEEK_DATA = 3;
+    public const int SEEK_HOLE = 4;
+
+    [LibraryImport(C)]
+    public static partial nint copy_file_range(int from, long* fromOffset, int to, long* toOffset, nuint length, uint flags);
 
     [LibraryImport(C)]
     public static partial long lseek(int fd, long offset, int whence);

@@ -8,7 +8,7 @@ using Kvm.Vmm.Configuration;
 namespace Kvm.Vmm.Storage;
 
 /// <summary>A file or block device of the host as disk images use it, locked against a second writer.</summary>
-internal sealed class HostFile : IHostFile
+internal sealed partial class HostFile : IHostFile
 {
     private readonly DiskFile _file;
     private readonly bool _asynchronous;
@@ -18,7 +18,7 @@ internal sealed class HostFile : IHostFile
     private HostFile(DiskFile file, DiskConfig disk) =>
         (_file, IsReadOnly, _asynchronous, _flushes) = (file, disk.ReadOnly, disk.Aio == DiskAio.Uring, disk.Cache != DiskCache.Unsafe);
 
-    public ulong Length => _file.Length;
+    public ulong Length => _file.CurrentLength;
 
     /// <summary>Which file it is.</summary>
     public FileIdentity Identity => _file.Identity;
@@ -36,7 +36,7 @@ internal sealed class HostFile : IHostFile
 
     /// <summary>Opens and locks an existing file, of any length, for a disk that is to be made in it.</summary>
     /// <exception cref="VmmException">It cannot be used: one of <see cref="DiskErrors"/>.</exception>
-    public static HostFile OpenNew(string path) => Open(new DiskConfig { Path = path }, isDisk: false);
+    public static HostFile OpenNew(string path, DiskCache cache = DiskCache.WriteBack) => Open(new DiskConfig { Path = path, Cache = cache }, isDisk: false);
 
     private static HostFile Open(DiskConfig disk, bool isDisk)
     {
