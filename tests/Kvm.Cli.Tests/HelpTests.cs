@@ -9,6 +9,7 @@ public class HelpTests
     [InlineData("help", "--help")]
     [InlineData("run", "run --help")]
     [InlineData("doctor", "doctor --help")]
+    [InlineData("disk", "disk --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
     [InlineData("completion", "completion --help")]

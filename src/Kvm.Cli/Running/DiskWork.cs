@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Kvm.Cli.Text;
 using Kvm.Vmm.Host;
 
@@ -13,12 +14,17 @@ internal sealed class DiskWork : IDisposable
 {
     private const int Width = 24;
 
+    /// <summary>SIGXFSZ, which has no name in the class library.</summary>
+    private const int FileTooLong = 25;
+
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(200);
 
     private readonly string _action;
     private readonly bool _shows;
     private readonly CancellationTokenSource _cancellation = new();
     private readonly SignalGuard _signals;
+    // A write past the limit of a file's length (RLIMIT_FSIZE) is an error to tell of, not the end of the program.
+    private readonly PosixSignalRegistration _tooLong = PosixSignalRegistration.Create((PosixSignal)FileTooLong, context => context.Cancel = true);
     private readonly Lock _gate = new();
     private readonly long _start = Stopwatch.GetTimestamp();
     private TimeSpan _shown;
@@ -90,6 +96,7 @@ internal sealed class DiskWork : IDisposable
     public void Dispose()
     {
         _signals.Dispose();
+        _tooLong.Dispose();
         _cancellation.Dispose();
     }
 

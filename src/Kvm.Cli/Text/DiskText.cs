@@ -104,6 +104,40 @@ internal static class DiskText
         json.WriteEndArray();
     }
 
+    public static string Of(Qcow2CheckResult found)
+    {
+        var text = new StringBuilder();
+        foreach (string message in found.Messages)
+            text.Append(VisibleText.Escape(message)).Append('\n');
+        text.Append(CultureInfo.InvariantCulture, $"{found.AllocatedClusters} of {found.TotalClusters} clusters have storage, {found.CompressedClusters} of them compressed\n");
+        text.Append((found.Corruptions, found.Leaks) switch
+        {
+            (0, 0) => "nothing is wrong\n",
+            (0, var leaks) => $"{leaks} leaked clusters: lost space, no more; {found.LeaksFixed} are free again\n",
+            (var corruptions, var leaks) => $"{corruptions} corruptions, of which {found.CorruptionsFixed} are mended; {leaks} leaked clusters, of which {found.LeaksFixed} are free again\n",
+        });
+        return text.ToString();
+    }
+
+    public static void Write(Utf8JsonWriter json, Qcow2CheckResult found)
+    {
+        json.WriteStartObject();
+        json.WriteBoolean("clean", found.IsClean);
+        json.WriteNumber("corruptions", found.Corruptions);
+        json.WriteNumber("corruptionsFixed", found.CorruptionsFixed);
+        json.WriteNumber("leaks", found.Leaks);
+        json.WriteNumber("leaksFixed", found.LeaksFixed);
+        json.WriteNumber("totalClusters", found.TotalClusters);
+        json.WriteNumber("allocatedClusters", found.AllocatedClusters);
+        json.WriteNumber("compressedClusters", found.CompressedClusters);
+        json.WriteNumber("imageEnd", found.ImageEnd);
+        json.WriteStartArray("messages");
+        foreach (string message in found.Messages)
+            json.WriteStringValue(message);
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
     public static string Of(DiskDifference difference)
     {
         string sizes = difference.Lengths.First == difference.Lengths.Second ? "" : $" (one has {difference.Lengths.First} bytes, the other {difference.Lengths.Second}; the rest of the longer one is zeros)";

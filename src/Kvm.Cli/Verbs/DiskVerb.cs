@@ -14,15 +14,15 @@ internal sealed class DiskVerb : Verb
 {
     private const string Images = "Images";
     private const string Making = "New images: create, convert";
-    private const string Changing = "Changing images: resize, rebase, commit";
+    private const string Changing = "Changing images: check, resize, rebase, commit";
 
     /// <summary>The exit code of a comparison that found a difference: as of cmp and qemu-img.</summary>
     private const int Different = 1;
 
-    private static readonly string[] s_actions = ["create", "info", "map", "convert", "resize", "commit", "rebase", "compare"];
+    private static readonly string[] s_actions = ["create", "info", "map", "convert", "check", "resize", "commit", "rebase", "compare"];
 
     private readonly WordArgument _action = new("ACTION",
-        "create FILE [SIZE], info FILE, map FILE, convert FILE OUTPUT, resize FILE SIZE, commit FILE, rebase FILE, compare FILE FILE.")
+        "create FILE [SIZE], info FILE, map FILE, convert FILE OUTPUT, check FILE, resize FILE SIZE, commit FILE, rebase FILE, compare FILE FILE.")
     { Kind = ValueKind.OneOf, Values = s_actions };
     private readonly WordArgument _file = new("FILE", "The image.") { Kind = ValueKind.File };
     private readonly WordArgument _other = new("OTHER", "The output of convert, the second image of compare, or a size.") { Kind = ValueKind.File };
@@ -38,6 +38,7 @@ internal sealed class DiskVerb : Verb
 
     private readonly ValueOption _backing = new("--backing", "FILE", Changing, "create, rebase: the file an image is based on, as it is found from the image's folder; '' for none.", "-b") { Kind = ValueKind.File };
     private readonly SwitchOption _blindly = new("--unsafe", Changing, "rebase: changes the name only; the other file is known to hold the same.", "-u");
+    private readonly ValueOption _repair = new("--repair", "WHAT", Changing, "check: mends leaks, or all that can be.", "-r") { Kind = ValueKind.OneOf, Values = ["leaks", "all"] };
     private readonly SwitchOption _keep = new("--keep", Changing, "commit: does not empty the image.", "-d");
     private readonly SwitchOption _shrink = new("--shrink", Changing, "resize: the disk may become smaller; what is cut off is lost.");
 
@@ -46,7 +47,7 @@ internal sealed class DiskVerb : Verb
     {
         foreach (var argument in (Argument[])[_action, _file, _other])
             Add(argument);
-        foreach (var option in (Option[])[_format, _allowBacking, _second, _outputFormat, _options, _compress, _force, _backing, _blindly, _keep, _shrink])
+        foreach (var option in (Option[])[_format, _allowBacking, _second, _outputFormat, _options, _compress, _force, _backing, _repair, _blindly, _keep, _shrink])
             Add(option);
         Examples =
         [
@@ -54,6 +55,7 @@ internal sealed class DiskVerb : Verb
             ("kvmsharp disk create -b base.qcow2 -F qcow2 --allow-backing clone.qcow2", "a disk that begins as another one"),
             ("kvmsharp disk convert -c disk.img disk.qcow2", "a compressed copy"),
             ("kvmsharp disk convert -f vmdk -O raw appliance.vmdk disk.img", "from another program's format, by qemu-img"),
+            ("kvmsharp disk check disk.qcow2 --repair leaks", "frees clusters that nothing refers to"),
             ("kvmsharp disk resize disk.qcow2 +5G", "more room"),
             ("kvmsharp disk compare disk.img disk.qcow2", "exit code 0 if both read the same, 1 if not"),
         ];
@@ -71,7 +73,7 @@ internal sealed class DiskVerb : Verb
         if (!s_actions.Contains(action))
             throw new VmmException(UsageErrors.Unknown, $"disk does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
         string file = _file.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"disk {action} needs a FILE");
-        if (action is "info" or "map" or "commit" or "rebase" && _other.Text(result) is { } stray)
+        if (action is "info" or "map" or "check" or "commit" or "rebase" && _other.Text(result) is { } stray)
             throw new VmmException(UsageErrors.Unknown, $"disk {action} does not take {VisibleText.Quote(stray, 40)} here");
         var name = new ImageName(file, Format(result, _format, file), _allowBacking.IsGiven(result));
         using var work = new DiskWork(action, global.Json);
@@ -81,6 +83,7 @@ internal sealed class DiskVerb : Verb
             "info" => Show(global, json => DiskText.Write(json, DiskTool.Info(name)), () => DiskText.Of(DiskTool.Info(name))),
             "map" => Show(global, json => DiskText.Write(json, DiskTool.Map(name)), () => DiskText.Of(DiskTool.Map(name))),
             "convert" => Convert(result, name, global, work),
+            "check" => Check(result, name, global, work),
             "resize" => Resize(result, name, global),
             "commit" => work.Run(() => DiskTool.Commit(name, _keep.IsGiven(result), work.Report, work.Cancellation), () => Show(global, file, null)),
             "rebase" => Rebase(result, name, global, work),
@@ -107,6 +110,19 @@ internal sealed class DiskVerb : Verb
         return work.Run(
             () => DiskTool.Convert(name, output, options, _compress.IsGiven(result), _force.IsGiven(result), work.Report, work.Cancellation),
             () => Show(global, path, null));
+    }
+
+    private int Check(ParseResult result, ImageName name, GlobalOptions global, DiskWork work)
+    {
+        var repair = _repair.Text(result) is { } text ? (Qcow2Repair)(1 + Quantities.OneOf(_repair.Name, text, _repair.Values)) : Qcow2Repair.None;
+        Qcow2CheckResult? found = null;
+        return work.Run(() => found = DiskTool.Check(name, repair, work.Report, work.Cancellation), () =>
+        {
+            Show(global, json => DiskText.Write(json, found!), () => DiskText.Of(found!));
+            return found!.Corruptions == found.CorruptionsFixed
+                ? ExitCode.Success
+                : throw new VmmException(DiskToolErrors.Damaged, $"{VisibleText.Quote(name.Path)}: {found.Corruptions - found.CorruptionsFixed} places");
+        });
     }
 
     private int Resize(ParseResult result, ImageName name, GlobalOptions global)

@@ -16,6 +16,8 @@ public sealed unsafe partial class DiskFile : IDisposable
     private const int Sector = 512;
     private const int Page = 4096;
 
+    private int _locked;
+
     private DiskFile(FdHandle handle, ulong length, int alignment, in Statx stat)
     {
         Handle = handle;
@@ -88,7 +90,13 @@ public sealed unsafe partial class DiskFile : IDisposable
     public int TryLock(bool exclusive)
     {
         FileLock request = new() { LType = exclusive ? Libc.F_WRLCK : Libc.F_RDLCK };
-        return Libc.fcntl(Handle.Fd, Libc.F_OFD_SETLK, (nint)(&request)) == 0 ? 0 : -Errno.Last;
+        if (Libc.fcntl(Handle.Fd, Libc.F_OFD_SETLK, (nint)(&request)) != 0)
+        {
+            return -Errno.Last;
+        }
+
+        _locked = 1;
+        return 0;
     }
 
     // One piece goes by the system call itself: in a process of several threads the C library's function is a point where a thread may be
@@ -127,8 +135,20 @@ public sealed unsafe partial class DiskFile : IDisposable
     /// <summary>Makes a range read as zeros and keeps its storage: 0 or -errno (EOPNOTSUPP: this file system or device cannot).</summary>
     public int ZeroRange(ulong position, ulong length) => Allocate(Libc.FALLOC_FL_ZERO_RANGE | Libc.FALLOC_FL_KEEP_SIZE, position, length);
 
-    /// <inheritdoc/>
-    public void Dispose() => Handle.Dispose();
+    /// <summary>
+    /// Gives the lock back and closes. A program that another thread is just starting has the description until it runs, and with it would have the
+    /// lock: so that goes first, and for all.
+    /// </summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _locked, 0) != 0)
+        {
+            FileLock request = new() { LType = Libc.F_UNLCK };
+            _ = Libc.fcntl(Handle.Fd, Libc.F_OFD_SETLK, (nint)(&request));
+        }
+
+        Handle.Dispose();
+    }
 
     private static ulong Number(uint major, uint minor) => (ulong)major << 32 | minor;
 

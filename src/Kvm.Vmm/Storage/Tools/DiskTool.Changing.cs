@@ -33,6 +33,20 @@ public static partial class DiskTool
         return size;
     }
 
+    /// <summary>Judges a qcow2 image, and mends what it may.</summary>
+    /// <param name="name">Which; the files it is based on are not looked at.</param>
+    /// <param name="repair">What may be mended; with nothing the file is opened for reading only.</param>
+    /// <param name="progress">Told how much is done, and of how much.</param>
+    /// <param name="cancellation">Ends it.</param>
+    /// <exception cref="VmmException">It is no such image, or cannot be read or mended.</exception>
+    public static Qcow2CheckResult Check(ImageName name, Qcow2Repair repair, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        using var file = HostFile.Open(ToolImage.Config(Qcow2Only(name)) with { ReadOnly = repair == Qcow2Repair.None });
+        ulong all = file.Length;
+        return ToolImage.Wrapped(name.Path, () => Qcow2Check.Run(file, repair, progress is null ? null : part => progress((ulong)(part * all), all), cancellation));
+    }
+
     /// <summary>Writes what an image holds into the file it is based on, and empties it.</summary>
     /// <param name="name">Which; <see cref="ImageName.AllowBacking"/> is needed.</param>
     /// <param name="keep">Does not empty it.</param>

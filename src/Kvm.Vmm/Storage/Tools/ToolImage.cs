@@ -25,17 +25,16 @@ internal sealed class ToolImage : IDisposable
     /// <param name="name">Which.</param>
     /// <param name="writable">To be changed; else other readers may have it as well.</param>
     /// <param name="alone">Without the files it is based on.</param>
-    /// <param name="repair">Though it is marked as damaged.</param>
     /// <param name="odd">Though a raw file ends within a sector, which is not the disk's then.</param>
     /// <exception cref="VmmException">It cannot be opened; tells why.</exception>
-    public static ToolImage Open(ImageName name, bool writable = false, bool alone = false, bool repair = false, bool odd = false)
+    public static ToolImage Open(ImageName name, bool writable = false, bool alone = false, bool odd = false)
     {
         if (name.IsForeign)
             throw new VmmException(DiskToolErrors.NeedsQemuImg, $"{VisibleText.Quote(name.Path)} has the format {ImageName.Of(name.Format)}; only convert reads it");
         var disk = Config(name) with { ReadOnly = !writable };
-        if (alone || repair)
+        if (alone)
         {
-            var options = DiskOpener.Options(disk) with { WithoutBacking = alone, ForRepair = repair };
+            var options = DiskOpener.Options(disk) with { WithoutBacking = true };
             var own = HostFile.Open(disk);
             return new ToolImage(name, Wrapped(name.Path, () => Qcow2Image.Open(own, options)), own);
         }

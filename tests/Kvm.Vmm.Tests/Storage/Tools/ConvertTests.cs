@@ -1,9 +1,9 @@
 using FsCheck;
 using FsCheck.Fluent;
 using Kvm.Devices.Block.Qcow2;
+using Kvm.Tests.Support;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Storage.Tools;
-using Kvm.Vmm.Tests.Storage.Qcow2;
 
 namespace Kvm.Vmm.Tests.Storage.Tools;
 

@@ -1,7 +1,7 @@
 using Kvm.Devices.Block.Qcow2;
+using Kvm.Tests.Support;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Storage.Tools;
-using Kvm.Vmm.Tests.Storage.Qcow2;
 
 namespace Kvm.Vmm.Tests.Storage.Tools;
 
@@ -169,6 +169,30 @@ public sealed class DiskToolTests : IDisposable
         DiskTool.Info(name).Qcow2!.Backing!.Name.Should().Be("one.img");
         DiskTool.Compare(name, _folder.Name("one.img")).FirstDifference.Should().BeNull();
         content.Length.Should().Be(8 << 20);
+    }
+
+    [SkippableFact]
+    public void Check_agrees_with_qemu_on_clean_and_on_leaking_images_and_mends_leaks()
+    {
+        QemuImg.SkipIfMissing();
+        _folder.Raw("a.img", 1 << 20);
+        DiskTool.Convert(_folder.Name("a.img"), _folder.Name("b.qcow2"), new ImageOptions(), compress: false, force: false);
+        DiskTool.Check(_folder.Name("b.qcow2"), Qcow2Repair.None).IsClean.Should().BeTrue();
+        // The count of a cluster behind all others: header, refcount table, first block, where it is in new images.
+        using (var file = File.OpenWrite(_folder.Path("b.qcow2")))
+        {
+            file.SetLength(file.Length + (64 << 10));
+            file.Position = (2 << 16) + 2 * ((file.Length >> 16) - 1);
+            file.Write([0, 1]);
+        }
+
+        QemuImg.Check(_folder.Path("b.qcow2")).Code.Should().Be(3);
+        DiskTool.Check(_folder.Name("b.qcow2"), Qcow2Repair.None).Should().Match<Qcow2CheckResult>(r => r.Leaks == 1 && r.LeaksFixed == 0 && r.Corruptions == 0);
+        DiskTool.Check(_folder.Name("b.qcow2"), Qcow2Repair.Leaks).IsClean.Should().BeTrue();
+        QemuImg.Check(_folder.Path("b.qcow2")).Code.Should().Be(0);
+        Refused(DiskToolErrors.CannotBe, () => DiskTool.Check(_folder.Name("a.img"), Qcow2Repair.None));
+        using var guest = HostFile.Open(new DiskConfig { Path = _folder.Path("b.qcow2") });
+        Refused(DiskErrors.InUse, () => DiskTool.Check(_folder.Name("b.qcow2"), Qcow2Repair.None));
     }
 
     [Theory]

@@ -1,5 +1,5 @@
+using Kvm.Tests.Support;
 using Kvm.Vmm.Storage.Tools;
-using Kvm.Vmm.Tests.Storage.Qcow2;
 
 namespace Kvm.Vmm.Tests.Storage.Tools;
 
