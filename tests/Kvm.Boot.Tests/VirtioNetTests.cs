@@ -1,7 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
-using System.Text;
+using Kvm.Interop.Slirp;
 using Kvm.Tests.Support;
 using Kvm.Vmm;
 using Kvm.Vmm.Network;
@@ -13,6 +13,8 @@ namespace Kvm.Boot.Tests;
 /// <summary>Linux's own driver on the network card: frames to the host's kernel over TAP.</summary>
 public sealed class VirtioNetTests
 {
+    private static readonly IPEndPoint s_anyPort = new(IPAddress.Loopback, 0);
+
     private const string Name = "kvmtest0";
     private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
 
@@ -64,75 +66,91 @@ public sealed class VirtioNetTests
             (counters["malformed"], counters["receiveDropped"], counters["sendDropped"], counters["resetsNeeded"]).Should().Be((0, 0, 0, 0));
         });
     }
-}
 
-/// <summary>Gives one file to whoever asks for any, by HTTP/1.0, on a thread of its own.</summary>
-internal sealed class FileServer : IDisposable
-{
-    private readonly TcpListener _listener;
-    private readonly byte[] _content;
-    private readonly Thread _thread;
-
-    public FileServer(IPEndPoint at, byte[] content)
+    /// <summary>No rights are needed: an address by DHCP, a file from a server on the host's loopback that is allowed, one through a published port.</summary>
+    [SkippableTheory]
+    [InlineData(VirtioTransport.Pci)]
+    [InlineData(VirtioTransport.Mmio)]
+    public void Guest_of_a_user_network_gets_an_address_fetches_what_it_may_and_serves(VirtioTransport transport)
     {
-        _content = content;
-        // Made here: it is of the caller's network.
-        _listener = new TcpListener(at);
-        _listener.Start();
-        _thread = new Thread(Serve) { IsBackground = true };
-        _thread.Start();
-    }
-
-    public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
-
-    /// <summary>How often it was asked.</summary>
-    public int Requests { get; private set; }
-
-    /// <summary>Fetches /file from a server, by HTTP/1.0.</summary>
-    public static byte[] Fetch(IPEndPoint from)
-    {
-        using var client = new TcpClient(from.AddressFamily) { ReceiveTimeout = 60_000 };
-        client.Connect(from);
-        using var stream = client.GetStream();
-        stream.Write("GET /file HTTP/1.0\r\n\r\n"u8);
-        using var all = new MemoryStream();
-        stream.CopyTo(all);
-        byte[] bytes = all.ToArray();
-        int head = bytes.AsSpan().IndexOf("\r\n\r\n"u8);
-        head.Should().BePositive();
-        return bytes[(head + 4)..];
-    }
-
-    public void Dispose()
-    {
-        _listener.Stop();
-        _thread.Join();
-    }
-
-    private void Serve()
-    {
-        while (true)
+        GuestFiles.Require("small/vmlinux");
+        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        byte[] content = RandomNumberGenerator.GetBytes(2 << 20);
+        using var server = new FileServer(s_anyPort, content);
+        using var secret = new FileServer(s_anyPort, content);
+        int published = FreePort();
+        var run = RunUser(published, content, c => c with
         {
-            try
+            Networks = [User(published, server.Port)],
+            Virtio = transport,
+            Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://10.0.2.2:{server.Port}/file kvmsharp.refused=http://10.0.2.2:{secret.Port}/file "
+                + $"kvmsharp.refused=http://127.0.0.1:{secret.Port}/file kvmsharp.refused=http://0.0.0.0:{secret.Port}/file",
+        });
+        run.Console.Should().Contain("GUEST-ADDRESS eth0 10.0.2.15/24", run.Tail)
+            .And.Contain($"GUEST-REFUSED http://10.0.2.2:{secret.Port}/file").And.Contain("GUEST-REFUSED http://127.0.0.1");
+        secret.Requests.Should().Be(0);
+        run.Result.Devices["net0"]["hostRefused"].Should().BePositive();
+    }
+
+    /// <summary>In a network of the test's own, where it is the nameserver too.</summary>
+    [SkippableFact]
+    public void Guest_of_a_user_network_resolves_a_name_and_reaches_the_host_by_IPv6()
+    {
+        GuestFiles.Require("small/vmlinux");
+        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        NetworkNamespace.SkipWithoutTap();
+        NetworkNamespace.Run(() =>
+        {
+            NetworkNamespace.Ip("link set lo up");
+            NetworkNamespace.Ip("addr add 198.51.100.53/32 dev lo");
+            using var names = new NameServer(new IPEndPoint(IPAddress.Parse("198.51.100.53"), 53));
+            byte[] content = RandomNumberGenerator.GetBytes(100_000);
+            using var server = new FileServer(new IPEndPoint(IPAddress.IPv6Loopback, 0), content);
+            int published = FreePort();
+            var run = RunUser(published, content, c => c with
             {
-                using var client = _listener.AcceptTcpClient();
-                using var stream = client.GetStream();
-                byte[] request = new byte[4096];
-                int length = 0;
-                while (request.AsSpan(0, length).IndexOf("\r\n\r\n"u8) < 0 && length < request.Length && stream.Read(request, length, request.Length - length) is > 0 and var count)
-                    length += count;
-                Requests++;
-                stream.Write(Encoding.ASCII.GetBytes($"HTTP/1.0 200 OK\r\nContent-Length: {_content.Length}\r\n\r\n"));
-                stream.Write(_content);
-            }
-            catch (IOException)
+                Networks = [User(published, server.Port)],
+                Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://[fd00::2]:{server.Port}/file kvmsharp.resolve=guest.example",
+            });
+            run.Console.Should().Contain(NameServer.Answer, run.Tail);
+            names.Questions.Should().BePositive();
+        }, resolver: "nameserver 198.51.100.53\n");
+    }
+
+    private static NetConfig User(int published, int allowed) => new()
+    {
+        Kind = NetKind.User,
+        AllowHost = [new AllowedPort((ushort)allowed, false)],
+        Publish = [new PublishedPort(IPAddress.Loopback, (ushort)published, 80, false)],
+    };
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(s_anyPort);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>Boots a guest that fetches the content and serves it at a published port of the host.</summary>
+    private static LinuxRun RunUser(int published, byte[] content, Func<VmConfig, VmConfig> change)
+    {
+        Exception? failure = null;
+        using var serves = new ManualResetEventSlim();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "net", s_limit, change,
+            meanwhile: vm =>
             {
-                // Who hung up has had enough.
-            }
-            catch (SocketException)
-            {
-                return;
-            }
-        }
+                failure = Record.Exception(() =>
+                {
+                    WaitHandle.WaitAny([serves.WaitHandle, ((IAsyncResult)vm.Ended).AsyncWaitHandle]);
+                    FileServer.Fetch(new IPEndPoint(IPAddress.Loopback, published)).AsSpan().SequenceEqual(content).Should().BeTrue();
+                });
+                vm.SendConsoleInput("end\n"u8);
+            },
+            when: ("GUEST-SERVES", _ => serves.Set()));
+        failure.Should().BeNull(run.Tail);
+        run.Console.Should().Contain($"GUEST-FETCHED {Convert.ToHexStringLower(SHA256.HashData(content))}", run.Tail)
+            .And.Contain("GUEST-DONE net").And.NotContain("GUEST-FAILED");
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+        return run;
     }
 }

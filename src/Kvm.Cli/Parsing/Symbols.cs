@@ -68,6 +68,9 @@ internal sealed class ValueOption : Option<string>, IDescribed
 
     public IReadOnlyList<string> Values { get; init; } = [];
 
+    /// <summary>The value it has when nothing follows that could be one; null for an option that is nothing without a value.</summary>
+    public string? Alone { get; init; }
+
     /// <summary>True for an option that may be given several times.</summary>
     public bool Repeats
     {
@@ -87,6 +90,25 @@ internal sealed class ValueOption : Option<string>, IDescribed
     /// <summary>The values given, in their order; null if there are none.</summary>
     public IReadOnlyList<string>? Texts(ParseResult result) =>
         result.GetResult(this) is { Tokens: [_, ..] tokens } ? [.. tokens.Select(t => t.Value)] : null;
+}
+
+/// <summary>Gives options their value where they stand alone, which the parser cannot: it takes the next word, a kernel's perhaps.</summary>
+internal static class LoneOptions
+{
+    /// <summary>The words, with <c>--net=user</c> for a <c>--net</c> at the end, before another option or before a file.</summary>
+    public static string[] Complete(Command root, string[] args)
+    {
+        var options = root.Subcommands.SelectMany(c => c.Options).OfType<ValueOption>().Where(o => o.Alone is not null).ToDictionary(o => o.Name, o => o.Alone!);
+        int end = Array.IndexOf(args, "--") is >= 0 and var dashes ? dashes : args.Length;
+        string[] words = [.. args];
+        for (int i = 0; i < end; i++)
+        {
+            if (options.TryGetValue(args[i], out string? value) && (i + 1 == end || args[i + 1].StartsWith('-') || File.Exists(args[i + 1])))
+                words[i] = $"{args[i]}={value}";
+        }
+
+        return words;
+    }
 }
 
 /// <summary>A positional argument, at most one word.</summary>

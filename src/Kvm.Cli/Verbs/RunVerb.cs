@@ -73,9 +73,13 @@ internal sealed class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
 
     private readonly ValueOption _net = new("--net", "NET", Devices,
-        "A network card, as often as there are cards: tap=NAME (made where there is none and this user may), fd=N (of a TAP interface that was passed in) or none "
-        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N.")
-    { Kind = ValueKind.OneOf, Values = ["tap=", "fd=", "none"], Repeats = true };
+        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), fd=N (of a TAP interface that was passed in) or none "
+        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2).")
+    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "fd=", "none"], Repeats = true, Alone = "user" };
+
+    private readonly ValueOption _publish = new("--publish", "PORTS", Devices,
+        "A port of the host that the guest serves, as often as there are ports: [ADDRESS:]HOST:GUEST[/udp]; without ADDRESS the host's loopback. Gives the guest a card with user as well.")
+    { Repeats = true };
 
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
@@ -99,7 +103,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -111,6 +115,7 @@ internal sealed class RunVerb : Verb
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
             ("kvmsharp run vmlinux --engine soft --cpus 2 --memory 1G", "two processors in software, no /dev/kvm needed"),
             ("kvmsharp run vmlinuz --disk root.img --disk data.img,readonly,id=data", "boots from the first of two disks"),
+            ("kvmsharp run vmlinuz --publish 8080:80 --append ip=dhcp", "with a network, and the guest's port 80 at the host's 8080: curl localhost:8080"),
             ("kvmsharp run vmlinuz --net tap=tap0 --append ip=dhcp", "with a network card on the host's interface tap0"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
             ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
@@ -191,7 +196,7 @@ internal sealed class RunVerb : Verb
         Entropy = _rng.IsGiven(result) || machine.Entropy,
         Balloon = Balloon(result, machine.Balloon),
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
-        Networks = _net.Texts(result) is { } cards ? [.. cards.Select(Net)] : machine.Networks,
+        Networks = Networks(result, machine.Networks),
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
@@ -221,6 +226,26 @@ internal sealed class RunVerb : Verb
 
     private static PortConfig Port(string text) =>
         PortConfig.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--port", text, problem) : port with { SocketPath = FullPath(port.SocketPath)! };
+
+    /// <summary>The cards; published ports are the first one's that is a user network, which there is then.</summary>
+    private List<NetConfig> Networks(ParseResult result, IReadOnlyList<NetConfig> configured)
+    {
+        List<NetConfig> cards = [.. _net.Texts(result) is { } texts ? texts.Select(Net) : configured];
+        if (_publish.Texts(result) is not { } ports)
+            return cards;
+        int user = cards.FindIndex(c => c.Kind == NetKind.User);
+        if (user < 0)
+        {
+            user = cards.Count;
+            cards.Add(new NetConfig { Kind = NetKind.User });
+        }
+
+        cards[user] = cards[user] with { Publish = [.. ports.Select(Published)] };
+        return cards;
+    }
+
+    private static PublishedPort Published(string text) =>
+        PublishedPort.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--publish", text, problem) : port;
 
     private static NetConfig Net(string text) => NetConfig.Parse(text, out var net) is { } problem ? throw Quantities.Bad("--net", text, problem) : net;
 

@@ -42,6 +42,7 @@ public static class Errno
     public const int EOVERFLOW = 75;
     public const int EOPNOTSUPP = 95;
     public const int EADDRINUSE = 98;
+    public const int EADDRNOTAVAIL = 99;
     public const int EBADFD = 77;
     public const int ECONNRESET = 104;
     public const int ENOBUFS = 105;
@@ -60,7 +61,7 @@ public static class Errno
         (EMFILE, nameof(EMFILE)), (ENOTTY, nameof(ENOTTY)), (EFBIG, nameof(EFBIG)), (ENOSPC, nameof(ENOSPC)), (ESPIPE, nameof(ESPIPE)),
         (EROFS, nameof(EROFS)), (EPIPE, nameof(EPIPE)), (ERANGE, nameof(ERANGE)), (ENOSYS, nameof(ENOSYS)), (EOVERFLOW, nameof(EOVERFLOW)),
         (EOPNOTSUPP, nameof(EOPNOTSUPP)), (ETIMEDOUT, nameof(ETIMEDOUT)), (ENAMETOOLONG, nameof(ENAMETOOLONG)),
-        (EBADFD, nameof(EBADFD)), (EADDRINUSE, nameof(EADDRINUSE)), (ECONNRESET, nameof(ECONNRESET)), (ENOBUFS, nameof(ENOBUFS)), (ECONNREFUSED, nameof(ECONNREFUSED)), (EDQUOT, nameof(EDQUOT)),
+        (EBADFD, nameof(EBADFD)), (EADDRINUSE, nameof(EADDRINUSE)), (EADDRNOTAVAIL, nameof(EADDRNOTAVAIL)), (ECONNRESET, nameof(ECONNRESET)), (ENOBUFS, nameof(ENOBUFS)), (ECONNREFUSED, nameof(ECONNREFUSED)), (EDQUOT, nameof(EDQUOT)),
         (ECANCELED, nameof(ECANCELED)), (EHWPOISON, nameof(EHWPOISON)),
     ];
 

@@ -9,6 +9,7 @@ namespace Kvm.Interop;
 public struct PollFd
 {
     public const short POLLIN = 0x0001;
+    public const short POLLPRI = 0x0002;
     public const short POLLOUT = 0x0004;
     public const short POLLERR = 0x0008;
     public const short POLLHUP = 0x0010;

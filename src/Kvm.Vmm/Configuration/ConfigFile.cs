@@ -181,9 +181,19 @@ public static class ConfigFile
             json.WriteBoolean(ConfigMembers.FixedMac, card.FixedMac);
             json.WriteNumber(ConfigMembers.Mtu, card.Mtu);
             json.WriteNumber(ConfigMembers.Queues, card.Queues);
+            WriteTexts(json, ConfigMembers.AllowHost, card.AllowHost);
+            WriteTexts(json, ConfigMembers.Publish, card.Publish);
             json.WriteEndObject();
         }
 
+        json.WriteEndArray();
+    }
+
+    private static void WriteTexts(Utf8JsonWriter json, string member, IEnumerable<object> values)
+    {
+        json.WriteStartArray(member);
+        foreach (object value in values)
+            json.WriteStringValue(value.ToString());
         json.WriteEndArray();
     }
 

@@ -98,6 +98,8 @@ internal static class ConfigMembers
     public const string Backend = "backend"; // ours
     public const string FixedMac = "fixed_mac"; // ours
     public const string Mtu = "mtu"; // ours
+    public const string AllowHost = "allow_host"; // ours
+    public const string Publish = "publish"; // ours
 
     // Ours: Firecracker has no virtio console.
     public const string Ports = "ports";
@@ -143,7 +145,7 @@ internal static class ConfigMembers
     public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
 
     public static readonly string[] OfNetworkInterface =
-        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues];
+        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish];
 
     public static readonly string[] OfPort = [Name, Socket];
 

@@ -58,6 +58,12 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Queues:
                     card = card with { Queues = (int)Number(member, 1, NetOptions.MaxPairs) };
                     break;
+                case ConfigMembers.AllowHost:
+                    card = card with { AllowHost = ReadTexts(member, AllowedPort.Parse) };
+                    break;
+                case ConfigMembers.Publish:
+                    card = card with { Publish = ReadTexts(member, text => PublishedPort.Parse(text, out var port) is null ? port : null) };
+                    break;
                 default:
                     if (!IsNull())
                         throw Unsupported($"{ConfigMembers.NetworkInterfaces}.{member}");
@@ -70,6 +76,21 @@ internal ref partial struct ConfigParser
         string? wrong = NetConfig.ParseBackend(device is null ? backend ?? "" : $"tap={device}", out var end);
         card = card with { Kind = end.Kind, Name = end.Name, Descriptor = end.Descriptor };
         return (wrong ?? card.Problem()) is { } problem ? throw BadValue(ConfigMembers.NetworkInterfaces, problem) : card;
+    }
+
+    private List<T> ReadTexts<T>(string member, Func<string, T?> parse)
+        where T : class
+    {
+        if (_json.TokenType != JsonTokenType.StartArray)
+            throw BadValue(member, "is not a list");
+        var values = new List<T>();
+        while (_json.Read() && _json.TokenType != JsonTokenType.EndArray)
+        {
+            string text = Text(member);
+            values.Add(parse(text) ?? throw BadValue(member, $"has the element {VisibleText.Quote(text, 40)}, which is none"));
+        }
+
+        return values;
     }
 
     private readonly MacAddress? ReadMac(string member) =>

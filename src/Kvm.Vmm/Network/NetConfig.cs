@@ -3,6 +3,7 @@ using System.Text;
 using Kvm.Devices.Net;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Interop;
+using Kvm.Interop.Slirp;
 using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Network;
@@ -10,6 +11,9 @@ namespace Kvm.Vmm.Network;
 /// <summary>What a network card's cable ends in.</summary>
 public enum NetKind
 {
+    /// <summary>A network in user space, behind which is whatever the host reaches: no rights are needed.</summary>
+    User,
+
     /// <summary>A TAP interface of the host's kernel.</summary>
     Tap,
 
@@ -47,7 +51,13 @@ public sealed record NetConfig
     /// <summary>Queue pairs, 1 to <see cref="NetOptions.MaxPairs"/>; more than one only of <see cref="NetKind.Tap"/>.</summary>
     public int Queues { get; init; } = 1;
 
-    /// <summary>Understands a card as the command line writes it: <c>tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
+    /// <summary>Ports of the host's loopback that the guest may reach at its gateway's address; of <see cref="NetKind.User"/>.</summary>
+    public IReadOnlyList<AllowedPort> AllowHost { get; init; } = [];
+
+    /// <summary>Ports of the host that the guest serves; of <see cref="NetKind.User"/>.</summary>
+    public IReadOnlyList<PublishedPort> Publish { get; init; } = [];
+
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -60,7 +70,7 @@ public sealed record NetConfig
         foreach (string part in parts[1..])
         {
             if (net.With(part) is not { } next)
-                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N";
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp]";
             net = next;
         }
 
@@ -75,6 +85,9 @@ public sealed record NetConfig
         {
             case ["none"]:
                 return null;
+            case ["user"]:
+                net = net with { Kind = NetKind.User };
+                return null;
             case ["tap", var name]:
                 net = net with { Kind = NetKind.Tap, Name = name };
                 return null;
@@ -82,7 +95,7 @@ public sealed record NetConfig
                 net = net with { Kind = NetKind.Descriptor, Descriptor = number };
                 return null;
             default:
-                return $"begins with {VisibleText.Quote(text, 40)}, not with one of tap=NAME, fd=N, none";
+                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, fd=N, none";
         }
     }
 
@@ -91,6 +104,7 @@ public sealed record NetConfig
     {
         NetKind.Tap => $"tap={Name}",
         NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),
+        NetKind.User => "user",
         _ => "none",
     };
 
@@ -106,6 +120,8 @@ public sealed record NetConfig
                 return this with { Mtu = mtu };
             case ["queues", var text] when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int queues):
                 return this with { Queues = queues };
+            case ["allow-host", var text] when AllowedPort.Parse(text) is { } port:
+                return this with { AllowHost = [.. AllowHost, port] };
             default:
                 return null;
         }
@@ -120,6 +136,10 @@ public sealed record NetConfig
             return $"has an MTU of {Mtu}; {NetOptions.MinMtu} to {NetOptions.MaxMtu} are possible";
         if (Queues is < 1 or > NetOptions.MaxPairs || (Queues > 1 && Kind != NetKind.Tap))
             return $"has {Queues} queues; one with tap= has 1 to {NetOptions.MaxPairs}, any other 1";
+        if (Kind != NetKind.User && AllowHost.Count + Publish.Count > 0)
+            return "has ports to allow or to publish, which belong to user alone";
+        if (Kind == NetKind.User && Mtu > SlirpStack.MostMtu)
+            return $"has an MTU of {Mtu}; with user it is {SlirpStack.MostMtu} at most";
         return Kind == NetKind.Tap ? ProblemOfName() : null;
     }
 
@@ -138,10 +158,18 @@ public sealed record NetConfig
         {
             if (cards[i].Problem() is { } problem)
                 return $"network card {i} {problem}";
+            for (int p = 1; p < cards[i].Publish.Count; p++)
+            {
+                if (cards[i].Publish.Take(p).Any(cards[i].Publish[p].Collides))
+                    return $"port {cards[i].Publish[p].HostPort} is published twice";
+            }
+
             for (int j = 0; j < i; j++)
             {
                 if (cards[i].Mac is { } mac && mac == cards[j].Mac)
                     return $"network cards {j} and {i} have the same address";
+                if (cards[i].Publish.FirstOrDefault(p => cards[j].Publish.Any(p.Collides)) is { } twice)
+                    return $"network cards {j} and {i} both publish port {twice.HostPort}";
                 if (cards[i].Kind == NetKind.Tap && cards[j].Kind == NetKind.Tap && cards[i].Name == cards[j].Name)
                     return $"network cards {j} and {i} have the same interface";
             }

@@ -8,9 +8,12 @@ namespace Kvm.Vmm.Network;
 internal static class NetworkBackends
 {
     /// <summary>Opens it.</summary>
+    /// <param name="config">What the user asked for.</param>
+    /// <param name="failed">Told of a fault of the program on a thread of the backend's.</param>
     /// <exception cref="VmmException">This host cannot.</exception>
-    public static INetworkBackend Open(NetConfig config) => config.Kind switch
+    public static INetworkBackend Open(NetConfig config, Action<string> failed) => config.Kind switch
     {
+        NetKind.User => new SlirpBackend(config, failed),
         NetKind.Tap => new TapBackend(OpenTap(config)),
         NetKind.Descriptor => new TapBackend([Adopt(config.Descriptor)]),
         _ => new NullBackend(),

@@ -6,7 +6,7 @@ public static class NetworkErrors
     /// <summary>A TAP interface cannot be used.</summary>
     public static readonly ErrorInfo NoTap = new("KVM0180", "the TAP interface cannot be used",
         "It does not exist and may not be made by this user (CAP_NET_ADMIN), belongs to another user, is used by another guest, is no TAP interface, or has one queue where several were asked for.",
-        "Make one for this user: sudo ip tuntap add NAME mode tap user $USER && sudo ip link set NAME up")
+        "Make one for this user: sudo ip tuntap add NAME mode tap user $USER && sudo ip link set NAME up; or use --net, which needs no rights")
     { ExitCode = ExitCode.HostCannot };
 
     /// <summary>A descriptor that was passed in is not what it should be.</summary>
@@ -15,6 +15,18 @@ public static class NetworkErrors
         "Open /dev/net/tun in the program that starts this one, and pass the descriptor on: --net fd=N")
     { ExitCode = ExitCode.Usage };
 
+    /// <summary>There is nobody to make a user-mode network.</summary>
+    public static readonly ErrorInfo NoUserNetwork = new("KVM0182", "there is no user-mode network here",
+        "It is made by libslirp, which is not installed, or cannot make one of this MTU.",
+        "Install it: sudo apt install libslirp0; or use --net tap=NAME")
+    { ExitCode = ExitCode.HostCannot };
+
+    /// <summary>A published port cannot be listened at.</summary>
+    public static readonly ErrorInfo NotPublished = new("KVM0183", "a port cannot be published",
+        "Another program listens at it (EADDRINUSE), it is below 1,024 and this user may not listen there (EACCES), or the host does not have the address (EADDRNOTAVAIL).",
+        "Publish another port, such as 8080:80, or see who has it: ss -ltnup")
+    { ExitCode = ExitCode.HostCannot };
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor];
+    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished];
 }

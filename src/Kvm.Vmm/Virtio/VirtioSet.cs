@@ -123,7 +123,21 @@ internal sealed class VirtioSet : IDisposable
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
     {
         foreach (var device in _devices)
-            report[device.StateName] = device is ConsoleDevice console ? VirtioCounters.Of(console, console == Console ? null : _ports) : VirtioCounters.Of(device);
+            report[device.StateName] = CountersOf(device);
+    }
+
+    private SortedDictionary<string, long> CountersOf(VirtioDevice device)
+    {
+        if (device is ConsoleDevice console)
+            return VirtioCounters.Of(console, console == Console ? null : _ports);
+        var counters = VirtioCounters.Of(device);
+        if (device is NetDevice card && card.Backend is ICountedBackend backend)
+        {
+            foreach (var (name, value) in backend.Counters)
+                counters[name] = value;
+        }
+
+        return counters;
     }
 
     public void Dispose()
@@ -206,7 +220,7 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddNet(int index, NetConfig config)
     {
-        var backend = NetworkBackends.Open(config);
+        var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message));
         _backends.Add(backend);
         var device = new NetDevice($"net{index}", _memory, backend,
             new NetOptions { Mac = config.Mac ?? NetworkBackends.AnyMac(), FixedMac = config.FixedMac, Mtu = config.Mtu, Pairs = config.Queues });

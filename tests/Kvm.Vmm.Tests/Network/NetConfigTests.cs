@@ -19,6 +19,55 @@ public sealed class NetConfigTests
         net.Should().Be(new NetConfig { Kind = NetKind.None });
     }
 
+    [Fact]
+    public void User_network_says_what_of_the_host_is_reached_and_served()
+    {
+        NetConfig.Parse("user,allow-host=8000,allow-host=53/udp,allow-host=80/tcp", out var net).Should().BeNull();
+        net.Kind.Should().Be(NetKind.User);
+        net.AllowHost.Should().Equal(new AllowedPort(8000, false), new AllowedPort(53, true), new AllowedPort(80, false));
+        NetConfig.Parse("user", out net).Should().BeNull();
+        net.Should().Be(new NetConfig { Kind = NetKind.User });
+    }
+
+    [Theory]
+    [InlineData("8080:80", "127.0.0.1", 8080, 80, false, "8080:80")]
+    [InlineData("8080:80/tcp", "127.0.0.1", 8080, 80, false, "8080:80")]
+    [InlineData("53:5353/udp", "127.0.0.1", 53, 5353, true, "53:5353/udp")]
+    [InlineData("0.0.0.0:1:65535", "0.0.0.0", 1, 65535, false, "0.0.0.0:1:65535")]
+    public void Published_port_is_understood_and_written(string text, string address, int host, int guest, bool udp, string written)
+    {
+        PublishedPort.Parse(text, out var port).Should().BeNull();
+        port.Should().Be(new PublishedPort(System.Net.IPAddress.Parse(address), (ushort)host, (ushort)guest, udp));
+        port.ToString().Should().Be(written);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("80")]
+    [InlineData(":80")]
+    [InlineData("80:")]
+    [InlineData("0:80")]
+    [InlineData("80:65536")]
+    [InlineData("80:80/sctp")]
+    [InlineData("80:80/udp/tcp")]
+    [InlineData("host:80:80")]
+    [InlineData("[::1]:80:80")]
+    [InlineData("::1:80:80")]
+    public void Text_that_publishes_nothing_is_refused(string text) => PublishedPort.Parse(text, out _).Should().NotBeNull();
+
+    [Fact]
+    public void Port_is_published_once()
+    {
+        static PublishedPort Port(string text) => PublishedPort.Parse(text, out var port) is null ? port : throw new InvalidOperationException(text);
+        static IReadOnlyList<string> Problems(params string[] ports) =>
+            new VmConfig { KernelPath = "k", Networks = [new NetConfig { Kind = NetKind.User, Publish = [.. ports.Select(Port)] }] }.Validate();
+        Problems("80:80", "80:80/udp", "81:80", "127.0.0.2:80:80").Should().BeEmpty();
+        Problems("80:80", "80:81").Should().ContainSingle().Which.Should().Be("port 80 is published twice");
+        Problems("80:80", "0.0.0.0:80:81").Should().ContainSingle();
+        var cards = new[] { "80:80", "80:81" }.Select(p => new NetConfig { Kind = NetKind.User, Publish = [Port(p)] }).ToArray();
+        new VmConfig { KernelPath = "k", Networks = cards }.Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 both publish port 80");
+    }
+
     [Theory]
     [InlineData("", "begins with ''")]
     [InlineData("tap", "begins with 'tap'")]
@@ -35,6 +84,11 @@ public sealed class NetConfigTests
     [InlineData("none,mtu=65536", "has an MTU of 65536")]
     [InlineData("none,queues=2", "has 2 queues")]
     [InlineData("tap=t,queues=17", "has 17 queues")]
+    [InlineData("none,allow-host=80", "has ports to allow")]
+    [InlineData("user,allow-host=0", "has the part 'allow-host=0'")]
+    [InlineData("user,allow-host=80/sctp", "has the part 'allow-host=80/sctp'")]
+    [InlineData("user,mtu=65521", "has an MTU of 65521")]
+    [InlineData("user,queues=2", "has 2 queues")]
     [InlineData("none,speed=1", "has the part 'speed=1'")]
     public void Text_that_is_no_card_says_why(string text, string why) => NetConfig.Parse(text, out _).Should().StartWith(why);
 
@@ -59,13 +113,31 @@ public sealed class NetConfigTests
               {"iface_id": "eth0", "host_dev_name": "tap0", "guest_mac": "06:00:c0:a8:00:02", "rx_rate_limiter": null},
               {"iface_id": "eth1", "backend": "fd=7", "fixed_mac": true, "mtu": 1400, "guest_mac": null}]}
             """u8, "vm.json");
-        settings.Machine.Networks.Should().Equal(
+        settings.Machine.Networks.Should().BeEquivalentTo((NetConfig[])[
             new NetConfig { Kind = NetKind.Tap, Name = "tap0", Mac = new MacAddress(0x0600_c0a8_0002) },
-            new NetConfig { Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 });
-        ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().Equal(settings.Machine.Networks);
+            new NetConfig { Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 }], o => o.ComparingByMembers<NetConfig>());
+        ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().BeEquivalentTo(settings.Machine.Networks, o => o.ComparingByMembers<NetConfig>());
+    }
+
+    [Fact]
+    public void Configuration_file_says_ports_of_a_user_network()
+    {
+        var settings = ConfigFile.Parse("""
+            {"boot-source": {"kernel_image_path": "k"},
+             "network-interfaces": [{"backend": "user", "allow_host": ["8000", "53/udp"], "publish": ["8080:80", "0.0.0.0:53:53/udp"]}]}
+            """u8, "vm.json");
+        foreach (var read in (RunSettings[])[settings, ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again")])
+        {
+            var card = read.Machine.Networks.Should().ContainSingle().Subject;
+            card.AllowHost.Select(p => p.ToString()).Should().Equal("8000", "53/udp");
+            card.Publish.Select(p => p.ToString()).Should().Equal("8080:80", "0.0.0.0:53:53/udp");
+        }
     }
 
     [Theory]
+    [InlineData("""[{"backend": "user", "publish": ["80"]}]""", "'publish' has the element '80'")]
+    [InlineData("""[{"backend": "user", "allow_host": [80]}]""", "'allow_host' is not a text")]
+    [InlineData("""[{"backend": "none", "allow_host": ["80"]}]""", "has ports to allow")]
     [InlineData("""[{"iface_id": "eth0"}]""", "'network-interfaces' begins with ''")]
     [InlineData("""[{"host_dev_name": "a/b"}]""", "has the interface's name 'a/b'")]
     [InlineData("""[{"host_dev_name": "t", "backend": "none"}]""", "both host_dev_name and backend")]

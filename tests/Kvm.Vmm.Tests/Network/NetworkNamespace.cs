@@ -6,10 +6,13 @@ namespace Kvm.Tests.Support;
 /// <summary>Runs code on a thread that has a network of its own, with nothing in it but a loopback, which is gone when the thread and what it opened are.</summary>
 internal static partial class NetworkNamespace
 {
-    private const int NewNetwork = 0x4000_0000;
+    private const int NewNetwork = 0x4000_0000, NewMounts = 0x0002_0000;
+    private const ulong Bind = 0x1000, Recursive = 0x4000, Private = 1 << 18;
 
     /// <summary>Runs <paramref name="action"/>; skips the test where that is not permitted.</summary>
-    public static void Run(Action action)
+    /// <param name="action">What is run.</param>
+    /// <param name="resolver">What /etc/resolv.conf is to hold for the thread and those it starts; null leaves it.</param>
+    public static void Run(Action action, string? resolver = null)
     {
         Exception? thrown = null;
         bool permitted = false;
@@ -18,6 +21,8 @@ internal static partial class NetworkNamespace
             try
             {
                 permitted = unshare(NewNetwork) == 0;
+                if (permitted && resolver is not null)
+                    permitted = TrySetResolver(resolver);
                 if (permitted)
                     action();
             }
@@ -49,6 +54,24 @@ internal static partial class NetworkNamespace
         return process.ExitCode == 0 ? output : throw new InvalidOperationException($"ip {arguments}: {errors}");
     }
 
+    private static bool TrySetResolver(string text)
+    {
+        string file = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(file, text);
+            return unshare(NewMounts) == 0 && mount("none", "/", null, Recursive | Private, null) == 0
+                && mount(file, "/etc/resolv.conf", null, Bind, null) == 0;
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
     [LibraryImport("libc")]
     private static partial int unshare(int flags);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int mount(string source, string target, string? type, ulong flags, string? data);
 }

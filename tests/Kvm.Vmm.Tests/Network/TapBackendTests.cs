@@ -40,7 +40,9 @@ public sealed class TapBackendTests
         NetworkNamespace.Run(action);
     }
 
-    private static TapBackend Open(int queues = 1) => (TapBackend)NetworkBackends.Open(new NetConfig { Kind = NetKind.Tap, Name = Name, Queues = queues });
+    private static TapBackend Open(int queues = 1) => (TapBackend)Open(new NetConfig { Kind = NetKind.Tap, Name = Name, Queues = queues });
+
+    private static INetworkBackend Open(NetConfig config) => NetworkBackends.Open(config, _ => { });
 
     /// <summary>Asks who has 10.9.0.1 (RFC 826), as 10.9.0.2.</summary>
     private static byte[] ArpRequest()
@@ -209,7 +211,7 @@ public sealed class TapBackendTests
         var passed = opened.Handle.Duplicate();
         int number = passed.Fd;
         passed.SetHandleAsInvalid();
-        using (var tap = (TapBackend)NetworkBackends.Open(new NetConfig { Kind = NetKind.Descriptor, Descriptor = number }))
+        using (var tap = (TapBackend)Open(new NetConfig { Kind = NetKind.Descriptor, Descriptor = number }))
         {
             Send(tap, ArpRequest()).Should().Be(SendOutcome.Sent);
             Awaits(tap, 0, f => IsArpReply(f)).Should().BeTrue();
@@ -218,7 +220,7 @@ public sealed class TapBackendTests
         using var file = File.OpenHandle("/dev/null");
         foreach (int wrong in (int[])[(int)file.DangerousGetHandle(), 1 << 20])
         {
-            FluentActions.Invoking(() => NetworkBackends.Open(new NetConfig { Kind = NetKind.Descriptor, Descriptor = wrong }))
+            FluentActions.Invoking(() => Open(new NetConfig { Kind = NetKind.Descriptor, Descriptor = wrong }))
                 .Should().Throw<VmmException>().Which.Error.Should().Be(NetworkErrors.BadDescriptor);
         }
     });
@@ -228,7 +230,7 @@ public sealed class TapBackendTests
     {
         using var tap = Open();
         FluentActions.Invoking(() => Open()).Should().Throw<VmmException>().Where(e => e.Error == NetworkErrors.NoTap && e.Message.Contains("EBUSY"));
-        FluentActions.Invoking(() => NetworkBackends.Open(new NetConfig { Kind = NetKind.Tap, Name = "lo" }))
+        FluentActions.Invoking(() => Open(new NetConfig { Kind = NetKind.Tap, Name = "lo" }))
             .Should().Throw<VmmException>().Where(e => e.Error == NetworkErrors.NoTap && e.Message.Contains("tap='lo'"));
     });
 }

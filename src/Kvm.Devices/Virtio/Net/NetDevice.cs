@@ -46,6 +46,9 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
     /// <summary>The card's address now.</summary>
     public MacAddress Mac => new(Volatile.Read(ref _mac));
 
+    /// <summary>The other end of the cable.</summary>
+    public INetworkBackend Backend => _backend;
+
     /// <summary>Queue pairs the driver uses now.</summary>
     public int ActivePairs => Volatile.Read(ref _activePairs);
 

@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Vmm.Network;
+
+/// <summary>A port of the host that the guest serves. Immutable.</summary>
+/// <param name="Address">Where the host listens.</param>
+/// <param name="HostPort">The host's port, 1 to 65,535.</param>
+/// <param name="GuestPort">The guest's.</param>
+/// <param name="Udp">UDP instead of TCP.</param>
+public sealed record PublishedPort(IPAddress Address, ushort HostPort, ushort GuestPort, bool Udp)
+{
+    /// <summary>Understands <c>[ADDRESS:]HOST:GUEST[/udp|/tcp]</c>; without an address the host's loopback listens.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="port">The port, where the text describes one.</param>
+    /// <returns>What is wrong with the text, or null.</returns>
+    public static string? Parse(string text, out PublishedPort port)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        port = new PublishedPort(IPAddress.Loopback, 0, 0, false);
+        const string form = "is not [ADDRESS:]HOST:GUEST or that with /udp, such as 8080:80";
+        var (ports, udp) = Protocol(text);
+        int last = ports?.LastIndexOf(':') ?? -1;
+        if (ports is null || last <= 0)
+            return form;
+        int first = ports.LastIndexOf(':', last - 1);
+        var address = IPAddress.Loopback;
+        if (first >= 0 && !IPAddress.TryParse(ports[..first], out address))
+            return $"has the address {VisibleText.Quote(ports[..first], 40)}, which is none";
+        if (address.AddressFamily != AddressFamily.InterNetwork)
+            return $"has the address {VisibleText.Quote(ports[..first], 40)}; addresses of IPv4 alone can be published";
+        if (!TryPort(ports[(first + 1)..last], out ushort host) || !TryPort(ports[(last + 1)..], out ushort guest))
+            return form;
+        port = new PublishedPort(address, host, guest, udp);
+        return null;
+    }
+
+    /// <summary>A text that <see cref="Parse"/> understands as this.</summary>
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"{(IPAddress.Loopback.Equals(Address) ? "" : Address + ":")}{HostPort}:{GuestPort}{(Udp ? "/udp" : "")}");
+
+    /// <summary>True if both cannot be listened at.</summary>
+    internal bool Collides(PublishedPort other) =>
+        HostPort == other.HostPort && Udp == other.Udp && (Address.Equals(other.Address) || Address.Equals(IPAddress.Any) || other.Address.Equals(IPAddress.Any));
+
+    /// <summary>Cuts <c>/udp</c> or <c>/tcp</c> off; null if something else is there.</summary>
+    internal static (string? Ports, bool Udp) Protocol(string text) => text.Split('/') switch
+    {
+        [var ports] => (ports, false),
+        [var ports, "tcp"] => (ports, false),
+        [var ports, "udp"] => (ports, true),
+        _ => (null, false),
+    };
+
+    internal static bool TryPort(string text, out ushort port) => ushort.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port != 0;
+}
+
+/// <summary>A port of the host's loopback that the guest may reach. Immutable.</summary>
+/// <param name="Port">1 to 65,535.</param>
+/// <param name="Udp">UDP instead of TCP.</param>
+public sealed record AllowedPort(ushort Port, bool Udp)
+{
+    /// <summary>Understands <c>PORT[/udp|/tcp]</c>; null if it is something else.</summary>
+    public static AllowedPort? Parse(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var (port, udp) = PublishedPort.Protocol(text);
+        return port is not null && PublishedPort.TryPort(port, out ushort number) ? new AllowedPort(number, udp) : null;
+    }
+
+    /// <summary>A text that <see cref="Parse"/> understands as this.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Port}{(Udp ? "/udp" : "")}");
+}
