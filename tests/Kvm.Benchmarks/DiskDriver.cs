@@ -21,14 +21,16 @@ internal sealed class DiskDriver : IDisposable
     private readonly VirtioMmio _transport;
     private readonly int _bytes;
     private readonly ulong _places;
+    private readonly bool _sequential;
+    private ulong _next;
     private ulong _random = 0x2545f4914f6cdd1d;
     private ushort _offered;
     private bool? _write;
 
-    /// <summary>Starts a driver of a disk of <paramref name="image"/> whose requests are all of <paramref name="bytes"/>.</summary>
-    public DiskDriver(IDiskImage image, int bytes)
+    /// <summary>Starts a driver of a disk of <paramref name="image"/> whose requests are all of <paramref name="bytes"/>, one behind the other or anywhere.</summary>
+    public DiskDriver(IDiskImage image, int bytes, bool sequential = false)
     {
-        (_bytes, _places) = (bytes, image.Length / (ulong)bytes);
+        (_bytes, _places, _sequential) = (bytes, image.Length / (ulong)bytes, sequential);
         var memory = new GuestMemory([new GuestRegion(0, _mapping.Length, _mapping.Address)]);
         var device = new BlockDevice("disk0", memory, image, new BlockOptions());
         device.Schedule(new InlineScheduler());
@@ -44,7 +46,7 @@ internal sealed class DiskDriver : IDisposable
 
     private Span<byte> Memory => _mapping.Span;
 
-    /// <summary>One batch at random places, from the notification to the last status.</summary>
+    /// <summary>One batch, from the notification to the last status.</summary>
     /// <exception cref="InvalidOperationException">A request failed.</exception>
     public void Run(bool write)
     {
@@ -77,7 +79,7 @@ internal sealed class DiskDriver : IDisposable
         _random ^= _random << 13;
         _random ^= _random >> 7;
         _random ^= _random << 17;
-        BinaryPrimitives.WriteUInt64LittleEndian(Memory[(Headers + (slot * 16) + 8)..], _random % _places * (ulong)(_bytes / 512));
+        BinaryPrimitives.WriteUInt64LittleEndian(Memory[(Headers + (slot * 16) + 8)..], (_sequential ? _next++ : _random) % _places * (ulong)(_bytes / 512));
         Memory[Statuses + slot] = 0xff;
         BinaryPrimitives.WriteUInt16LittleEndian(Memory[(Available + 4 + (_offered % Entries * 2))..], (ushort)(slot * 3));
         _offered++;

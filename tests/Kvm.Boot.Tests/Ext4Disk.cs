@@ -27,18 +27,24 @@ internal sealed class Ext4Disk : IDisposable
         Run(make, "-q", "-d", files, FilePath).Code.Should().Be(0);
     }
 
+    /// <summary>A place beside the disk.</summary>
+    public string PathOf(string name) => Path.Combine(_folder, name);
+
     public string FilePath => Path.Combine(_folder, "disk.img");
 
     /// <summary>Asserts that the file system needs no repair and holds what the guest says it wrote.</summary>
-    public void ShouldBeWhole()
+    public void ShouldBeWhole() => ShouldBeWhole(FilePath);
+
+    /// <summary>The same of a copy somewhere else.</summary>
+    public void ShouldBeWhole(string path)
     {
-        var check = Run(GuestFiles.RequireProgram("e2fsck"), "-fn", FilePath);
+        var check = Run(GuestFiles.RequireProgram("e2fsck"), "-fn", path);
         check.Code.Should().Be(0, check.Output);
         string debug = GuestFiles.RequireProgram("debugfs"), written = Path.Combine(_folder, "from-guest");
-        Run(debug, "-R", $"dump /from-guest {written}", FilePath).Code.Should().Be(0);
-        string sum = Run(debug, "-R", "cat /from-guest.sum", FilePath).Output;
+        Run(debug, "-R", $"dump /from-guest {written}", path).Code.Should().Be(0);
+        string sum = Run(debug, "-R", "cat /from-guest.sum", path).Output;
         sum.Should().Contain(Sum(File.ReadAllBytes(written)) + "  from-guest");
-        Run(debug, "-R", "stat /to-delete", FilePath).Output.Should().Contain("File not found");
+        Run(debug, "-R", "stat /to-delete", path).Output.Should().Contain("File not found");
     }
 
     /// <summary>The initial RAM file system's programs, in the places a kernel without one looks for them.</summary>

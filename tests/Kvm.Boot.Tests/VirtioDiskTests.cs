@@ -145,7 +145,7 @@ public class VirtioDiskTests
     /// What tests/guest/run/disk does on a disk, typed in a shell whose root it is. The first line is empty: Linux's serial driver reads, and
     /// throws away, a byte when it opens the port.
     /// </summary>
-    private static void TypeCommands(VirtualMachine vm) => vm.SendConsoleInput(Encoding.ASCII.GetBytes("""
+    internal static void TypeCommands(VirtualMachine vm) => vm.SendConsoleInput(Encoding.ASCII.GetBytes("""
 
         while read a b c d; do [ "$b" = / ] && echo "GUEST-ROOT $a $c"; done </proc/mounts
         sha256sum -c from-host.sum
@@ -159,7 +159,7 @@ public class VirtioDiskTests
 
         """.ReplaceLineEndings("\n"))).Should().BeGreaterThan(300);
 
-    private static void ShouldHaveUsedTheRoot(LinuxRun run, string root)
+    internal static void ShouldHaveUsedTheRoot(LinuxRun run, string root)
     {
         run.Console.Should().Contain($"GUEST-ROOT {root}", run.Tail);
         ShouldBeDone(run, task: "root");

@@ -24,6 +24,9 @@ internal static class QemuImg
         code.Should().Be(0, text);
     }
 
+    /// <summary>Runs a command of <c>qemu-io</c>, flushes, and ends without closing the image.</summary>
+    public static void AbortIo(string path, string command) => Start("qemu-io", ["-f", "qcow2", "-c", command, "-c", "flush", "-c", "abort", path]);
+
     /// <summary>What <c>qemu-img check</c> thinks of an image: 0 clean, 2 corrupt, 3 leaks.</summary>
     public static (int Code, string Text) Check(string path) => Start("qemu-img", ["check", "-f", "qcow2", path]);
 

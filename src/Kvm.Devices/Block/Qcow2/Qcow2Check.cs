@@ -57,7 +57,7 @@ public sealed partial class Qcow2Check
     }
 
     /// <summary>Checks an image that nobody else uses.</summary>
-    /// <param name="file">Its file; not disposed of.</param>
+    /// <param name="file">Its file, opened when nobody wrote to it any more; not disposed of.</param>
     /// <param name="repair">What may be mended; with anything the file must be writable.</param>
     /// <param name="progress">Told the part of the tables that is read, 0 to 1; or null.</param>
     /// <param name="cancellation">Ends it. What is mended stays so.</param>

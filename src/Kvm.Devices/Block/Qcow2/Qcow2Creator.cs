@@ -16,20 +16,20 @@ public static class Qcow2Creator
         ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(create);
         ArgumentNullException.ThrowIfNull(open);
+        var clusters = new ClusterFile(file);
         try
         {
             if (ProblemOf(create) is { } problem)
                 throw new Qcow2Exception(Qcow2Problem.Unsupported, problem);
-            // Not disposed of: the file goes on to the image.
-            WriteEmpty(new ClusterFile(file), create);
+            WriteEmpty(clusters, create);
         }
         catch
         {
-            file.Dispose();
+            clusters.Dispose();
             throw;
         }
 
-        var image = Qcow2Image.Open(file, open with { ReadOnly = false });
+        var image = Qcow2Image.Open(clusters, open with { ReadOnly = false });
         try
         {
             image.Resize(create.Size, isNew: true);

@@ -7,7 +7,7 @@ namespace Kvm.Devices.Block.Qcow2;
 /// the file, as many at once as there are threads; what allocates, frees or flushes tables has the image alone.
 /// </summary>
 /// <remarks>
-/// How the parts of this namespace are used: <see cref="Open"/> for a guest or a verb, <see cref="Qcow2Creator.Create"/> for a new file,
+/// How the parts of this namespace are used: <see cref="Open(IHostFile, Qcow2OpenOptions)"/> for a guest or a verb, <see cref="Qcow2Creator.Create"/> for a new file,
 /// <see cref="TryMap"/> and <see cref="Info"/> to look, <see cref="WriteCompressed"/> for packed output, <see cref="Resize(ulong)"/>, <see cref="CommitTo"/>,
 /// <see cref="SetBacking"/> to change an image as a whole, <see cref="Qcow2Check.Run(IHostFile, Qcow2Repair, Action{double}?, CancellationToken)"/> to judge and mend one. Nothing here opens a file: files come
 /// as <see cref="IHostFile"/>, backing files from <see cref="Qcow2OpenOptions.OpenBacking"/>.
@@ -69,7 +69,11 @@ public sealed partial class Qcow2Image : IDiskImage
     {
         ArgumentNullException.ThrowIfNull(file);
         ArgumentNullException.ThrowIfNull(options);
-        var clusters = new ClusterFile(file);
+        return Open(new ClusterFile(file), options);
+    }
+
+    internal static Qcow2Image Open(ClusterFile clusters, Qcow2OpenOptions options)
+    {
         Qcow2Tables? tables = null;
         try
         {

@@ -1,6 +1,5 @@
 using Kvm.Devices.Block;
 using Kvm.Devices.Block.Qcow2;
-using Kvm.Tests.Support;
 
 namespace Kvm.Devices.Tests.Block.Qcow2;
 

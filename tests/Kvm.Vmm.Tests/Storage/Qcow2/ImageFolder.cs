@@ -20,8 +20,8 @@ internal sealed class ImageFolder : IDisposable
     }
 
     /// <summary>Opens an image of the folder as <c>--disk</c> does.</summary>
-    public static IDiskImage Open(string path, bool readOnly = false, bool backing = true) =>
-        DiskOpener.Open(new DiskConfig { Path = path, ReadOnly = readOnly, Format = DiskFormat.Qcow2, AllowBacking = backing }).Image;
+    public static IDiskImage Open(string path, bool readOnly = false, bool backing = true, DiskFormat format = DiskFormat.Qcow2) =>
+        DiskOpener.Open(new DiskConfig { Path = path, ReadOnly = readOnly, Format = format, AllowBacking = backing }).Image;
 
     public static Qcow2Image OpenQcow2(string path, bool readOnly = false) => (Qcow2Image)Open(path, readOnly);
 
@@ -30,7 +30,7 @@ internal sealed class ImageFolder : IDisposable
     {
         File.WriteAllBytes(PathOf(name), []);
         var file = HostFile.OpenNew(PathOf(name));
-        return Qcow2Creator.Create(file, options, new Qcow2OpenOptions { Codecs = ClusterCodec.Create, OpenBacking = backing => Open(PathOf(backing.Name), readOnly: true) });
+        return Qcow2Creator.Create(file, options, new Qcow2OpenOptions { Codecs = ClusterCodec.Create, OpenBacking = backing => Open(PathOf(backing.Name), readOnly: true, format: backing.Format == "raw" ? DiskFormat.Raw : DiskFormat.Qcow2) });
     }
 
     public byte[] Read(IDiskImage image, ulong position, int length)

@@ -1,5 +1,4 @@
 using Kvm.Devices.Block;
-using Kvm.Tests.Support;
 
 namespace Kvm.Vmm.Tests.Storage.Qcow2;
 
