@@ -56,6 +56,7 @@ public static class ErrorTable
         .. Storage.DiskErrors.All,
         .. Storage.Tools.DiskToolErrors.All,
         .. Virtio.Ports.PortErrors.All,
+        .. Virtio.Sockets.VsockErrors.All,
         .. Network.NetworkErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,

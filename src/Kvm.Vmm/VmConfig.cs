@@ -2,6 +2,7 @@ using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
+using Kvm.Vmm.Virtio.Sockets;
 
 namespace Kvm.Vmm;
 
@@ -121,6 +122,9 @@ public sealed record VmConfig
     /// <summary>Network cards, the first of which the guest calls <c>eth0</c> or by its place.</summary>
     public IReadOnlyList<NetConfig> Networks { get; init; } = [];
 
+    /// <summary>Sockets between programs of the guest and of the host, or null.</summary>
+    public VsockConfig? Vsock { get; init; }
+
     /// <summary>How the guest finds its virtio devices.</summary>
     public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
 
@@ -186,6 +190,10 @@ public sealed record VmConfig
             problems.Add(network);
         if (Deterministic && Networks.Count > 0)
             problems.Add("a deterministic run has no network: what comes from outside would not repeat");
+        if (Vsock?.Problem() is { } vsock)
+            problems.Add($"vsock {vsock}");
+        if (Deterministic && Vsock is not null)
+            problems.Add("a deterministic run has no sockets: what comes from outside would not repeat");
         int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;
         if (VirtioSet.CountOf(this) > most)
             problems.Add($"{VirtioSet.CountOf(this)} disks and other devices were asked for; there is room for {most}");

@@ -9,6 +9,7 @@ using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
+using Kvm.Vmm.Virtio.Sockets;
 
 namespace Kvm.Cli.Verbs;
 
@@ -81,6 +82,9 @@ internal sealed class RunVerb : Verb
         "A port of the host that the guest serves, as often as there are ports: [ADDRESS:]HOST:GUEST[/udp]; without ADDRESS the host's loopback. Gives the guest a card with user as well.")
     { Repeats = true };
 
+    private readonly ValueOption _vsock = new("--vsock", "VSOCK", Devices,
+        "Sockets between guest and host: the guest's context, a number from 3 on, and, after a comma, path=PATH of the Unix socket. [default of PATH: vsock-CID in the runtime folder]");
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
         + "before it, with a comma, or alone, what it is for the guest: serial (ttyS0) or virtio (hvc0). [default: serial,stdio]")
@@ -103,7 +107,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _vsock, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -196,6 +200,7 @@ internal sealed class RunVerb : Verb
         Entropy = _rng.IsGiven(result) || machine.Entropy,
         Balloon = Balloon(result, machine.Balloon),
         Ports = _port.Texts(result) is { } ports ? [.. ports.Select(Port)] : machine.Ports,
+        Vsock = _vsock.Text(result) is { } vsock ? Vsock(vsock) : machine.Vsock,
         Networks = Networks(result, machine.Networks),
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
@@ -246,6 +251,9 @@ internal sealed class RunVerb : Verb
 
     private static PublishedPort Published(string text) =>
         PublishedPort.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--publish", text, problem) : port;
+
+    private static VsockConfig Vsock(string text) =>
+        VsockConfig.Parse(text, out var vsock) is { } problem ? throw Quantities.Bad("--vsock", text, problem) : vsock with { SocketPath = FullPath(vsock.SocketPath)! };
 
     private static NetConfig Net(string text) => NetConfig.Parse(text, out var net) is { } problem ? throw Quantities.Bad("--net", text, problem) : net;
 

@@ -42,7 +42,11 @@ public sealed unsafe class UnixSocket : IDisposable
     }
 
     /// <summary>Connects to a path. Returns 0 or -errno: ECONNREFUSED (nobody listens any more), ENOENT, EACCES, EAGAIN (too many wait).</summary>
-    public static int TryConnect(string path, out UnixSocket? socket)
+    /// <param name="path">At most <see cref="MostPathBytes"/> − 1 bytes.</param>
+    /// <param name="socket">The socket, if 0 is returned.</param>
+    /// <param name="wait">False for a non-blocking socket, and not to wait where too many do.</param>
+    /// <exception cref="KvmException">No socket can be made.</exception>
+    public static int TryConnect(string path, out UnixSocket? socket, bool wait = true)
     {
         socket = null;
         if (!UnixAddress.TryMake(path, out var address))
@@ -50,7 +54,7 @@ public sealed unsafe class UnixSocket : IDisposable
             return -Errno.ENAMETOOLONG;
         }
 
-        var made = Create(0);
+        var made = Create(wait ? 0 : Libc.SOCK_NONBLOCK);
         if (Libc.connect(made.Handle.Fd, address.Bytes, address.Length) == 0)
         {
             socket = made;
@@ -174,6 +178,9 @@ public sealed unsafe class UnixSocket : IDisposable
 
     /// <summary>shutdown of both directions: whoever waits for this socket, here or at the other end, finds the stream's end. Any thread.</summary>
     public void Shutdown() => _ = Libc.shutdown(Handle.Fd, Libc.SHUT_RDWR);
+
+    /// <summary>shutdown of what is sent: the other end reads to the end.</summary>
+    public void EndWrites() => _ = Libc.shutdown(Handle.Fd, Libc.SHUT_WR);
 
     /// <inheritdoc/>
     public void Dispose() => Handle.Dispose();

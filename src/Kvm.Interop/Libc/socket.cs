@@ -62,6 +62,7 @@ internal static unsafe partial class Libc
     [LibraryImport(C)]
     public static partial int connect(int fd, void* address, uint length);
 
+    public const int SHUT_WR = 1;
     public const int SHUT_RDWR = 2;
 
     [LibraryImport(C)]

@@ -135,6 +135,14 @@ public static class ConfigFile
         }
 
         json.WriteEndArray();
+        if (machine.Vsock is { } vsock)
+        {
+            json.WriteStartObject(ConfigMembers.Vsock);
+            json.WriteNumber(ConfigMembers.GuestCid, vsock.Cid);
+            json.WriteString(ConfigMembers.UdsPath, vsock.SocketPath);
+            json.WriteEndObject();
+        }
+
         if (machine.Balloon is { } balloon)
         {
             json.WriteStartObject(ConfigMembers.Balloon);

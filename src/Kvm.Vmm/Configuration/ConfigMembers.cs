@@ -103,6 +103,10 @@ internal static class ConfigMembers
 
     // Ours: Firecracker has no virtio console.
     public const string Ports = "ports";
+    public const string Vsock = "vsock";
+    public const string GuestCid = "guest_cid";
+    public const string UdsPath = "uds_path";
+    public const string VsockId = "vsock_id";
 
     public const string Name = "name";
     public const string TimeoutMs = "timeout_ms";
@@ -114,8 +118,8 @@ internal static class ConfigMembers
     /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, NetworkInterfaces, Scheduling,
-        "cpu-config", "vsock", "logger", "metrics", "mmds-config",
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Vsock, NetworkInterfaces, Scheduling,
+        "cpu-config", "logger", "metrics", "mmds-config",
         "pmem", "memory-hotplug",
     ];
 
@@ -148,6 +152,8 @@ internal static class ConfigMembers
         [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish];
 
     public static readonly string[] OfPort = [Name, Socket];
+
+    public static readonly string[] OfVsock = [GuestCid, UdsPath, VsockId];
 
     public static readonly string[] OfBalloon = [AmountMib, DeflateOnOom, StatsPollingInterval];
 }

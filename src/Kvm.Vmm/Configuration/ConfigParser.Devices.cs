@@ -1,9 +1,11 @@
 using System.Text.Json;
 using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Virtio.Block;
+using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
+using Kvm.Vmm.Virtio.Sockets;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -136,6 +138,34 @@ internal ref partial struct ConfigParser
             else if (!IsNull())
                 throw Unsupported($"{ConfigMembers.Serial}.{member}");
         }
+    }
+
+    private void ReadVsock()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.Vsock);
+        var vsock = new VsockConfig { Cid = 0, SocketPath = "" };
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfVsock, ConfigMembers.Vsock, ref seen) is { } member)
+        {
+            switch (member)
+            {
+                case ConfigMembers.GuestCid:
+                    vsock = vsock with { Cid = (uint)Number(member, VsockDevice.FirstGuestCid, VsockDevice.LastGuestCid) };
+                    break;
+                case ConfigMembers.UdsPath:
+                    vsock = vsock with { SocketPath = Text(member) };
+                    break;
+                default:
+                    TextOrNull(member); // a name that Firecracker does not use any more
+                    break;
+            }
+        }
+
+        if (vsock.Problem() is { } problem)
+            throw BadValue(ConfigMembers.Vsock, problem);
+        _machine = _machine with { Vsock = vsock };
     }
 
     private void ReadPorts()

@@ -76,6 +76,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Serial:
                     ReadSerial();
                     break;
+                case ConfigMembers.Vsock:
+                    ReadVsock();
+                    break;
                 case ConfigMembers.Ports:
                     ReadPorts();
                     break;

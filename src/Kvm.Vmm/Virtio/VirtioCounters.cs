@@ -4,6 +4,7 @@ using Kvm.Devices.Virtio.Block;
 using Kvm.Devices.Virtio.Console;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Devices.Virtio.Rng;
+using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Virtio.Ports;
 
 namespace Kvm.Vmm.Virtio;
@@ -36,6 +37,11 @@ internal static class VirtioCounters
                 (counters["malformed"], counters["spoofed"], counters["sendDropped"]) = (net.Malformed, net.Spoofed, net.SendDropped);
                 (counters["filtered"], counters["receiveDropped"], counters["receiveStalls"]) = (net.Filtered, net.ReceiveDropped, net.ReceiveStalls);
                 counters["controlRefused"] = net.ControlRefused;
+                break;
+            case VsockDevice vsock:
+                var sockets = vsock.Counters;
+                (counters["connections"], counters["refused"], counters["dropped"]) = (sockets.Connections, sockets.Refused, sockets.Dropped);
+                (counters["bytesFromGuest"], counters["bytesToGuest"]) = (sockets.BytesFromGuest, sockets.BytesToGuest);
                 break;
             case EntropyDevice entropy:
                 counters["bytesGiven"] = entropy.BytesGiven;

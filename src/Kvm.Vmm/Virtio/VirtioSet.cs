@@ -12,11 +12,13 @@ using Kvm.Devices.Virtio.Console;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Devices.Virtio.Rng;
 using Kvm.Devices.Virtio.Transport;
+using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
 using Kvm.Vmm.Virtio.Ports;
+using Kvm.Vmm.Virtio.Sockets;
 
 namespace Kvm.Vmm.Virtio;
 
@@ -44,6 +46,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
     private PortServer? _ports;
+    private VsockServer? _sockets;
     private StatisticsPoll? _poll;
     private volatile Action<string>? _failed;
 
@@ -68,6 +71,8 @@ internal sealed class VirtioSet : IDisposable
                 AddPorts();
             for (int i = 0; i < config.Networks.Count; i++)
                 AddNet(i, config.Networks[i]);
+            if (config.Vsock is { } vsock)
+                AddSockets(vsock);
             pci.AssignResources(new PciResources(
                 (MachineLayout.PciIo.Start, MachineLayout.PciIo.Size),
                 (MachineLayout.PciMmio32.Start, MachineLayout.PciMmio32.Size),
@@ -83,7 +88,8 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Number of devices a configuration asks for.</summary>
     public static int CountOf(VmConfig config) =>
-        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (config.Console == GuestConsole.Virtio ? 1 : 0) + (config.Ports.Count > 0 ? 1 : 0) + config.Networks.Count;
+        config.Disks.Count + (config.Entropy ? 1 : 0) + (config.Balloon is null ? 0 : 1) + (config.Console == GuestConsole.Virtio ? 1 : 0) + (config.Ports.Count > 0 ? 1 : 0) + config.Networks.Count
+        + (config.Vsock is null ? 0 : 1);
 
     /// <summary>The devices, in the order of their slots.</summary>
     public IReadOnlyList<VirtioDevice> Devices => _devices;
@@ -146,8 +152,10 @@ internal sealed class VirtioSet : IDisposable
         _poll = null;
         _ports?.Dispose();
         _ports = null;
+        _sockets?.Dispose();
+        _sockets = null;
         foreach (var device in _devices)
-            (device as BlockDevice)?.Dispose();
+            (device as IDisposable)?.Dispose();
         foreach (var thread in _threads)
             thread.Dispose();
         foreach (var backend in _backends)
@@ -230,6 +238,14 @@ internal sealed class VirtioSet : IDisposable
             thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair + 1 : null);
     }
 
+    private void AddSockets(VsockConfig config)
+    {
+        _sockets = new VsockServer(config, message => _failed?.Invoke(message));
+        var device = new VsockDevice("vsock0", _memory, config.Cid, _sockets);
+        Add(device);
+        _sockets.Start(device);
+    }
+
     /// <summary>Adds a device; gives the thread that runs its queues, if it has one.</summary>
     private DeviceThread? Add(VirtioDevice device)
     {
@@ -250,7 +266,7 @@ internal sealed class VirtioSet : IDisposable
     private void AddPci(int slot, VirtioDevice device, DeviceThread? thread)
     {
         var function = new VirtioPci(device, _engine.Msi, _wires[MachineLayout.PciGsi(slot, 0) - MachineLayout.PciIntxGsi].Join(),
-            _config.Virtio == VirtioTransport.Transitional);
+            _config.Virtio == VirtioTransport.Transitional && VirtioPci.HasLegacy(device.Type));
         if (thread is not null && _engine.Doorbells is { } doorbells)
             function.RegistersMoved += new QueueBells(device, thread, doorbells).Move;
         _pci.Add(slot << 3, function);

@@ -32,7 +32,7 @@ internal sealed class FuzzRun : IDisposable
 
     private FuzzRun(FuzzTarget target, bool pci, bool packed, bool transitional)
     {
-        (_target, _pci, _packed, _transitional) = (target, pci, packed, transitional);
+        (_target, _pci, _packed, _transitional) = (target, pci, packed, transitional && target.HasLegacy);
         (_device, _transport) = Connect();
     }
 

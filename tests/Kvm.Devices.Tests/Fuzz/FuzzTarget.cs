@@ -13,7 +13,7 @@ namespace Kvm.Devices.Tests.Fuzz;
 internal abstract partial class FuzzTarget : IDisposable
 {
     /// <summary>The names of all targets: those of `scripts/fuzz`.</summary>
-    public static readonly string[] Names = ["virtio-blk", "virtio-blk-async", "virtio-rng", "virtio-balloon", "virtio-console", "virtio-net"];
+    public static readonly string[] Names = ["virtio-blk", "virtio-blk-async", "virtio-rng", "virtio-balloon", "virtio-console", "virtio-net", "virtio-vsock"];
 
     public static FuzzTarget Create(string name) => name switch
     {
@@ -22,10 +22,14 @@ internal abstract partial class FuzzTarget : IDisposable
         "virtio-rng" => new EntropyTarget(),
         "virtio-balloon" => new BalloonTarget(),
         "virtio-net" => new NetTarget(),
+        "virtio-vsock" => new VsockTarget(),
         _ => new ConsoleTarget(),
     };
 
     public abstract VirtioDevice Make(GuestArena arena);
+
+    /// <summary>Drivers from before virtio 1.0 know it.</summary>
+    public virtual bool HasLegacy => true;
 
     /// <summary>Something happens on the host.</summary>
     public abstract void HostEvent(VirtioDevice device, ref FuzzInput input);

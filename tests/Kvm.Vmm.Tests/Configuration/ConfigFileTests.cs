@@ -181,7 +181,6 @@ public class ConfigFileTests
 
     [Theory]
     [InlineData("""{"cpu-config": {}}""", "'cpu-config'")]
-    [InlineData("""{"vsock": {"guest_cid": 3}}""", "'vsock'")]
     [InlineData("""{"machine-config": {"smt": true}}""", "'machine-config.smt'")]
     [InlineData("""{"machine-config": {"cpu_template": "T2"}}""", "'machine-config.cpu_template'")]
     [InlineData("""{"machine-config": {"huge_pages": "2M"}}""", "'machine-config.huge_pages'")]

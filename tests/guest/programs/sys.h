@@ -33,7 +33,7 @@ static inline void quit(int code)
         sys4(__NR_exit_group, code, 0, 0, 0);
 }
 
-int main(void);
+int main();
 
-// The kernel enters with RSP aligned to 16; a call makes it what the ABI says at a function's first instruction.
-__asm__(".globl _start\n_start:\n xor %ebp, %ebp\n call main\n mov %eax, %edi\n mov $231, %eax\n syscall\n");
+// The kernel enters with RSP aligned to 16, at the number of words of the command and where they are; a call makes it what the ABI says at a function's first instruction.
+__asm__(".globl _start\n_start:\n xor %ebp, %ebp\n mov (%rsp), %rdi\n lea 8(%rsp), %rsi\n call main\n mov %eax, %edi\n mov $231, %eax\n syscall\n");

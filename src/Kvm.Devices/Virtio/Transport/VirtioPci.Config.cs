@@ -49,6 +49,9 @@ public sealed partial class VirtioPci
         return config;
     }
 
+    /// <summary>True if drivers from before virtio 1.0 know devices of this type, so that a function may be transitional.</summary>
+    public static bool HasLegacy(VirtioDeviceType type) => type != VirtioDeviceType.Vsock;
+
     /// <summary>4.1.2.1: not every type has one.</summary>
     private static ushort TransitionalId(VirtioDeviceType type) => type switch
     {

@@ -1,6 +1,6 @@
 namespace Kvm.Vmm.Virtio.Ports;
 
-/// <summary>The errors of named ports, KVM0170–KVM0179.</summary>
+/// <summary>The errors of named ports, KVM0170–KVM0174.</summary>
 public static class PortErrors
 {
     /// <summary>Something is at the socket's path.</summary>
