@@ -58,7 +58,7 @@ internal sealed class RunVerb : Verb
     private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
 
     private readonly ValueOption _disk = new("--disk", "DISK", Devices,
-        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw|qcow2, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring, NAME none, deadline or fair. "
+        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw|qcow2, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring, NAME none, deadline or fair. "
         + "Without --initrd the first is the root.")
     { Kind = ValueKind.File, Repeats = true };
     private readonly SwitchOption _allowBacking = new("--allow-backing", Devices, "Lets every disk be based on other files that its own file names: backing=allow for all of them.");

@@ -114,6 +114,7 @@ public static class ConfigFile
                 json.WriteString(ConfigMembers.Backing, SettingNames.Backing);
             json.WriteString(ConfigMembers.Scheduler, SettingNames.Of(disk.Scheduler));
             json.WriteNumber(ConfigMembers.Weight, disk.Weight);
+            json.WriteNumber(ConfigMembers.CacheMib, disk.CacheBytes >> 20);
             WriteRateLimiter(json, disk.Limits);
             json.WriteEndObject();
         }

@@ -78,6 +78,7 @@ internal static class ConfigMembers
     public const string Cache = "cache"; // ours
     public const string Queues = "queues"; // ours
     public const string Scheduler = "scheduler"; // ours
+    public const string CacheMib = "cache_mib"; // ours
 
     public const string Entropy = "entropy";
     public const string Balloon = "balloon";
@@ -138,7 +139,7 @@ internal static class ConfigMembers
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];
 
     public static readonly string[] OfDrive =
-        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight];
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight, CacheMib];
 
     public static readonly string[] OfRateLimiter = [Bandwidth, Operations];
 

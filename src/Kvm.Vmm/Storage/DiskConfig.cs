@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kvm.Devices.Block.Cache;
 using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Limits;
 using Kvm.Devices.Virtio.Block;
@@ -65,11 +66,17 @@ public sealed record DiskConfig
     /// <summary>How fast the guest's requests may come.</summary>
     public IoLimits Limits { get; init; } = IoLimits.None;
 
+    /// <summary>Bytes this disk adds to the memory for blocks of files that are only read: a read-only disk's, and those a disk is based on. 0: none.</summary>
+    public long CacheBytes { get; init; }
+
     /// <summary>In which order requests reach the host; but for <see cref="IoDiscipline.None"/> only with <see cref="DiskAio.Uring"/>.</summary>
     public IoDiscipline Scheduler { get; init; }
 
     /// <summary>With <see cref="IoDiscipline.Fair"/> the share of the host's disk in relation to others', 1 to <see cref="ScheduledImage.MaxWeight"/>.</summary>
     public int Weight { get; init; } = DefaultWeight;
+
+    /// <summary>The most <see cref="CacheBytes"/>.</summary>
+    public const long MostCacheBytes = 64L << 30;
 
     /// <summary>The share of a disk that says none.</summary>
     public const int DefaultWeight = 100;
@@ -78,7 +85,7 @@ public sealed record DiskConfig
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N][,cache-size=SIZE]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -132,6 +139,9 @@ public sealed record DiskConfig
                     break;
                 case ["scheduler", var scheduler]:
                     return $"has the scheduler {VisibleText.Quote(scheduler, 20)}, not one of {string.Join(", ", SettingNames.Disciplines)}";
+                case ["cache-size", var size] when SizeText.TryParse(size, out ulong bytes) && bytes <= MostCacheBytes:
+                    disk = disk with { CacheBytes = (long)bytes };
+                    break;
                 case ["weight", var weight] when int.TryParse(weight, NumberStyles.None, CultureInfo.InvariantCulture, out int share):
                     disk = disk with { Weight = share };
                     break;
@@ -140,7 +150,7 @@ public sealed record DiskConfig
                         return $"has the limit {VisibleText.Quote(part, 40)}; {DiskLimitText.Form}";
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE";
             }
         }
 
@@ -163,6 +173,10 @@ public sealed record DiskConfig
             return $"has {Queues} queues; a disk has 1 to {MaxQueues}";
         if (Scheduler != IoDiscipline.None && Aio != DiskAio.Uring)
             return $"has scheduler={SettingNames.Of(Scheduler)} without aio=uring: requests that go one after another have no order to choose";
+        if (CacheBytes is < 0 or > MostCacheBytes || CacheBytes % BlockCache.MinBytes != 0)
+            return $"has a cache of {CacheBytes} bytes; caches have 1 to {MostCacheBytes / BlockCache.MinBytes} whole MiB";
+        if (CacheBytes != 0 && (Aio != DiskAio.Threads || !(ReadOnly || AllowBacking)))
+            return "has cache-size, but nothing that is only read through it: that takes readonly or backing=allow, and aio=threads";
         if (Weight is < 1 or > ScheduledImage.MaxWeight)
             return $"has the weight {Weight}; weights are 1 to {ScheduledImage.MaxWeight}";
         return Id is null || (Id.Length is > 0 and <= MaxIdLength && Id.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))

@@ -1,4 +1,5 @@
 using Kvm.Devices.Block;
+using Kvm.Devices.Block.Cache;
 using Kvm.Devices.Block.Qcow2;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Configuration;
@@ -17,12 +18,19 @@ internal static class DiskOpener
     public const int MostFiles = 32;
 
     /// <summary>Opens and locks a disk's file, and the files it is based on.</summary>
+    /// <param name="disk">Which.</param>
+    /// <param name="cache">Through what files are read that the disk only reads, if it asks for that (<see cref="DiskConfig.CacheBytes"/>).</param>
     /// <exception cref="VmmException">It, or one of those, cannot be used: one of <see cref="DiskErrors"/>.</exception>
-    public static OpenedDisk Open(DiskConfig disk)
+    public static OpenedDisk Open(DiskConfig disk, BlockCache? cache = null)
     {
         var file = HostFile.Open(disk);
-        return new OpenedDisk(disk.Format == DiskFormat.Raw ? new RawImage(file) : OpenQcow2(file, disk, [FullPath(disk.Path)]), file);
+        if (disk.CacheBytes == 0)
+            cache = null;
+        var shown = disk.ReadOnly ? Shown(file, cache) : file;
+        return new OpenedDisk(disk.Format == DiskFormat.Raw ? new RawImage(shown) : OpenQcow2(shown, disk, cache, [FullPath(disk.Path)]), file);
     }
+
+    private static IHostFile Shown(HostFile file, BlockCache? cache) => cache is null ? file : cache.Show(file, file.Identity);
 
     /// <summary>
     /// The cache mode of a disk's device. With <c>cache=unsafe</c> a format with tables is flushed all the same, so that they reach the file and what the
@@ -31,17 +39,17 @@ internal static class DiskOpener
     public static DiskCache CacheOf(DiskConfig disk) => disk is { Cache: DiskCache.Unsafe, Format: not DiskFormat.Raw } ? DiskCache.WriteBack : disk.Cache;
 
     /// <summary>How an image of <paramref name="disk"/> is opened; its backing files by the same rules.</summary>
-    public static Qcow2OpenOptions Options(DiskConfig disk) => Options(disk, [FullPath(disk.Path)]);
+    public static Qcow2OpenOptions Options(DiskConfig disk) => Options(disk, null, [FullPath(disk.Path)]);
 
     /// <summary>An image that was refused, as an error of ours.</summary>
     public static VmmException Refusal(string path, Qcow2Exception e) =>
         new(e.Problem == Qcow2Problem.BackingRefused ? DiskErrors.BackingRefused : DiskErrors.BadImage, $"{VisibleText.Quote(path)}: {e.Message}", e);
 
-    private static Qcow2Image OpenQcow2(HostFile file, DiskConfig disk, IReadOnlyList<string> chain)
+    private static Qcow2Image OpenQcow2(IHostFile file, DiskConfig disk, BlockCache? cache, IReadOnlyList<string> chain)
     {
         try
         {
-            return Qcow2Image.Open(file, Options(disk, chain));
+            return Qcow2Image.Open(file, Options(disk, cache, chain));
         }
         catch (Qcow2Exception e)
         {
@@ -49,15 +57,15 @@ internal static class DiskOpener
         }
     }
 
-    private static Qcow2OpenOptions Options(DiskConfig disk, IReadOnlyList<string> chain) => new()
+    private static Qcow2OpenOptions Options(DiskConfig disk, BlockCache? cache, IReadOnlyList<string> chain) => new()
     {
         ReadOnly = disk.ReadOnly,
         Codecs = ClusterCodec.Create,
-        OpenBacking = disk.AllowBacking ? backing => OpenBacking(backing, disk, chain) : null,
+        OpenBacking = disk.AllowBacking ? backing => OpenBacking(backing, disk, cache, chain) : null,
     };
 
     /// <summary>A backing file is a regular file, or a symbolic link to one, found from the folder of the file that names it; none is in a chain twice.</summary>
-    private static IDiskImage OpenBacking(BackingFile backing, DiskConfig above, IReadOnlyList<string> chain)
+    private static IDiskImage OpenBacking(BackingFile backing, DiskConfig above, BlockCache? cache, IReadOnlyList<string> chain)
     {
         string path = Path.GetFullPath(backing.Name, Path.GetDirectoryName(Path.GetFullPath(above.Path)) ?? "/"), name = VisibleText.Quote(path);
         if (chain.Contains(FullPath(path)))
@@ -67,7 +75,7 @@ internal static class DiskOpener
         var below = new DiskConfig { Path = path, ReadOnly = true, Cache = above.Cache, AllowBacking = true, Format = FormatOf(backing, name) };
         var file = HostFile.Open(below);
         if (!file.IsBlockDevice)
-            return below.Format == DiskFormat.Raw ? new RawImage(file) : OpenQcow2(file, below, [.. chain, FullPath(path)]);
+            return below.Format == DiskFormat.Raw ? new RawImage(Shown(file, cache)) : OpenQcow2(Shown(file, cache), below, cache, [.. chain, FullPath(path)]);
         file.Dispose();
         throw Refused($"its backing file {name} is a device, not a regular file");
     }

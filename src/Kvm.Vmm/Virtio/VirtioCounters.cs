@@ -1,3 +1,4 @@
+using Kvm.Devices.Block.Cache;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
@@ -12,6 +13,16 @@ namespace Kvm.Vmm.Virtio;
 /// <summary>A device's counters by the names of the report.</summary>
 internal static class VirtioCounters
 {
+    /// <summary>The disks' cache.</summary>
+    public static SortedDictionary<string, long> Of(in BlockCacheCounters cache) => new(StringComparer.Ordinal)
+    {
+        ["bytes"] = cache.Bytes,
+        ["evictions"] = cache.Evictions,
+        ["hits"] = cache.Hits,
+        ["misses"] = cache.Misses,
+        ["readAhead"] = cache.ReadAhead,
+    };
+
     public static SortedDictionary<string, long> Of(VirtioDevice device)
     {
         var counters = new SortedDictionary<string, long>(StringComparer.Ordinal)

@@ -1,4 +1,5 @@
 using Kvm.Devices.Block;
+using Kvm.Devices.Block.Cache;
 using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Interrupts;
@@ -41,6 +42,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly IoBus _mmio;
     private readonly SharedLine[] _wires = new SharedLine[MachineLayout.PciIntxGsis];
     private readonly List<IDiskImage> _images = [];
+    private readonly BlockCache? _cache;
     private readonly List<INetworkBackend> _backends = [];
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
@@ -59,6 +61,8 @@ internal sealed class VirtioSet : IDisposable
         {
             for (int pin = 0; pin < _wires.Length; pin++)
                 _wires[pin] = new SharedLine(engine.Line(MachineLayout.PciIntxGsi + (uint)pin));
+            if (config.Disks.Sum(d => d.CacheBytes) is > 0 and var cacheBytes)
+                _cache = new BlockCache(cacheBytes);
             for (int i = 0; i < config.Disks.Count; i++)
                 AddDisk(i, config.Disks[i]);
             if (config.Entropy)
@@ -128,6 +132,8 @@ internal sealed class VirtioSet : IDisposable
     /// <summary>Adds each device's counters to the report's.</summary>
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
     {
+        if (_cache is not null)
+            report["diskCache"] = VirtioCounters.Of(_cache.Counters);
         foreach (var device in _devices)
             report[device.StateName] = CountersOf(device);
     }
@@ -167,12 +173,13 @@ internal sealed class VirtioSet : IDisposable
         _threads.Clear();
         _backends.Clear();
         _images.Clear();
+        _cache?.Dispose();
     }
 
     private void AddDisk(int index, DiskConfig disk)
     {
         bool asynchronous = disk.Aio == DiskAio.Uring && !_config.Deterministic;
-        var (opened, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads });
+        var (opened, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads }, _cache);
         var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(opened, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);
         var image = scheduled ?? opened;
         _images.Add(image);

@@ -91,7 +91,7 @@ public class ConfigFileTests
             KernelPath = "k",
             Disks =
             [
-                new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Queues = 16, Cache = DiskCache.WriteThrough },
+                new DiskConfig { Path = "/a,b", Id = "one", IsRoot = true, Queues = 16, Cache = DiskCache.WriteThrough, ReadOnly = true, CacheBytes = 3 << 20 },
                 new DiskConfig { Path = "/c", ReadOnly = true, Cache = DiskCache.Unsafe, Aio = DiskAio.Uring, Scheduler = IoDiscipline.Fair, Weight = 9, Limits = new IoLimits(RateLimit.PerSecond(3_000_001), new RateLimit(10, 10_000_000, 5)) },
             ],
             Entropy = true,

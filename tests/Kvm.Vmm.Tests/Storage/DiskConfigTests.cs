@@ -44,13 +44,15 @@ public class DiskConfigTests
     }
 
     [Fact]
-    public void Schedulers_are_named()
+    public void Schedulers_and_caches_are_understood()
     {
         DiskConfig.Parse("x,scheduler=fair,weight=7,aio=uring", out var disk).Should().BeNull();
         (disk.Scheduler, disk.Weight).Should().Be((IoDiscipline.Fair, 7));
         DiskConfig.Parse("x,scheduler=deadline,aio=uring", out disk).Should().BeNull();
         disk.Scheduler.Should().Be(IoDiscipline.Deadline);
         DiskConfig.Parse("x,scheduler=none", out disk).Should().BeNull();
+        DiskConfig.Parse("x.qcow2,backing=allow,cache-size=64M", out disk).Should().BeNull();
+        disk.CacheBytes.Should().Be(64 << 20);
     }
 
     [Theory]
@@ -91,6 +93,10 @@ public class DiskConfigTests
     [InlineData("x,backing=yes", "has the part")]
     [InlineData("x,scheduler=cfq,aio=uring", "has the scheduler")]
     [InlineData("x,scheduler=fair", "without aio=uring")]
+    [InlineData("x,readonly,cache-size=1", "whole MiB")]
+    [InlineData("x,readonly,cache-size=65G", "has the part")]
+    [InlineData("x,cache-size=1M", "only read")]
+    [InlineData("x,readonly,aio=uring,cache-size=1M", "only read")]
     [InlineData("x,weight=0", "weights are 1 to 1000")]
     [InlineData("x,weight=1001", "weights are 1 to 1000")]
     [InlineData("x,bps=", "has the limit")]
