@@ -44,13 +44,22 @@ public class MultiprocessorTests
         result.DebugExitValue.Should().Be(9);
     }
 
+    /// <summary>A kernel in which every processor computes for ever.</summary>
+    internal static byte[] SpinOnAll(int cpus) => TinyKernel.Assemble(a =>
+    {
+        StartOthers(a, cpus, spin: true);
+        var again = a.CreateLabel();
+        a.Label(ref again);
+        a.jmp(again);
+    });
+
     /// <summary>
     /// Copies a real-mode trampoline to 0x8000, sends INIT and SIPI to each other processor in turn, and waits until its
-    /// counter has moved before the next; ends the run when all have.
+    /// counter has moved before the next; ends the run when all have, unless they are to compute for ever.
     /// </summary>
-    private static void StartOthers(Assembler a, int cpus, bool exitFromOther = false)
+    private static void StartOthers(Assembler a, int cpus, bool exitFromOther = false, bool spin = false)
     {
-        byte[] trampoline = AssembleTrampoline(exitFromOther);
+        byte[] trampoline = AssembleTrampoline(exitFromOther, spin);
         for (int i = 0; i < trampoline.Length; i++)
             a.mov(__byte_ptr[Trampoline + i], trampoline[i]);
         a.mov(__dword_ptr[Trampoline - 4], 0);
@@ -67,10 +76,11 @@ public class MultiprocessorTests
             a.jne(wait);
         }
 
-        a.DebugExit(0);
+        if (!spin)
+            a.DebugExit(0);
     }
 
-    private static byte[] AssembleTrampoline(bool exit)
+    private static byte[] AssembleTrampoline(bool exit, bool spin)
     {
         var a = new Assembler(16);
         a.xor(ax, ax);
@@ -87,7 +97,8 @@ public class MultiprocessorTests
         a.@lock.inc(__dword_ptr[Trampoline - 4]);
         var again = a.CreateLabel();
         a.Label(ref again);
-        a.hlt();
+        if (!spin)
+            a.hlt();
         a.jmp(again);
         using var code = new MemoryStream();
         a.Assemble(new StreamCodeWriter(code), Trampoline);

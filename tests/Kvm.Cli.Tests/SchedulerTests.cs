@@ -11,6 +11,9 @@ public sealed partial class SchedulerTests : IDisposable
     private static readonly string s_count = Guests.Bytes("count-user", UserKernel.Count(100_000_000));
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
+    /// <summary>SIGSTOP.</summary>
+    private const int Stop = 19;
+
     private readonly string _folder = Directory.CreateTempSubdirectory("kvmsharp-sched-").FullName;
     private readonly List<Process> _guests = [];
 
@@ -126,6 +129,42 @@ public sealed partial class SchedulerTests : IDisposable
         next.ExitCode.Should().Be(0);
     }
 
+    [SkippableTheory]
+    [InlineData(9)]
+    [InlineData(Stop)]
+    public void Who_runs_who_is_parked_and_who_waits_to_be_admitted_go_on_when_their_scheduler_is_killed_or_stopped(int signal)
+    {
+        Published.RequireKvm();
+        string cpu = $"{FirstCpu()}";
+        var scheduler = Launch("sched", "serve", "--policy", "fcfs", "--pin", cpu, "--memory", "40M");
+        _guests.Add(scheduler);
+        Until(() => Say("show").ExitCode == 0);
+        var runs = Start("--name", "runs", "--policy", "fcfs", s_spin);
+        Until(() => Shown("runs", "running"));
+        var parked = Start("--name", "parked", "--policy", "fcfs", s_count);
+        Until(() => Shown("parked", "ready"));
+        var queued = Start("--name", "queued", "--policy", "fcfs", "--admission", "queue", s_count);
+        queued.StandardError.ReadLine().Should().Contain("waits to be admitted");
+
+        kill(scheduler.Id, signal).Should().Be(0);
+
+        // The kernel alone has the CPU now, so who was parked ends although the other one runs for ever.
+        parked.WaitForExit(s_patience).Should().BeTrue();
+        parked.ExitCode.Should().Be(0);
+        parked.StandardError.ReadToEnd().Should().Contain("the scheduler is lost").And.Contain("goes on under the host's own");
+        var before = runs.TotalProcessorTime;
+        Until(() =>
+        {
+            runs.Refresh();
+            return runs.TotalProcessorTime > before + TimeSpan.FromMilliseconds(50);
+        });
+        // A queue that is stopped is one still; without it the first who finds that out opens another.
+        if (signal == Stop)
+            kill(scheduler.Id, 9).Should().Be(0);
+        queued.WaitForExit(s_patience).Should().BeTrue();
+        queued.ExitCode.Should().Be(0);
+    }
+
     [SkippableFact]
     public void A_guest_that_was_told_to_stops_when_its_scheduler_is_killed()
     {
@@ -157,18 +196,52 @@ public sealed partial class SchedulerTests : IDisposable
     }
 
     [SkippableFact]
+    public void The_table_of_four_guests_has_a_line_each_and_is_printed_again_and_as_counters()
+    {
+        Published.RequireKvm();
+        string[] names = ["g1", "g2", "g3", "g4"];
+        foreach (string name in names)
+            Start("--name", name, s_spin);
+        Until(() => names.All(Shown));
+
+        var table = Say("show");
+        table.ExitCode.Should().Be(0, table.Error);
+        table.Output.Should().MatchRegex(@"^policy rr, slice 4 ms, CPUs [\d,-]+, 4 guests; promised 64 of \d+ MiB, 4 of \d+ vCPUs\n");
+        table.Output.Should().MatchRegex("(?m)^VM +vCPU +state +CPU +ran ms +waited ms +slices +moves +left ms +policy$");
+        foreach (string name in names)
+            table.Output.Should().MatchRegex($@"(?m)^{name} +0  (running|ready|leaving|next|halted) +(\d+|-) +[\d.]+ +[\d.]+ +\d+ +\d+ +(-|[\d.]+)  slice 4 ms, \d in the queue$");
+
+        var counters = Say("show", "--prometheus").Output;
+        counters.Should().Contain("# TYPE kvmsharp_sched_guests gauge\n").And.MatchRegex(@"(?m)^kvmsharp_sched_guests\{policy=""rr"",cpus=""[\d,-]+""\} 4$");
+        names.Should().OnlyContain(name => counters.Contains($"vm=\"{name}\",pid=\"", StringComparison.Ordinal));
+
+        var watch = Launch("sched", "show", "--watch");
+        _guests.Add(watch);
+        int seen = 0;
+        while (seen < 2 && watch.StandardOutput.ReadLine() is { } line)
+            seen += line.StartsWith("policy rr, ", StringComparison.Ordinal) ? 1 : 0;
+        seen.Should().Be(2, "it is printed again each second");
+        Published.Signal(watch, 15);
+        watch.WaitForExit(s_patience).Should().BeTrue();
+        watch.ExitCode.Should().Be(0);
+    }
+
+    [SkippableFact]
     public void A_record_of_real_guests_is_simulated_again()
     {
         Published.RequireKvm();
         string record = Path.Combine(_folder, "record.csv");
         var scheduler = Launch("sched", "serve", "--policy", "rr", "--record", record, "--with-guests");
         Until(() => Say("show").ExitCode == 0);
-        Start("--name", "a", s_count).WaitForExit(s_patience).Should().BeTrue();
+        Start("--name", "a", "--class", "batch", "--priority", "3", s_count).WaitForExit(s_patience).Should().BeTrue();
         scheduler.WaitForExit(s_patience).Should().BeTrue();
 
         var simulated = Finish(Launch("sched", "simulate", "--policy", "fcfs,rr", "--jobs", record, "--json"));
 
         simulated.ExitCode.Should().Be(0, simulated.Error);
+        string[] lines = File.ReadAllLines(record);
+        lines[0].Should().Be("name,arrival,priority,weight,class,memory,affinity,cap,reservation,gang,vcpu,run,halt");
+        lines[1..].Should().NotBeEmpty().And.OnlyContain(line => System.Text.RegularExpressions.Regex.IsMatch(line, @"^a@\d+,[\d.]+,3,1,batch,16777216,,0,0,0,0,[\d.]+,[\d.]+$"));
         simulated.Json.GetProperty("policies").GetProperty("rr").GetProperty("finished").GetInt32().Should().Be(1);
     }
 
@@ -233,6 +306,10 @@ public sealed partial class SchedulerTests : IDisposable
     private Ended Say(params string[] words) => Finish(Launch(["sched", .. words]));
 
     private static Ended Finish(Process process) => Published.Finish(process, "");
+
+    private bool Shown(string name, string state) =>
+        Say("show", "--json") is { ExitCode: 0 } ended && ended.Json.GetProperty("schedulers")[0].GetProperty("vms").EnumerateArray()
+            .Any(vm => vm.GetProperty("name").GetString() == name && vm.GetProperty("vcpus").EnumerateArray().All(vcpu => vcpu.GetProperty("state").GetString() == state));
 
     private bool Shown(string name)
     {

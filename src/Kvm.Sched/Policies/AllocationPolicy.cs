@@ -102,8 +102,9 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
         vm.Served += new ResourceVector(1, vm.Spec.Needs.Memory / vm.Spec.Vcpus).ShareOf(_capacity) * (ran * 1e-9);
         if (vm.Spec.Reservation > 0)
         {
-            long tag = vm.ReservationTag + (long)(ran / vm.Spec.Reservation);
-            vm.ReservationTag = Math.Clamp(tag, now - Settings.Period, now + Settings.Period);
+            long tag = vm.ReservationTag + Worth(vm.Spec, ran);
+            // Who used what nobody else wanted is not made to wait for it; but a slice is worth its time, however small the reservation.
+            vm.ReservationTag = Math.Clamp(tag, now - Settings.Period, now + Settings.Period + Worth(vm.Spec, Settings.Slice));
         }
 
         Advance(slot.Vm);
@@ -172,6 +173,9 @@ internal sealed class AllocationPolicy(PolicySettings settings) : Policy(setting
         if (vm.Spec.Reservation > 0)
             _behind.Add(vcpu, vm.ReservationTag, tie);
     }
+
+    /// <summary>The time over which a reservation grants so much CPU time.</summary>
+    private static long Worth(in JobSpec spec, long ran) => (long)Math.Min(ran / spec.Reservation, long.MaxValue / 4);
 
     private void Throttle(int vcpu, long now) => _throttled.Add(vcpu, PeriodEnd(now), Table.Vcpu(vcpu).Tie);
 

@@ -6,7 +6,7 @@ namespace Kvm.Sched.Tests.Properties;
 /// <summary>Whatever happens in whatever order, no CPU is given twice, and no vCPU waits beside an idle one.</summary>
 public class DispatcherPropertyTests
 {
-    private const int Cases = 1000;
+    private const int Cases = 2000;
     private const int Steps = 150;
 
     public static TheoryData<string> Policies => [.. PolicyNames.All];

@@ -8,7 +8,7 @@ namespace Kvm.Sched.Tests.Properties;
 /// <summary>The property table of docs/scheduling.md, over random lists of jobs. Times lie on a grid, so that much happens at one instant.</summary>
 public class SimulationPropertyTests
 {
-    private const int Cases = 1000;
+    private const int Cases = 2000;
 
     private static readonly Gen<SimulatedJob> s_job =
         from arrival in Gen.Choose(0, 25)
