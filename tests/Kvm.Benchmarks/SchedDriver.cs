@@ -8,19 +8,25 @@ internal sealed class SchedDriver
     private readonly Scheduler _scheduler;
     private readonly int _cpus;
     private readonly bool _replaces;
+    private readonly bool _distinct;
+    private readonly Random _random = new(1);
     private long _now;
     private int _next;
 
-    /// <summary>VMs of one vCPU, each with priority, weight, length and needs of its own.</summary>
-    public SchedDriver(string policy, int vcpus, CpuTopology topology)
+    /// <summary>VMs of one vCPU, each with priority, weight, length and need of memory of its own.</summary>
+    /// <param name="policy">The policy.</param>
+    /// <param name="vcpus">How many.</param>
+    /// <param name="topology">The CPUs.</param>
+    /// <param name="distinct">Whether their needs of disk and network differ too, at random.</param>
+    public SchedDriver(string policy, int vcpus, CpuTopology topology, bool distinct = false)
     {
-        _cpus = topology.Count;
+        (_cpus, _distinct) = (topology.Count, distinct);
         // Under rrp the choice is which VM starts: VMs end and others with other needs arrive.
         _replaces = policy == "rrp";
         _scheduler = new Scheduler(policy, topology, new PolicySettings
         {
             Ageing = _replaces ? PolicySettings.LongestSlice : 1_000_000_000,
-            Capacity = new ResourceVector(0, _cpus * 5000.0),
+            Capacity = distinct ? new ResourceVector(0, _cpus * 5000.0, _cpus * 5000.0, _cpus * 5000.0, _cpus * 5000.0) : new ResourceVector(0, _cpus * 5000.0),
         });
         for (int i = 0; i < vcpus; i++)
             Arrive(i);
@@ -59,7 +65,9 @@ internal sealed class SchedDriver
         Priority = i % 16,
         Weight = 1 + i % 7,
         Length = 1_000_000_000L + i * 1000,
-        Needs = new ResourceVector(0, 1000 + i % 5003),
+        Needs = _distinct
+            ? new ResourceVector(0, 1 + _random.Next(8000), 1 + _random.Next(8000), 1 + _random.Next(8000), 1 + _random.Next(8000))
+            : new ResourceVector(0, 1000 + i % 5003),
         Reservation = i % 8 == 0 ? 0.001 : 0,
     }, _now);
 

@@ -15,11 +15,22 @@ internal static class SchedGuests
     private const long Rounds = 700_000_000;
     private const int Pairs = 5;
 
+    /// <summary>Computes for ever in kernel mode.</summary>
+    private static readonly byte[] s_kernelSpin = TinyKernel.Assemble(a =>
+    {
+        var again = a.CreateLabel();
+        a.Label(ref again);
+        a.inc(Iced.Intel.AssemblerRegisters.ecx);
+        a.jmp(again);
+    });
+
     private static readonly int[] s_cpus = HostThread.GetAffinity(0);
 
     public static void Print()
     {
-        PrintRevoke();
+        PrintRevoke("user", UserKernel.Spin(), realTime: true);
+        PrintRevoke("user", UserKernel.Spin(), realTime: false);
+        PrintRevoke("kernel", s_kernelSpin, realTime: true);
         PrintShares("rr", [1, 1, 1]);
         PrintShares("rap", [1, 2, 3]);
         PrintGatingCost();
@@ -27,18 +38,18 @@ internal static class SchedGuests
         PrintKernel("nice 5", 5);
     }
 
-    /// <summary>Four spinning guests on all CPUs under rr, each CPU also loaded by ordinary processes.</summary>
-    private static void PrintRevoke()
+    /// <summary>Two spinning guests for each CPU under rr, each CPU also loaded by an ordinary process.</summary>
+    private static void PrintRevoke(string mode, byte[] kernel, bool realTime)
     {
         var load = s_cpus.Select(cpu => Process.Start(new ProcessStartInfo("taskset", ["-c", $"{cpu}", "sh", "-c", "while :; do :; done"]))!).ToList();
         try
         {
-            using var guests = new Guests("rr", s_cpus, 10_000_000);
+            using var guests = new Guests("rr", s_cpus, 10_000_000, realTime);
             for (int i = 0; i < s_cpus.Length * 2; i++)
-                guests.Start($"g{i}", UserKernel.Spin());
+                guests.Start($"g{i}", kernel);
             var view = guests.Until(v => v.RevokeLatency.Count >= 400);
             var (count, _, p50, p99, longest) = view.RevokeLatency;
-            Say($"revoke {count} {p50 / 1e6:0.000} {p99 / 1e6:0.000} {longest / 1e6:0.000} {(guests.RealTime ? "real-time" : "ordinary")}");
+            Say($"revoke {count} {p50 / 1e6:0.000} {p99 / 1e6:0.000} {longest / 1e6:0.000} {mode} {(guests.RealTime ? "real-time" : "ordinary")}");
         }
         finally
         {
@@ -123,7 +134,7 @@ internal static class SchedGuests
     private static void Say(FormattableString line) => Console.WriteLine(line.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Guests under one policy, in this process.</summary>
-    private sealed class Guests(string policy, int[] cpus, long slice) : IDisposable
+    private sealed class Guests(string policy, int[] cpus, long slice, bool realTime = true) : IDisposable
     {
         private readonly Dispatcher _dispatcher = new(new DispatcherSettings
         {
@@ -131,6 +142,7 @@ internal static class SchedGuests
             Rules = new PolicySettings { Slice = slice },
             Topology = HostTopology.Read(cpus),
             Slots = 64,
+            RealTime = realTime,
         });
 
         private readonly List<(VirtualMachine Machine, DispatcherPlace Place)> _all = [];

@@ -22,18 +22,22 @@ internal static class SchedRates
                 Decisions(policy, policy, vcpus, CpuTopology.Flat(cpus));
         }
 
+        // Every VM needs something of its own of every resource.
+        Decisions("rrp-distinct", "rrp", 4096, CpuTopology.Flat(64), distinct: true);
         // With nodes, caches and siblings to choose by.
         Decisions("rr-large-host", "rr", 4096, CpuTopology.Uniform(2, 8, 16, 2));
 
         foreach (string policy in PolicyNames.All)
             Simulations(policy, 2_000, 1);
-        foreach (var (jobs, cpus) in ((int, int)[])[(50_000, 1_000), (SimulationSettings.MostJobs, CpuTopology.MostCpus)])
-            Simulations("rr", jobs, cpus);
+        foreach (string policy in PolicyNames.All)
+            Simulations(policy, 50_000, 1_000);
+        Simulations("rrp", 50_000, 1_000, distinct: true);
+        Simulations("rr", SimulationSettings.MostJobs, CpuTopology.MostCpus);
     }
 
-    private static void Decisions(string name, string policy, int vcpus, CpuTopology topology)
+    private static void Decisions(string name, string policy, int vcpus, CpuTopology topology, bool distinct = false)
     {
-        var driver = new SchedDriver(policy, vcpus, topology);
+        var driver = new SchedDriver(policy, vcpus, topology, distinct);
         Measure(driver); // and once for the compiler
         var (ns, bytes) = Measure(driver);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"decision {name} {vcpus} {ns:F0} {bytes}"));
@@ -52,7 +56,7 @@ internal static class SchedRates
         return ((Now - start).TotalNanoseconds / decisions, GC.GetAllocatedBytesForCurrentThread() - bytes);
     }
 
-    private static void Simulations(string policy, int count, int cpus)
+    private static void Simulations(string policy, int count, int cpus, bool distinct = false)
     {
         var random = new Random(1);
         var jobs = Enumerable.Range(0, count).Select(i => new SimulatedJob
@@ -62,13 +66,13 @@ internal static class SchedRates
             Length = (1 + random.NextInt64(119)) * Ms,
             Burst = i % 2 == 0 ? 10 * Ms : 0,
             Halt = 20 * Ms,
-            Spec = new JobSpec { Priority = i % 8, Weight = 1 + i % 4, Needs = new ResourceVector(0, 1 + i % 32) },
+            Spec = new JobSpec { Priority = i % 8, Weight = 1 + i % 4, Needs = new ResourceVector(0, distinct ? 1 + 63 * random.NextDouble() : 1 + i % 32) },
         }).ToList();
         var settings = new SimulationSettings { Topology = CpuTopology.Flat(cpus), Policy = new PolicySettings { Capacity = new ResourceVector(cpus, 64.0 * cpus) } };
         if (count <= 2_000)
             Simulator.Run(policy, jobs, settings); // once for the compiler
         var start = Now;
         long events = Simulator.Run(policy, jobs, settings).Measures.Events;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"simulator {policy} {count} {cpus} {events / (Now - start).TotalSeconds:F0}"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"simulator {policy}{(distinct ? "-distinct" : "")} {count} {cpus} {events / (Now - start).TotalSeconds:F0}"));
     }
 }
