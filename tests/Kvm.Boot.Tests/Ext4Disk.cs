@@ -11,8 +11,9 @@ internal sealed class Ext4Disk : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("kvmsharp-ext4").FullName;
 
     /// <summary>Makes a disk of 64 MiB with the files that tests/guest/run/disk expects; skips the calling test where there are no tools.</summary>
-    /// <param name="root">It has a root file system too: busybox, and the project's init, which runs a shell for <c>kvmsharp.run=root</c>.</param>
-    public Ext4Disk(bool root = false)
+    /// <param name="root">It has a root file system too: busybox, and the project's init, which runs <paramref name="task"/> for <c>kvmsharp.run=root</c>.</param>
+    /// <param name="task">Commands: a shell on the console unless others are given.</param>
+    public Ext4Disk(bool root = false, string task = "setsid cttyhack sh\n")
     {
         string make = GuestFiles.RequireProgram("mkfs.ext4");
         string files = Directory.CreateDirectory(Path.Combine(_folder, "files")).FullName;
@@ -21,7 +22,7 @@ internal sealed class Ext4Disk : IDisposable
         File.WriteAllText(Path.Combine(files, "from-host.sum"), $"{Sum(content)}  from-host\n");
         File.WriteAllText(Path.Combine(files, "to-delete"), "x");
         if (root)
-            AddRoot(files);
+            AddRoot(files, task);
         using (var file = File.Create(FilePath))
             file.SetLength(64 << 20);
         Run(make, "-q", "-d", files, FilePath).Code.Should().Be(0);
@@ -47,8 +48,24 @@ internal sealed class Ext4Disk : IDisposable
         Run(debug, "-R", "stat /to-delete", path).Output.Should().Contain("File not found");
     }
 
+    /// <summary>Asserts that a copy of the disk, when its journal is replayed, needs no repair and holds files whose sums are in other files.</summary>
+    public void ShouldHold(string path, params IEnumerable<(string File, string Sum)> files)
+    {
+        string check = GuestFiles.RequireProgram("e2fsck"), debug = GuestFiles.RequireProgram("debugfs"), written = PathOf("held");
+        // 1: the journal was replayed.
+        Run(check, "-p", path).Code.Should().BeOneOf(0, 1);
+        var (code, output) = Run(check, "-fn", path);
+        code.Should().Be(0, output);
+        foreach (var (file, sum) in files)
+        {
+            File.Delete(written);
+            Run(debug, "-R", $"dump /{file} {written}", path).Code.Should().Be(0);
+            Run(debug, "-R", $"cat /{sum}", path).Output.Should().Contain($"{Sum(File.ReadAllBytes(written))}  {file}");
+        }
+    }
+
     /// <summary>The initial RAM file system's programs, in the places a kernel without one looks for them.</summary>
-    private static void AddRoot(string files)
+    private static void AddRoot(string files, string task)
     {
         const UnixFileMode program = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
         foreach (string folder in (string[])["bin", "sbin", "proc", "sys", "dev", "run", "mnt"])
@@ -60,7 +77,7 @@ internal sealed class Ext4Disk : IDisposable
             File.SetUnixFileMode(path, program);
         }
 
-        File.WriteAllText(Path.Combine(files, "run", "root"), "setsid cttyhack sh\n");
+        File.WriteAllText(Path.Combine(files, "run", "root"), task);
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);

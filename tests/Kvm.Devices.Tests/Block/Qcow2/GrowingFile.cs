@@ -16,6 +16,7 @@ internal sealed class GrowingFile : IHostFile
 {
     private const int Sector = 512;
 
+    private readonly Lock _lock = new();
     private byte[] _bytes;
     private int _length;
     private int _calls;
@@ -54,10 +55,10 @@ internal sealed class GrowingFile : IHostFile
 
     public void SetContent(byte[] content) => (_bytes, _length) = ([.. content], content.Length);
 
-    public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Transfer(FileCall.Read, position, buffers);
+    public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Locked(FileCall.Read, position, buffers);
 
     public HostFileResult WriteAt(ulong position, ReadOnlySpan<HostBuffer> buffers) =>
-        IsReadOnly ? new HostFileResult(0, HostFileError.Failed) : Transfer(FileCall.Write, position, buffers);
+        IsReadOnly ? new HostFileResult(0, HostFileError.Failed) : Locked(FileCall.Write, position, buffers);
 
     public HostFileError Flush()
     {
@@ -68,9 +69,9 @@ internal sealed class GrowingFile : IHostFile
         return HostFileError.None;
     }
 
-    public HostFileError Discard(ulong position, ulong length) => Clear(FileCall.Discard, position, length);
+    public HostFileError Discard(ulong position, ulong length) => Locked(FileCall.Discard, position, length);
 
-    public HostFileError WriteZeroes(ulong position, ulong length) => Clear(FileCall.WriteZeroes, position, length);
+    public HostFileError WriteZeroes(ulong position, ulong length) => Locked(FileCall.WriteZeroes, position, length);
 
     public void Dispose() => Disposed = true;
 
@@ -119,6 +120,12 @@ internal sealed class GrowingFile : IHostFile
         _length = Math.Max(_length, length);
     }
 
+    private HostFileError Locked(FileCall call, ulong position, ulong length)
+    {
+        lock (_lock)
+            return Clear(call, position, length);
+    }
+
     private HostFileError Clear(FileCall call, ulong position, ulong length)
     {
         if (Inject?.Invoke(_calls++, call, (long)length) is { } injected && injected.Error != HostFileError.None)
@@ -132,6 +139,12 @@ internal sealed class GrowingFile : IHostFile
         }
 
         return HostFileError.None;
+    }
+
+    private HostFileResult Locked(FileCall call, ulong position, ReadOnlySpan<HostBuffer> buffers)
+    {
+        lock (_lock)
+            return Transfer(call, position, buffers);
     }
 
     private HostFileResult Transfer(FileCall call, ulong position, ReadOnlySpan<HostBuffer> buffers)
