@@ -60,6 +60,13 @@ public sealed class HeldQueue : IDisposable
         return false;
     }
 
+    /// <summary>Has the queue ask again at once, as the limits have changed; nothing where it holds nothing back. Any thread.</summary>
+    public void AskAgain()
+    {
+        if (_armed)
+            Wake();
+    }
+
     /// <summary>Afterwards the queue is not woken, and nobody is still waking it: its rings are in memory that may go away.</summary>
     public void Dispose()
     {

@@ -11,6 +11,18 @@ public readonly record struct RateLimit(long Size, long RefillNanoseconds, long 
     /// <summary>How many buckets flow in per second where nobody says how much may go at once: what is late by less than 10 ms is not lost.</summary>
     private const int BucketsPerSecond = 100;
 
+    /// <summary>Tokens a second.</summary>
+    public double Rate => (double)Size * NanosecondsPerSecond / RefillNanoseconds;
+
+    /// <summary>The same rate but for so many thousandths of it; the bucket stays as large.</summary>
+    /// <param name="perMille">1 to 1,000.</param>
+    public RateLimit Part(int perMille)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(perMille, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(perMille, 1000);
+        return this with { RefillNanoseconds = (long)Int128.Min((Int128)RefillNanoseconds * 1000 / perMille, long.MaxValue), OneTimeBurst = 0 };
+    }
+
     /// <summary>A rate per second.</summary>
     /// <param name="rate">Tokens a second; at least 1.</param>
     /// <param name="burst">Tokens that may go at once after a rest; fewer than flow in during 10 ms count as those, and at least 1.</param>

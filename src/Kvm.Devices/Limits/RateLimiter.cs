@@ -9,6 +9,7 @@ public sealed class RateLimiter
     private readonly long _start;
     private readonly Lock _gate = new();
     private readonly bool _hasBandwidth, _hasOperations;
+    private readonly IoLimits _limits;
     private TokenBucket _bandwidth, _operations;
 
     /// <summary>Makes one with full buckets.</summary>
@@ -19,11 +20,30 @@ public sealed class RateLimiter
     {
         ArgumentNullException.ThrowIfNull(limits);
         ArgumentNullException.ThrowIfNull(time);
-        (_time, _start) = (time, time.GetTimestamp());
+        (_time, _start, _limits) = (time, time.GetTimestamp(), limits);
         if (limits.Bandwidth is { } bandwidth)
             (_hasBandwidth, _bandwidth) = (true, new TokenBucket(bandwidth, 0));
         if (limits.Operations is { } operations)
             (_hasOperations, _operations) = (true, new TokenBucket(operations, 0));
+    }
+
+    private long Now => _time.GetElapsedTime(_start).Ticks * NanosecondsPerTick;
+
+    /// <summary>
+    /// Lets so many thousandths of each limit go from now on, from buckets that are full. Whoever holds something back asks again: it may go
+    /// earlier than it was told.
+    /// </summary>
+    /// <param name="bandwidth">Of the bytes, 1 to 1,000.</param>
+    /// <param name="operations">Of the operations, 1 to 1,000.</param>
+    public void Restrict(int bandwidth, int operations)
+    {
+        lock (_gate)
+        {
+            if (_limits.Bandwidth is { } bytes)
+                _bandwidth = new TokenBucket(bytes.Part(bandwidth), Now);
+            if (_limits.Operations is { } requests)
+                _operations = new TokenBucket(requests.Part(operations), Now);
+        }
     }
 
     /// <summary>Takes what an operation needs, or nothing.</summary>
@@ -33,7 +53,7 @@ public sealed class RateLimiter
     {
         lock (_gate)
         {
-            long now = _time.GetElapsedTime(_start).Ticks * NanosecondsPerTick;
+            long now = Now;
             long wait = Math.Max(_hasBandwidth ? _bandwidth.WaitFor(bytes, now) : 0, _hasOperations ? _operations.WaitFor(1, now) : 0);
             if (wait != 0)
                 return wait;

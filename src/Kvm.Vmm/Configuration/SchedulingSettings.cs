@@ -63,7 +63,9 @@ public sealed record SchedulingSettings
                 Cap = Cap,
                 Reservation = Reservation,
                 Gang = Gang,
-                Needs = new ResourceVector(0, machine.MemoryBytes),
+                // A disk that nobody limits may need anything, which is nothing that could be promised.
+                Needs = new ResourceVector(
+                    0, machine.MemoryBytes, machine.Disks.Sum(disk => disk.Limits.Bandwidth?.Rate ?? 0), machine.Disks.Sum(disk => disk.Limits.Operations?.Rate ?? 0)),
             },
         };
     }

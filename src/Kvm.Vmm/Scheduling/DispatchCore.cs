@@ -253,7 +253,7 @@ internal sealed class DispatchCore
         }
     }
 
-    /// <summary>Says what memory each VM is to be left with; when VMs have come or gone, under the policy that divides it.</summary>
+    /// <summary>Says what memory each VM is to be left with, and what part of its disks' limits holds; when VMs have come or gone, under the policy that divides them.</summary>
     private void SetTargets()
     {
         _targetsDue = false;
@@ -261,16 +261,19 @@ internal sealed class DispatchCore
             return;
         var targets = new ResourceTarget[_scheduler.Table.Vms];
         int count = _scheduler.Targets(targets);
-        var byVm = new Dictionary<int, double>(count);
+        var byVm = new Dictionary<int, ResourceVector>(count);
         foreach (var target in targets.AsSpan(0, count))
-            byVm[target.Vm] = target.Amount.Memory;
+            byVm[target.Vm] = target.Amount;
         foreach (var vm in _vms)
         {
-            if (vm.Seats[0].Vcpu < 0 || !byVm.TryGetValue(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, out double memory))
+            if (vm.Seats[0].Vcpu < 0 || !byVm.TryGetValue(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, out var target))
                 continue;
-            _table.SetMemoryTarget(vm.FirstSlot, memory < vm.Job.Needs.Memory ? (int)(memory / (1 << 20)) : 0);
+            _table.SetMemoryTarget(vm.FirstSlot, target.Memory < vm.Job.Needs.Memory ? (int)(target.Memory / (1 << 20)) : 0);
+            _table.SetDiskParts(vm.FirstSlot, PerMille(target.DiskBytes, vm.Job.Needs.DiskBytes), PerMille(target.DiskOperations, vm.Job.Needs.DiskOperations));
         }
     }
+
+    private static int PerMille(double part, double of) => part < of ? Math.Clamp((int)(part / of * 1000), 1, 999) : 0;
 
     private bool HasCome(VmSeats vm)
     {

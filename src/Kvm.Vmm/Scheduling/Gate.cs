@@ -157,6 +157,7 @@ public sealed class GateSeats
     private readonly GateTable _table;
     private readonly int _firstSlot;
     private int _memoryTarget;
+    private (int Bandwidth, int Operations) _diskParts;
 
     internal GateSeats(GateTable table, int firstSlot, int count)
     {
@@ -170,6 +171,9 @@ public sealed class GateSeats
     /// <summary>Takes how much memory the machine is to be left with, in bytes; 0 for all.</summary>
     internal Action<ulong>? LeaveMemory { get; set; }
 
+    /// <summary>Takes how many thousandths of its disks' limits are to hold, of bytes and of requests; 0 for all.</summary>
+    internal Action<int, int>? RestrictDisks { get; set; }
+
     /// <summary>
     /// Tells the scheduler what the machine's devices did, and the machine what memory it is to have, for policies that divide more than
     /// CPUs. Any one thread, now and then.
@@ -181,6 +185,13 @@ public sealed class GateSeats
         {
             _memoryTarget = target;
             leave((ulong)target << 20);
+        }
+
+        var parts = _table.DiskParts(_firstSlot);
+        if (parts != _diskParts && RestrictDisks is { } restrict)
+        {
+            _diskParts = parts;
+            restrict(parts.Bandwidth, parts.Operations);
         }
 
         if (DiskServed?.Invoke() is var (bytes, operations))
@@ -213,6 +224,7 @@ public sealed class GateSeats
         _lost = true;
         foreach (var gate in _gates)
             gate.Release();
+        RestrictDisks?.Invoke(0, 0);
         _why = why;
         Tell();
     }

@@ -121,6 +121,9 @@ internal struct GateSlot
 
     /// <summary>In a VM's first slot: requests its disks carried out.</summary>
     [FieldOffset(112)] public long DiskOperations;
+
+    /// <summary>In a VM's first slot, by the dispatcher, when VMs come or go: the thousandths of its disks' limits that are to hold, of bytes in bits 0 to 15, of requests above; 0 for all.</summary>
+    [FieldOffset(120)] public int DiskParts;
 }
 
 /// <summary>

@@ -181,6 +181,9 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>Says how much memory a VM is to be left with, in its first slot.</summary>
     public void SetMemoryTarget(int firstSlot, int mib) => Volatile.Write(ref At(firstSlot).MemoryTarget, mib);
 
+    /// <summary>Says how many thousandths of the limits of a VM's disks are to hold; 0 for all.</summary>
+    public void SetDiskParts(int firstSlot, int bandwidth, int operations) => Volatile.Write(ref At(firstSlot).DiskParts, operations << 16 | bandwidth);
+
     /// <summary>What a VM's process says its disks did so far, by its first slot: anything.</summary>
     public (long Bytes, long Operations) DiskServed(int firstSlot)
     {
@@ -192,6 +195,13 @@ internal sealed partial class GateTable : IDisposable
 
     /// <summary>How much memory a VM is to be left with, in MiB; 0 for all.</summary>
     public int MemoryTarget(int firstSlot) => Math.Max(0, Volatile.Read(ref At(firstSlot).MemoryTarget));
+
+    /// <summary>How many thousandths of the limits of a VM's disks are to hold; 0 for all.</summary>
+    public (int Bandwidth, int Operations) DiskParts(int firstSlot)
+    {
+        int parts = Volatile.Read(ref At(firstSlot).DiskParts);
+        return (parts & 0xffff, parts >>> 16);
+    }
 
     /// <summary>Says what a VM's disks did so far. A thread of its process.</summary>
     public void NoteDiskServed(int firstSlot, long bytes, long operations)

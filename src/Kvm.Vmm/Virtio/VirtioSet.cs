@@ -120,6 +120,13 @@ internal sealed class VirtioSet : IDisposable
         return (bytes, operations);
     }
 
+    /// <summary>Lets so many thousandths of the limits of its disks go: 0 is all, as is what lies outside 1 to 999. Any thread.</summary>
+    public void RestrictDisks(int bandwidth, int operations)
+    {
+        foreach (var device in _devices)
+            (device as BlockDevice)?.Restrict(bandwidth is > 0 and < 1000 ? bandwidth : 1000, operations is > 0 and < 1000 ? operations : 1000);
+    }
+
     /// <summary>Has the guest's balloon leave it so much memory, at least what it was configured to take away. Nothing without a balloon. Any thread.</summary>
     /// <param name="bytes">What the guest is to have; 0 for all it was given.</param>
     public void LeaveMemory(ulong bytes)

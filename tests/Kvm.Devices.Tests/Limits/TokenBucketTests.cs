@@ -151,6 +151,26 @@ public class TokenBucketTests
     public void Rate_per_second_is_a_bucket_of_ten_milliseconds_or_of_its_burst(long rate, long burst, long size, long refill) =>
         RateLimit.PerSecond(rate, burst).Should().Be(new RateLimit(size, refill));
 
+    [Theory]
+    [InlineData(1000, 1_000)]
+    [InlineData(500, 2_000)]
+    [InlineData(1, 1_000_000)]
+    public void A_part_of_a_rate_has_the_same_bucket_that_fills_later(int perMille, long refill) =>
+        new RateLimit(10, 1_000, 7).Part(perMille).Should().Be(new RateLimit(10, refill));
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1001)]
+    public void A_part_that_is_none_is_refused(int perMille)
+    {
+        var part = () => new RateLimit(10, 1_000).Part(perMille);
+
+        part.Should().Throw<ArgumentOutOfRangeException>();
+    }
+
+    [Fact]
+    public void Tokens_a_second_are_those_of_the_rate() => new RateLimit(10, 4_000_000).Rate.Should().Be(2500);
+
     [Fact]
     public void Impossible_limits_are_refused()
     {

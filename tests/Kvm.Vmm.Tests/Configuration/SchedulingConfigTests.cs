@@ -3,6 +3,7 @@ using Kvm.Interop;
 using Kvm.Sched;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Tests.Configuration;
 
@@ -151,6 +152,20 @@ public sealed class SchedulingConfigTests
     [InlineData("", VmConfig.DefaultName, "/boot/vmlinuz")]
     public void A_guest_is_of_the_class_it_names_or_that_of_its_name_or_kernel(string of, string name, string expected) =>
         new SchedulingSettings { Class = of }.RequestFor(new VmConfig { KernelPath = "/boot/vmlinuz", Name = name }).Class.Should().Be(expected);
+
+    [Fact]
+    public void A_guest_needs_of_disks_what_their_limits_let_it_have()
+    {
+        DiskConfig.Parse("a.img,bps=4M,iops=500", out var limited).Should().BeNull();
+        DiskConfig.Parse("b.img,bps=1M", out var other).Should().BeNull();
+        DiskConfig.Parse("c.img", out var free).Should().BeNull();
+
+        var needs = new SchedulingSettings().RequestFor(new VmConfig { KernelPath = "/boot/vmlinuz", MemoryBytes = 1 << 30, Disks = [limited, other, free] }).Job.Needs;
+
+        needs.Memory.Should().Be(1 << 30);
+        needs.DiskBytes.Should().BeApproximately(5 << 20, 100);
+        needs.DiskOperations.Should().BeApproximately(500, 0.1);
+    }
 
     [Fact]
     public void A_kernel_with_a_long_path_is_a_class_by_its_end()

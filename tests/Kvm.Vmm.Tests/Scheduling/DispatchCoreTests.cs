@@ -285,6 +285,31 @@ public sealed class DispatchCoreTests
     }
 
     [Fact]
+    public void Under_rap_disks_are_held_to_parts_of_their_limits_while_all_together_are_more_than_the_hosts()
+    {
+        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 400, DiskOperations: 1000) });
+        var light = host.Join("light", new JobSpec { Weight = 1, Needs = new ResourceVector(0, 0, 300, 50) })[0];
+        host.Step();
+        List<(int, int)> parts = [];
+        var seats = new GateSeats(host.Table, light.Seat.Slot, 1) { RestrictDisks = (bandwidth, operations) => parts.Add((bandwidth, operations)) };
+        seats.Publish();
+        parts.Should().BeEmpty("there is enough for one");
+
+        var heavy = host.Join("heavy", new JobSpec { Weight = 3, Needs = new ResourceVector(0, 0, 300, 50) })[0];
+        host.Step();
+        seats.Publish();
+        seats.Publish();
+        parts.Should().Equal((333, 0));
+
+        host.Core.Leave(heavy.Seat.Vm, host.Now);
+        host.Step();
+        seats.Publish();
+        parts.Should().Equal((333, 0), (0, 0));
+        seats.Lose("test");
+        parts.Should().EndWith((0, 0), "nobody divides them any more");
+    }
+
+    [Fact]
     public void A_VM_that_leaves_while_it_runs_makes_room()
     {
         using var host = new FakeThreads("fcfs");

@@ -43,6 +43,7 @@ public sealed class GateTableTests
     [InlineData(nameof(GateSlot.CpuTime), 96)]
     [InlineData(nameof(GateSlot.DiskBytes), 104)]
     [InlineData(nameof(GateSlot.DiskOperations), 112)]
+    [InlineData(nameof(GateSlot.DiskParts), 120)]
     public void A_member_of_a_slot_is_where_version_1_has_it(string member, int offset) => OffsetOf<GateSlot>(member).Should().Be(offset);
 
     [Fact]

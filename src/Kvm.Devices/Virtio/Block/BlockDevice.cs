@@ -54,6 +54,7 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
     private readonly BlockExecutor _executor;
     private readonly BlockLimits _limits;
     private readonly PerQueue[] _perQueue;
+    private readonly RateLimiter? _limiter;
     private volatile bool _stable;
 
     /// <summary>Makes a device; the image stays the caller's to dispose of.</summary>
@@ -72,7 +73,7 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
         _perQueue = new PerQueue[options.Queues];
         var queues = image.OpenQueues(options.Queues, options.QueueSize);
         IsAsynchronous = queues.Count != 0;
-        var limiter = options.Limits == IoLimits.None ? null : new RateLimiter(options.Limits, options.Time);
+        var limiter = _limiter = options.Limits == IoLimits.None ? null : new RateLimiter(options.Limits, options.Time);
         IsLimited = limiter is not null;
         for (int i = 0; i < _perQueue.Length; i++)
         {
@@ -95,6 +96,18 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
 
     /// <summary>True if it has <see cref="BlockOptions.Limits"/>.</summary>
     public bool IsLimited { get; }
+
+    /// <summary>Has so many thousandths of its limits hold from now on, where it has any. Any thread.</summary>
+    /// <param name="bandwidth">Of the bytes, 1 to 1,000.</param>
+    /// <param name="operations">Of the requests, 1 to 1,000.</param>
+    public void Restrict(int bandwidth, int operations)
+    {
+        if (_limiter is null)
+            return;
+        _limiter.Restrict(bandwidth, operations);
+        for (int queue = 0; queue < _perQueue.Length; queue++)
+            _perQueue[queue].Limit!.AskAgain();
+    }
 
     /// <summary>Requests that a limit held back for a time. Any thread.</summary>
     public long Held => _perQueue.Sum(q => q.Limit?.Held ?? 0);

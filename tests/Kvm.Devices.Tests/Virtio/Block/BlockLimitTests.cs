@@ -90,6 +90,40 @@ public sealed class BlockLimitTests : IDisposable
     }
 
     [Fact]
+    public void A_part_of_the_limits_holds_while_it_is_said_and_then_all_of_them_again()
+    {
+        var guest = Guest(new IoLimits(Operations: RateLimit.PerSecond(1000)));
+        foreach (int perMille in (int[])[250, 1000, 100])
+        {
+            guest.Device.Restrict(1000, perMille);
+            ((double)Answered(guest, TimeSpan.FromSeconds(1), 512, TimeSpan.FromMilliseconds(1))).Should().BeApproximately(perMille, perMille * 0.05 + 12, "the bucket is full at first");
+        }
+    }
+
+    [Fact]
+    public void A_request_that_was_to_wait_long_goes_at_once_when_the_limits_are_loosened()
+    {
+        var guest = Guest(new IoLimits(Operations: new RateLimit(1, 1_000_000)));
+        guest.Device.Restrict(1000, 1);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Untouched);
+
+        guest.Device.Restrict(1000, 1000);
+
+        guest.Drivers[0].TakeAllUsed().Should().HaveCount(1);
+    }
+
+    [Fact]
+    public void A_disk_without_limits_has_no_part_of_them()
+    {
+        var guest = Guest(IoLimits.None);
+        guest.Device.Restrict(1, 1);
+
+        for (int i = 0; i < 100; i++)
+            guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok);
+    }
+
+    [Fact]
     public void Queues_of_a_disk_share_its_limit()
     {
         var guest = Guest(new IoLimits(Operations: new RateLimit(4, 4_000_000)), queues: 2);
