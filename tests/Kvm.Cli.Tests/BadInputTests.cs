@@ -140,7 +140,7 @@ public class BadInputTests
     [SkippableTheory]
     [InlineData("{\"machine-config\": {\"vcpu_count\": 0}}", "KVM0023")]
     [InlineData("{\"drives\": [{}]}", "KVM0023")]
-    [InlineData("{\"vsock\": {}}", "KVM0024")]
+    [InlineData("{\"logger\": {}}", "KVM0024")]
     [InlineData("{\"bootsource\": {}}", "KVM0022")]
     [InlineData("not json", "KVM0021")]
     public void A_wrong_configuration_file_is_3_and_placed(string text, string id)

@@ -10,9 +10,9 @@ public sealed unsafe class UnixListener : IDisposable
 
     private readonly UnixSocket _socket;
     private readonly ulong _inode;
-    private UnixAddress _address;
+    private SockaddrUn _address;
 
-    private UnixListener(UnixSocket socket, in UnixAddress address, ulong inode) => (_socket, _address, _inode) = (socket, address, inode);
+    private UnixListener(UnixSocket socket, in SockaddrUn address, ulong inode) => (_socket, _address, _inode) = (socket, address, inode);
 
     /// <summary>The descriptor, readable when a client waits.</summary>
     public FdHandle Handle => _socket.Handle;
@@ -28,7 +28,7 @@ public sealed unsafe class UnixListener : IDisposable
     public static UnixListener Open(string path, int backlog)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        if (!UnixAddress.TryMake(path, out var address))
+        if (!SockaddrUn.TryMake(path, out var address))
         {
             throw new ArgumentException($"a socket's path has 1 to {MaxPathBytes} bytes", nameof(path));
         }
@@ -38,7 +38,7 @@ public sealed unsafe class UnixListener : IDisposable
         {
             // Before it has a name: bind gives the name the socket's own mode, so that it is never open to others.
             Check("fchmod", Libc.fchmod(socket.Handle.Fd, 0x180)); // 0600
-            if (Libc.bind(socket.Handle.Fd, address.Bytes, address.Length) != 0)
+            if (Libc.bind(socket.Handle.Fd, &address, address.Length) != 0)
             {
                 int errno = Errno.Last;
                 if (errno != Errno.EADDRINUSE || !IsDead(ref address))
@@ -46,8 +46,8 @@ public sealed unsafe class UnixListener : IDisposable
                     throw new KvmException("bind", errno);
                 }
 
-                Check("unlink", Libc.unlink(address.Bytes + UnixAddress.PathOffset));
-                Check("bind", Libc.bind(socket.Handle.Fd, address.Bytes, address.Length));
+                Check("unlink", Libc.unlink(address.SunPath));
+                Check("bind", Libc.bind(socket.Handle.Fd, &address, address.Length));
             }
 
             Check("listen", Libc.listen(socket.Handle.Fd, backlog));
@@ -73,9 +73,9 @@ public sealed unsafe class UnixListener : IDisposable
 
         if (TryStat(ref _address, out var stat) && stat.StxIno == _inode)
         {
-            fixed (byte* address = _address.Bytes)
+            fixed (byte* path = _address.SunPath)
             {
-                _ = Libc.unlink(address + UnixAddress.PathOffset);
+                _ = Libc.unlink(path);
             }
         }
 
@@ -83,7 +83,7 @@ public sealed unsafe class UnixListener : IDisposable
     }
 
     /// <summary>True for a socket of this user that refuses connections.</summary>
-    private static bool IsDead(ref UnixAddress address)
+    private static bool IsDead(ref SockaddrUn address)
     {
         if (!TryStat(ref address, out var stat) || (stat.StxMode & Libc.S_IFMT) != Libc.S_IFSOCK || stat.StxUid != Libc.geteuid())
         {
@@ -91,18 +91,18 @@ public sealed unsafe class UnixListener : IDisposable
         }
 
         using var probe = UnixSocket.Create(Libc.SOCK_NONBLOCK);
-        fixed (byte* bytes = address.Bytes)
+        fixed (SockaddrUn* name = &address)
         {
-            return Libc.connect(probe.Handle.Fd, bytes, address.Length) != 0 && Errno.Last == Errno.ECONNREFUSED;
+            return Libc.connect(probe.Handle.Fd, name, address.Length) != 0 && Errno.Last == Errno.ECONNREFUSED;
         }
     }
 
-    private static bool TryStat(ref UnixAddress address, out Statx stat)
+    private static bool TryStat(ref SockaddrUn address, out Statx stat)
     {
         byte* all = stackalloc byte[Libc.StatxBytes];
-        fixed (byte* bytes = address.Bytes)
+        fixed (byte* path = address.SunPath)
         {
-            bool found = Libc.statx(Libc.CurrentFolder, bytes + UnixAddress.PathOffset, Libc.AT_SYMLINK_NOFOLLOW, Libc.STATX_BASIC_STATS, all) == 0;
+            bool found = Libc.statx(Libc.CurrentFolder, path, Libc.AT_SYMLINK_NOFOLLOW, Libc.STATX_BASIC_STATS, all) == 0;
             stat = found ? *(Statx*)all : default;
             return found;
         }

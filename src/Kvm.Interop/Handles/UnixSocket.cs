@@ -25,13 +25,13 @@ public sealed unsafe class UnixSocket : IDisposable
     /// <exception cref="KvmException">EADDRINUSE: something is at the path; ENAMETOOLONG; ENOENT, EACCES: the folder.</exception>
     public static UnixSocket Listen(string path, int backlog)
     {
-        if (!UnixAddress.TryMake(path, out var address))
+        if (!SockaddrUn.TryMake(path, out var address))
         {
             throw new KvmException($"bind ({path})", Errno.ENAMETOOLONG);
         }
 
         var socket = Create(Libc.SOCK_NONBLOCK);
-        if (Libc.bind(socket.Handle.Fd, address.Bytes, address.Length) == 0 && Libc.listen(socket.Handle.Fd, backlog) == 0)
+        if (Libc.bind(socket.Handle.Fd, &address, address.Length) == 0 && Libc.listen(socket.Handle.Fd, backlog) == 0)
         {
             return socket;
         }
@@ -49,13 +49,13 @@ public sealed unsafe class UnixSocket : IDisposable
     public static int TryConnect(string path, out UnixSocket? socket, bool wait = true)
     {
         socket = null;
-        if (!UnixAddress.TryMake(path, out var address))
+        if (!SockaddrUn.TryMake(path, out var address))
         {
             return -Errno.ENAMETOOLONG;
         }
 
         var made = Create(wait ? 0 : Libc.SOCK_NONBLOCK);
-        if (Libc.connect(made.Handle.Fd, address.Bytes, address.Length) == 0)
+        if (Libc.connect(made.Handle.Fd, &address, address.Length) == 0)
         {
             socket = made;
             return 0;

@@ -10,7 +10,7 @@ internal sealed class CProgram
     private static readonly string[] Headers =
     [
         "stdio.h", "stddef.h", "errno.h", "fcntl.h", "poll.h", "sched.h", "signal.h", "termios.h", "time.h", "unistd.h",
-        "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "spawn.h", "linux/futex.h", "sys/prctl.h", "sys/resource.h", "sys/socket.h", "sys/stat.h", "sys/syscall.h", "sys/timerfd.h", "sys/uio.h",
+        "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "spawn.h", "linux/futex.h", "sys/prctl.h", "sys/resource.h", "sys/socket.h", "sys/un.h", "sys/stat.h", "sys/syscall.h", "sys/timerfd.h", "sys/uio.h",
         "net/if.h", "linux/if_tun.h", "linux/sockios.h", "linux/kvm.h", "asm/kvm.h", "linux/fs.h", "linux/io_uring.h", "linux/version.h",
     ];
 

@@ -111,6 +111,7 @@ public sealed class StructureLayoutTests
         new(typeof(Msghdr), "struct msghdr"),
         new(typeof(Cmsghdr), "struct cmsghdr", OpenEnded: true),
         new(typeof(Ucred), "struct ucred"),
+        new(typeof(SockaddrUn), "struct sockaddr_un"),
         new(typeof(SchedParam), "struct sched_param"),
         new(typeof(IoSqringOffsets), "struct io_sqring_offsets"),
         new(typeof(IoCqringOffsets), "struct io_cqring_offsets"),
