@@ -43,6 +43,9 @@ public interface IDiskImage : IDisposable
     /// <summary>True if discarded ranges give storage back to the host.</summary>
     bool CanDiscard { get; }
 
+    /// <summary>Bytes whose multiples, at multiples of them, are what a discard gives back: a power of two.</summary>
+    int DiscardAlignment => PhysicalBlockSize;
+
     /// <summary>The most bytes to write as zeros in one request, so that none takes long: less where the host has no quick way.</summary>
     uint MaxZeroes { get; }
 

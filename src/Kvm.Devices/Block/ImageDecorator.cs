@@ -29,6 +29,9 @@ public abstract class ImageDecorator : IDiskImage
     public bool CanDiscard => Inner.CanDiscard;
 
     /// <inheritdoc/>
+    public int DiscardAlignment => Inner.DiscardAlignment;
+
+    /// <inheritdoc/>
     public uint MaxZeroes => Inner.MaxZeroes;
 
     /// <inheritdoc/>

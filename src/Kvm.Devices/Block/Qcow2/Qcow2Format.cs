@@ -34,7 +34,8 @@ internal static class Qcow2Format
     /// <summary>Unit of the length of compressed data.</summary>
     public const int CompressedSector = 512;
 
-    public static ulong RoundUp(ulong value, ulong unit) => (value + unit - 1) / unit * unit;
+    /// <summary>The next multiple of a power of two.</summary>
+    public static ulong RoundUp(ulong value, ulong unit) => (value + unit - 1) & ~(unit - 1);
 }
 
 /// <summary>What a cluster's entry says of it.</summary>

@@ -31,14 +31,14 @@ public sealed partial class Qcow2Image
     {
         if (IsReadOnly)
             return DiskResult.Unsupported;
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             return Begin() is not DiskResult.Done and var failure ? failure : DropWhole(position, length, Drop.Hint);
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -47,14 +47,14 @@ public sealed partial class Qcow2Image
     {
         if (IsReadOnly)
             return DiskResult.Unsupported;
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             return Begin() is not DiskResult.Done and var failure ? failure : ZeroRange(position, length, mayUnmap ? Drop.Zeroes : Drop.KeptZeroes);
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 

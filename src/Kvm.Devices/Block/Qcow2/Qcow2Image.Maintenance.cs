@@ -42,17 +42,17 @@ public sealed partial class Qcow2Image
         most = Math.Min(most, Length - position);
         ClusterKind kind;
         ulong entry, length;
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
-            var result = _tables.Entry(position >> _clusterBits, out _);
+            var result = _tables.Entry(position >> _clusterBits, out entry);
             if (result != DiskResult.Done)
                 return result;
-            kind = Extent(position, most, out entry, out length);
+            kind = Extent(entry, position, most, out length);
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
 
         ulong? host = (entry & Qcow2Format.OffsetMask) + (position & (_clusterSize - 1));
@@ -87,17 +87,17 @@ public sealed partial class Qcow2Image
     public DiskResult TryMapOwn(ulong position, ulong most, out bool isOwn, out ulong length)
     {
         (isOwn, length) = (false, 0);
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
-            var result = _tables.Entry(position >> _clusterBits, out _);
+            var result = _tables.Entry(position >> _clusterBits, out ulong entry);
             if (result == DiskResult.Done)
-                isOwn = Extent(position, Math.Min(most, Length - position), out _, out length) != ClusterKind.Unallocated;
+                isOwn = Extent(entry, position, Math.Min(most, Length - position), out length) != ClusterKind.Unallocated;
             return result;
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -108,7 +108,7 @@ public sealed partial class Qcow2Image
     {
         if (IsReadOnly || position % _clusterSize != 0 || position >= Length || packed.Length == 0 || (ulong)packed.Length >= _clusterSize)
             return DiskResult.Unsupported;
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             ulong cluster = position >> _clusterBits;
@@ -133,7 +133,7 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -146,7 +146,7 @@ public sealed partial class Qcow2Image
     internal void Resize(ulong size, bool isNew)
     {
         ThrowIfReadOnly();
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             var header = _tables.Header;
@@ -177,7 +177,7 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -225,7 +225,7 @@ public sealed partial class Qcow2Image
     public void Empty()
     {
         ThrowIfReadOnly();
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             Must(Begin(), "write the header");
@@ -234,7 +234,7 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -246,7 +246,7 @@ public sealed partial class Qcow2Image
         ThrowIfReadOnly();
         if (backing is not null && (BackingNames.ProblemOf(backing.Name) ?? (backing.Format is null ? "has no format" : null)) is { } wrong)
             throw new Qcow2Exception(Qcow2Problem.BackingRefused, $"the backing file's name {wrong}");
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             Must(Begin(), "write the header");
@@ -255,14 +255,14 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
     /// <summary>Gives every cluster a place; none is written.</summary>
     internal void PreallocateMetadata()
     {
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             Must(Begin(), "write the header");
@@ -286,7 +286,7 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 

@@ -19,7 +19,7 @@ public sealed partial class Qcow2Image
         var walk = new BufferWalk(buffers);
         if (_begun)
         {
-            _gate.EnterReadLock();
+            _gate.EnterShared();
             try
             {
                 var result = WriteInPlace(ref position, ref walk);
@@ -28,11 +28,11 @@ public sealed partial class Qcow2Image
             }
             finally
             {
-                _gate.ExitReadLock();
+                _gate.ExitShared();
             }
         }
 
-        _gate.EnterWriteLock();
+        _gate.EnterAlone();
         try
         {
             var result = Begin();
@@ -42,7 +42,7 @@ public sealed partial class Qcow2Image
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -212,8 +212,8 @@ public sealed partial class Qcow2Image
         _fill ??= new AlignedBuffer(2 * (int)_clusterSize);
         buffer = _fill.Buffer.Slice(at, (int)length);
         var walk = new BufferWalk(new ReadOnlySpan<HostBuffer>(in buffer));
-        var result = _tables.Entry(position >> _clusterBits, out _);
-        return result == DiskResult.Done ? ReadExtent(ref position, ref walk) : result;
+        var result = _tables.Entry(position >> _clusterBits, out ulong entry);
+        return result == DiskResult.Done ? ReadExtent(entry, ref position, ref walk) : result;
     }
 
     private bool ReadsAsZeros(ulong position)

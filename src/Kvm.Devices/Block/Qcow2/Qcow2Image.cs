@@ -18,7 +18,7 @@ public sealed partial class Qcow2Image : IDiskImage
     private readonly ClusterFile _file;
     private readonly CompressedReader _compressed;
     // Requests that change no table share it.
-    private readonly ReaderWriterLockSlim _gate = new(LockRecursionPolicy.NoRecursion);
+    private readonly SharedGate _gate = new();
     private readonly int _clusterBits;
     private readonly ulong _clusterSize;
     private IDiskImage? _backing;
@@ -51,6 +51,9 @@ public sealed partial class Qcow2Image : IDiskImage
 
     /// <inheritdoc/>
     public bool CanDiscard => !IsReadOnly;
+
+    /// <summary>Only whole clusters are given back.</summary>
+    public int DiscardAlignment => Math.Max((int)_clusterSize, PhysicalBlockSize);
 
     /// <inheritdoc/>
     public uint MaxZeroes => _tables.Header.Version > 2 || _backing is null ? 1u << 30 : 8u << 20;
@@ -96,7 +99,7 @@ public sealed partial class Qcow2Image : IDiskImage
         var walk = new BufferWalk(buffers);
         while (walk.Remaining > 0)
         {
-            _gate.EnterReadLock();
+            _gate.EnterShared();
             try
             {
                 if (ReadCached(ref position, ref walk) is not DiskResult.Done and var failure)
@@ -104,23 +107,23 @@ public sealed partial class Qcow2Image : IDiskImage
             }
             finally
             {
-                _gate.ExitReadLock();
+                _gate.ExitShared();
             }
 
             if (walk.Remaining == 0)
                 break;
             // The next cluster's table is not in memory, and taking it up changes what is.
-            _gate.EnterWriteLock();
+            _gate.EnterAlone();
             try
             {
-                if (_tables.Entry(position >> _clusterBits, out _) is not DiskResult.Done and var failure)
+                if (_tables.Entry(position >> _clusterBits, out ulong entry) is not DiskResult.Done and var failure)
                     return failure;
-                if (ReadExtent(ref position, ref walk) is not DiskResult.Done and var unread)
+                if (ReadExtent(entry, ref position, ref walk) is not DiskResult.Done and var unread)
                     return unread;
             }
             finally
             {
-                _gate.ExitWriteLock();
+                _gate.ExitAlone();
             }
         }
 
@@ -132,14 +135,26 @@ public sealed partial class Qcow2Image : IDiskImage
     {
         if (IsReadOnly)
             return DiskResult.Done;
-        _gate.EnterWriteLock();
+        _gate.EnterShared();
+        try
+        {
+            // What was written in place is all there is to it: others need not wait.
+            if (!_tables.HasChanges)
+                return _file.Flush();
+        }
+        finally
+        {
+            _gate.ExitShared();
+        }
+
+        _gate.EnterAlone();
         try
         {
             return _tables.Commit(durable: true);
         }
         finally
         {
-            _gate.ExitWriteLock();
+            _gate.ExitAlone();
         }
     }
 
@@ -174,9 +189,9 @@ public sealed partial class Qcow2Image : IDiskImage
     /// <summary>Reads as far as the tables are in memory.</summary>
     private DiskResult ReadCached(ref ulong position, ref BufferWalk walk)
     {
-        while (walk.Remaining > 0 && _tables.TryEntry(position >> _clusterBits, out _))
+        while (walk.Remaining > 0 && _tables.TryEntry(position >> _clusterBits, out ulong entry))
         {
-            var result = ReadExtent(ref position, ref walk);
+            var result = ReadExtent(entry, ref position, ref walk);
             if (result != DiskResult.Done)
                 return result;
         }
@@ -184,10 +199,10 @@ public sealed partial class Qcow2Image : IDiskImage
         return DiskResult.Done;
     }
 
-    /// <summary>Reads what follows in one piece: clusters of one kind whose entries are in memory, the first one's is.</summary>
-    private DiskResult ReadExtent(ref ulong position, ref BufferWalk walk)
+    /// <summary>Reads what follows in one piece: clusters of one kind whose entries are in memory, the first of which is given.</summary>
+    private DiskResult ReadExtent(ulong entry, ref ulong position, ref BufferWalk walk)
     {
-        var kind = Extent(position, (ulong)walk.Remaining, out ulong entry, out ulong length);
+        var kind = Extent(entry, position, (ulong)walk.Remaining, out ulong length);
         DiskResult result;
         switch (kind)
         {
@@ -219,11 +234,10 @@ public sealed partial class Qcow2Image : IDiskImage
         return DiskResult.Done;
     }
 
-    /// <summary>What the disk is made of from a position on, and for how long: as far as entries are in memory, the first one is.</summary>
-    private ClusterKind Extent(ulong position, ulong most, out ulong entry, out ulong length)
+    /// <summary>What the disk is made of from a position on, whose entry is given, and for how long: as far as entries are in memory.</summary>
+    private ClusterKind Extent(ulong entry, ulong position, ulong most, out ulong length)
     {
         ulong cluster = position >> _clusterBits;
-        _tables.TryEntry(cluster, out entry);
         var kind = _tables.KindOf(entry);
         length = _clusterSize - (position & (_clusterSize - 1));
         if (kind != ClusterKind.Compressed)

@@ -182,7 +182,7 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
             BinaryPrimitives.WriteUInt32LittleEndian(config[(offset + 4)..], BlockRequest.MaxRanges);
         }
 
-        BinaryPrimitives.WriteInt32LittleEndian(config[(DiscardOffset + 8)..], _image.PhysicalBlockSize / IDiskImage.SectorSize);
+        BinaryPrimitives.WriteInt32LittleEndian(config[(DiscardOffset + 8)..], _image.DiscardAlignment / IDiskImage.SectorSize);
         config[WriteZeroesOffset + 8] = _image.CanDiscard ? (byte)1 : (byte)0;
         SetConfig(0, config);
     }

@@ -3,6 +3,7 @@ using FsCheck.Fluent;
 using Kvm.Devices.Block;
 using Kvm.Devices.Block.Qcow2;
 using Kvm.Devices.Memory;
+using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Tests.Storage.Qcow2;
@@ -105,6 +106,60 @@ public sealed class OurImagesTests : IDisposable
                 data.CopyTo(model, position);
                 break;
         }
+    }
+
+    [SkippableTheory]
+    [InlineData(65536)]
+    [InlineData(512)]
+    public void Image_past_the_page_cache_is_the_same_image(int clusterSize)
+    {
+        QemuImg.SkipIfMissing();
+        string path = _folder.PathOf("direct.qcow2");
+        // As long as what its file system transfers at once.
+        using (var made = _folder.Create("direct.qcow2", new Qcow2CreateOptions { Size = 2 << 20, ClusterSize = clusterSize }))
+            _folder.Write(made, 0, new byte[4096]);
+        using (var file = File.OpenWrite(path))
+            file.SetLength((file.Length + 4095) / 4096 * 4096);
+        byte[] model = new byte[2 << 20];
+        IDiskImage image;
+        try
+        {
+            image = DiskOpener.Open(new DiskConfig { Path = path, Format = DiskFormat.Qcow2, Cache = DiskCache.None }).Image;
+        }
+        catch (VmmException e) when (e.Error == DiskErrors.NoDirect)
+        {
+            throw new SkipException("the temporary folder's file system has no O_DIRECT");
+        }
+
+        using (image)
+        {
+            var random = new Random(clusterSize);
+            for (int i = 0; i < 60; i++)
+                Step((Qcow2Image)image, model, random);
+            _folder.ReadAll(image).Should().Equal(model);
+        }
+
+        JudgedAs(model, path);
+    }
+
+    [SkippableFact]
+    public void Bitmaps_of_other_programs_are_counted_until_the_disk_is_written_and_their_promise_taken_back()
+    {
+        QemuImg.SkipIfMissing();
+        string path = _folder.PathOf("bitmap.qcow2");
+        QemuImg.Run("create", "-q", "-f", "qcow2", path, "4M");
+        QemuImg.Io(path, "write -P 1 0 1M");
+        QemuImg.Run("bitmap", "--add", path, "changes");
+        using (var file = HostFile.OpenNew(path))
+            Qcow2Check.Run(file).IsClean.Should().BeTrue();
+        File.ReadAllBytes(path)[95].Should().Be(1, "the bitmaps are consistent");
+        using (var image = ImageFolder.OpenQcow2(path))
+            _folder.Read(image, 0, 512).Should().OnlyContain(b => b == 1);
+        File.ReadAllBytes(path)[95].Should().Be(1, "nothing was written");
+        using (var image = ImageFolder.OpenQcow2(path))
+            _folder.Write(image, 0, new byte[512]).Should().Be(DiskResult.Done);
+        File.ReadAllBytes(path)[95].Should().Be(0);
+        QemuImg.Check(path).Code.Should().BeOneOf(0, 3);
     }
 
     [SkippableTheory]
