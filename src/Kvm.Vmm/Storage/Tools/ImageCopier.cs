@@ -13,7 +13,7 @@ internal sealed class ImageCopier
 {
     private const int ChunkBytes = 1 << 20;
     private const int RawGranule = 4096;
-    private const int MostWorkers = 16;
+    private const int PlainWorkers = 4, MostWorkers = 16;
 
     private readonly ToolImage _source, _target;
     private readonly Qcow2Compression? _compression;
@@ -47,8 +47,8 @@ internal sealed class ImageCopier
     {
         if (_source.Qcow2 is null && _target.Qcow2 is null && TryInsideKernel())
             return;
-        // One of them writes at any time: two are enough to read meanwhile, compressing takes all there are.
-        int workers = _compression is null ? 2 : Math.Clamp(Environment.ProcessorCount, 1, MostWorkers);
+        // Of those that write in order most wait for their turn: with twice as many as processors none of these waits with them.
+        int workers = _compression is null ? PlainWorkers : Math.Clamp(2 * Environment.ProcessorCount, PlainWorkers, MostWorkers);
         var threads = new Thread[workers];
         for (int i = 0; i < workers; i++)
         {
