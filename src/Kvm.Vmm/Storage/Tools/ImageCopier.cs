@@ -47,8 +47,8 @@ internal sealed class ImageCopier
     {
         if (_source.Qcow2 is null && _target.Qcow2 is null && TryInsideKernel())
             return;
-        // Of those that write in order most wait for their turn: with twice as many as processors none of these waits with them.
-        int workers = _compression is null ? PlainWorkers : Math.Clamp(2 * Environment.ProcessorCount, PlainWorkers, MostWorkers);
+        // Those that have compressed wait for their turn to write: with more of them than processors none of these waits with them.
+        int workers = _compression is null ? PlainWorkers : Math.Clamp(4 * Environment.ProcessorCount, 2 * PlainWorkers, MostWorkers);
         var threads = new Thread[workers];
         for (int i = 0; i < workers; i++)
         {
