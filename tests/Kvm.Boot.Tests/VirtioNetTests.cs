@@ -69,19 +69,20 @@ public sealed class VirtioNetTests
 
     /// <summary>No rights are needed: an address by DHCP, a file from a server on the host's loopback that is allowed, one through a published port.</summary>
     [SkippableTheory]
-    [InlineData(VirtioTransport.Pci)]
-    [InlineData(VirtioTransport.Mmio)]
-    public void Guest_of_a_user_network_gets_an_address_fetches_what_it_may_and_serves(VirtioTransport transport)
+    [InlineData(VirtioTransport.Pci, UserStack.Slirp)]
+    [InlineData(VirtioTransport.Mmio, UserStack.Slirp)]
+    [InlineData(VirtioTransport.Pci, UserStack.Passt)]
+    public void Guest_of_a_user_network_gets_an_address_fetches_what_it_may_and_serves(VirtioTransport transport, UserStack stack)
     {
         GuestFiles.Require("small/vmlinux");
-        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        SkipWithout(stack);
         byte[] content = RandomNumberGenerator.GetBytes(2 << 20);
         using var server = new FileServer(s_anyPort, content);
         using var secret = new FileServer(s_anyPort, content);
         int published = FreePort();
         var run = RunUser(published, content, c => c with
         {
-            Networks = [User(published, server.Port)],
+            Networks = [User(published, server.Port, stack)],
             Virtio = transport,
             Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://10.0.2.2:{server.Port}/file kvmsharp.refused=http://10.0.2.2:{secret.Port}/file "
                 + $"kvmsharp.refused=http://127.0.0.1:{secret.Port}/file kvmsharp.refused=http://0.0.0.0:{secret.Port}/file",
@@ -97,7 +98,7 @@ public sealed class VirtioNetTests
     public void Guest_of_a_user_network_resolves_a_name_and_reaches_the_host_by_IPv6()
     {
         GuestFiles.Require("small/vmlinux");
-        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        SkipWithout(UserStack.Slirp);
         NetworkNamespace.SkipWithoutTap();
         NetworkNamespace.Run(() =>
         {
@@ -109,7 +110,7 @@ public sealed class VirtioNetTests
             int published = FreePort();
             var run = RunUser(published, content, c => c with
             {
-                Networks = [User(published, server.Port)],
+                Networks = [User(published, server.Port, UserStack.Slirp)],
                 Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://[fd00::2]:{server.Port}/file kvmsharp.resolve=guest.example",
             });
             run.Console.Should().Contain(NameServer.Answer, run.Tail);
@@ -117,9 +118,16 @@ public sealed class VirtioNetTests
         }, resolver: "nameserver 198.51.100.53\n");
     }
 
-    private static NetConfig User(int published, int allowed) => new()
+    private static void SkipWithout(UserStack stack)
+    {
+        Skip.If(stack == UserStack.Slirp && !SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        Skip.If(stack == UserStack.Passt && PasstBackend.FindProgram() is null, "passt is not installed");
+    }
+
+    private static NetConfig User(int published, int allowed, UserStack stack) => new()
     {
         Kind = NetKind.User,
+        Via = stack,
         AllowHost = [new AllowedPort((ushort)allowed, false)],
         Publish = [new PublishedPort(IPAddress.Loopback, (ushort)published, 80, false)],
     };

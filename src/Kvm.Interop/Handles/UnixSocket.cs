@@ -138,6 +138,53 @@ public sealed unsafe class UnixSocket : IDisposable
         }
     }
 
+    /// <summary>Two connected sockets: a non-blocking one for this process, and one for another, which may not expect that of it.</summary>
+    public static (UnixSocket Own, UnixSocket Other) Pair()
+    {
+        int* fds = stackalloc int[2];
+        if (Libc.socketpair(Libc.AF_UNIX, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, 0, fds) != 0)
+        {
+            throw new KvmException("socketpair", Errno.Last);
+        }
+
+        (UnixSocket own, UnixSocket other) = (new UnixSocket(new FdHandle(fds[0])), new UnixSocket(new FdHandle(fds[1])));
+        int flags = Libc.fcntl(fds[0], Libc.F_GETFL, 0);
+        if (flags >= 0 && Libc.fcntl(fds[0], Libc.F_SETFL, flags | Libc.O_NONBLOCK) == 0)
+        {
+            return (own, other);
+        }
+
+        int errno = Errno.Last;
+        own.Dispose();
+        other.Dispose();
+        throw new KvmException("fcntl (F_SETFL)", errno);
+    }
+
+    /// <summary>Sends pieces as one, some or all of their bytes, without waiting.</summary>
+    /// <param name="pieces">At least one byte in all.</param>
+    /// <returns>How many bytes went, or -errno (EAGAIN: no room; EPIPE, ECONNRESET: the peer is gone). No signal is raised.</returns>
+    public int Send(ReadOnlySpan<IoVector> pieces)
+    {
+        fixed (IoVector* p = pieces)
+        {
+            Msghdr message = new() { MsgIov = p, MsgIovlen = (nuint)pieces.Length };
+            while (true)
+            {
+                nint count = Libc.sendmsg(Handle.Fd, &message, Libc.MSG_NOSIGNAL | Libc.MSG_DONTWAIT);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
     /// <summary>Receives what is there, at most the buffer, and the one descriptor that came with it. A second descriptor is closed by the kernel.</summary>
     /// <param name="buffer">Not empty.</param>
     /// <param name="descriptor">A descriptor of this process's own now, or null.</param>

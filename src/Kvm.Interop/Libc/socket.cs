@@ -51,6 +51,9 @@ internal static unsafe partial class Libc
     public static partial int socket(int domain, int type, int protocol);
 
     [LibraryImport(C)]
+    public static partial int socketpair(int domain, int type, int protocol, int* fds);
+
+    [LibraryImport(C)]
     public static partial int bind(int fd, void* address, uint length);
 
     [LibraryImport(C)]

@@ -190,6 +190,7 @@ public static class ConfigFile
             json.WriteBoolean(ConfigMembers.FixedMac, card.FixedMac);
             json.WriteNumber(ConfigMembers.Mtu, card.Mtu);
             json.WriteNumber(ConfigMembers.Queues, card.Queues);
+            json.WriteString(ConfigMembers.Via, SettingNames.UserStacks[(int)card.Via]);
             WriteTexts(json, ConfigMembers.AllowHost, card.AllowHost);
             WriteTexts(json, ConfigMembers.Publish, card.Publish);
             json.WriteEndObject();

@@ -99,6 +99,7 @@ internal static class ConfigMembers
     public const string Backend = "backend"; // ours
     public const string FixedMac = "fixed_mac"; // ours
     public const string Mtu = "mtu"; // ours
+    public const string Via = "via"; // ours
     public const string AllowHost = "allow_host"; // ours
     public const string Publish = "publish"; // ours
 
@@ -150,7 +151,7 @@ internal static class ConfigMembers
     public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
 
     public static readonly string[] OfNetworkInterface =
-        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish];
+        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via];
 
     public static readonly string[] OfPort = [Name, Socket];
 

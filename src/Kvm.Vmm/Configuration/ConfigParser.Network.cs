@@ -58,6 +58,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Queues:
                     card = card with { Queues = (int)Number(member, 1, NetOptions.MaxPairs) };
                     break;
+                case ConfigMembers.Via:
+                    card = card with { Via = (UserStack)OneOf(member, SettingNames.UserStacks) };
+                    break;
                 case ConfigMembers.AllowHost:
                     card = card with { AllowHost = ReadTexts(member, AllowedPort.Parse) };
                     break;

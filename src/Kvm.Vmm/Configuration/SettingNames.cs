@@ -1,5 +1,6 @@
 using Kvm.Devices.Block.Scheduling;
 using Kvm.Devices.Virtio.Block;
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
@@ -44,6 +45,9 @@ public static class SettingNames
 
     /// <summary>The names of <see cref="GuestConsole"/>, in its order.</summary>
     public static IReadOnlyList<string> GuestConsoles { get; } = ["serial", "virtio"];
+
+    /// <summary>The names of <see cref="UserStack"/>, in its order.</summary>
+    public static IReadOnlyList<string> UserStacks { get; } = ["auto", "passt", "slirp"];
 
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>

@@ -8,6 +8,6 @@ internal interface IWatchedBackend : INetworkBackend
     /// <summary>The descriptor of a queue pair: edges of it becoming readable are frames for the guest.</summary>
     int DescriptorOf(int pair);
 
-    /// <summary>True if it may also be full, so that its becoming writable is waited for too.</summary>
+    /// <summary>True if it may also be full: its becoming writable then wakes the same queue, whose <see cref="INetworkBackend.Peek"/> goes on with sending.</summary>
     bool CanBeFull { get; }
 }

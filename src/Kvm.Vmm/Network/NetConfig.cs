@@ -24,6 +24,19 @@ public enum NetKind
     None,
 }
 
+/// <summary>Who makes a user network.</summary>
+public enum UserStack
+{
+    /// <summary>passt where it is installed and can start, else libslirp.</summary>
+    Auto,
+
+    /// <summary>The program passt, a child of this one that ends with it.</summary>
+    Passt,
+
+    /// <summary>libslirp, in this process.</summary>
+    Slirp,
+}
+
 /// <summary>One network card of a machine, as the user asked for it. Immutable.</summary>
 public sealed record NetConfig
 {
@@ -51,13 +64,16 @@ public sealed record NetConfig
     /// <summary>Queue pairs, 1 to <see cref="NetOptions.MaxPairs"/>; more than one only of <see cref="NetKind.Tap"/>.</summary>
     public int Queues { get; init; } = 1;
 
+    /// <summary>Who makes the network, of <see cref="NetKind.User"/>.</summary>
+    public UserStack Via { get; init; }
+
     /// <summary>Ports of the host's loopback that the guest may reach at its gateway's address; of <see cref="NetKind.User"/>.</summary>
     public IReadOnlyList<AllowedPort> AllowHost { get; init; } = [];
 
     /// <summary>Ports of the host that the guest serves; of <see cref="NetKind.User"/>.</summary>
     public IReadOnlyList<PublishedPort> Publish { get; init; } = [];
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -70,7 +86,7 @@ public sealed record NetConfig
         foreach (string part in parts[1..])
         {
             if (net.With(part) is not { } next)
-                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp]";
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp";
             net = next;
         }
 
@@ -120,6 +136,8 @@ public sealed record NetConfig
                 return this with { Mtu = mtu };
             case ["queues", var text] when int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int queues):
                 return this with { Queues = queues };
+            case ["via", var text] when SettingNames.IndexOf(SettingNames.UserStacks, text) is >= 0 and var index:
+                return this with { Via = (UserStack)index };
             case ["allow-host", var text] when AllowedPort.Parse(text) is { } port:
                 return this with { AllowHost = [.. AllowHost, port] };
             default:
@@ -136,6 +154,8 @@ public sealed record NetConfig
             return $"has an MTU of {Mtu}; {NetOptions.MinMtu} to {NetOptions.MaxMtu} are possible";
         if (Queues is < 1 or > NetOptions.MaxPairs || (Queues > 1 && Kind != NetKind.Tap))
             return $"has {Queues} queues; one with tap= has 1 to {NetOptions.MaxPairs}, any other 1";
+        if (Kind != NetKind.User && Via != UserStack.Auto)
+            return "says who makes a user network and is none";
         if (Kind != NetKind.User && AllowHost.Count + Publish.Count > 0)
             return "has ports to allow or to publish, which belong to user alone";
         if (Kind == NetKind.User && Mtu > SlirpStack.MostMtu)

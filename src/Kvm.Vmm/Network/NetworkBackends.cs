@@ -1,6 +1,7 @@
 using Kvm.Devices.Net;
 using Kvm.Interop;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
 
 namespace Kvm.Vmm.Network;
 
@@ -10,10 +11,11 @@ internal static class NetworkBackends
     /// <summary>Opens it.</summary>
     /// <param name="config">What the user asked for.</param>
     /// <param name="failed">Told of a fault of the program on a thread of the backend's.</param>
+    /// <param name="notice">Told what a person may want to know, a line.</param>
     /// <exception cref="VmmException">This host cannot.</exception>
-    public static INetworkBackend Open(NetConfig config, Action<string> failed) => config.Kind switch
+    public static INetworkBackend Open(NetConfig config, Action<string> failed, Action<string>? notice) => config.Kind switch
     {
-        NetKind.User => new SlirpBackend(config, failed),
+        NetKind.User => OpenUser(config, failed, notice),
         NetKind.Tap => new TapBackend(OpenTap(config)),
         NetKind.Descriptor => new TapBackend([Adopt(config.Descriptor)]),
         _ => new NullBackend(),
@@ -26,6 +28,21 @@ internal static class NetworkBackends
         HostRandom.Fill(bytes);
         (bytes[0], bytes[1], bytes[2]) = (0x52, 0x54, 0x00);
         return MacAddress.Read(bytes);
+    }
+
+    /// <summary>passt where it is installed and can start, else libslirp.</summary>
+    private static INetworkBackend OpenUser(NetConfig config, Action<string> failed, Action<string>? notice)
+    {
+        string? program = config.Via == UserStack.Slirp ? null : PasstBackend.FindProgram();
+        if (program is null && config.Via != UserStack.Passt)
+            return new SlirpBackend(config, failed);
+        string why = "passt is not installed";
+        if (program is not null && PasstBackend.TryStart(program, Folders.Runtime, config, notice, out why) is { } passt)
+            return passt;
+        if (config.Via == UserStack.Passt)
+            throw new VmmException(NetworkErrors.NoUserNetwork, why);
+        notice?.Invoke($"the user network is libslirp's: {why}");
+        return new SlirpBackend(config, failed);
     }
 
     private static List<TapQueue> OpenTap(NetConfig config)

@@ -17,8 +17,8 @@ public static class NetworkErrors
 
     /// <summary>There is nobody to make a user-mode network.</summary>
     public static readonly ErrorInfo NoUserNetwork = new("KVM0182", "there is no user-mode network here",
-        "It is made by libslirp, which is not installed, or cannot make one of this MTU.",
-        "Install it: sudo apt install libslirp0; or use --net tap=NAME")
+        "It is made by passt or libslirp: neither is installed, the one asked for cannot start, or it cannot make one of this MTU.",
+        "Install one: sudo apt install passt, or libslirp0; or use --net tap=NAME")
     { ExitCode = ExitCode.HostCannot };
 
     /// <summary>A published port cannot be listened at.</summary>

@@ -242,14 +242,14 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddNet(int index, NetConfig config)
     {
-        var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message));
+        var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message), _notice);
         _backends.Add(backend);
         var device = new NetDevice($"net{index}", _memory, backend,
             new NetOptions { Mac = config.Mac ?? NetworkBackends.AnyMac(), FixedMac = config.FixedMac, Mtu = config.Mtu, Pairs = config.Queues });
         if (Add(device) is not { } thread || backend is not IWatchedBackend watched)
             return;
         for (int pair = 0; pair < config.Queues; pair++)
-            thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair + 1 : null);
+            thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair : null);
     }
 
     private void AddSockets(VsockConfig config)

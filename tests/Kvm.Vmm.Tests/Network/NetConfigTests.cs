@@ -89,6 +89,8 @@ public sealed class NetConfigTests
     [InlineData("user,allow-host=80/sctp", "has the part 'allow-host=80/sctp'")]
     [InlineData("user,mtu=65521", "has an MTU of 65521")]
     [InlineData("user,queues=2", "has 2 queues")]
+    [InlineData("user,via=qemu", "has the part 'via=qemu'")]
+    [InlineData("none,via=passt", "says who makes a user network")]
     [InlineData("none,speed=1", "has the part 'speed=1'")]
     public void Text_that_is_no_card_says_why(string text, string why) => NetConfig.Parse(text, out _).Should().StartWith(why);
 
@@ -124,11 +126,12 @@ public sealed class NetConfigTests
     {
         var settings = ConfigFile.Parse("""
             {"boot-source": {"kernel_image_path": "k"},
-             "network-interfaces": [{"backend": "user", "allow_host": ["8000", "53/udp"], "publish": ["8080:80", "0.0.0.0:53:53/udp"]}]}
+             "network-interfaces": [{"backend": "user", "via": "slirp", "allow_host": ["8000", "53/udp"], "publish": ["8080:80", "0.0.0.0:53:53/udp"]}]}
             """u8, "vm.json");
         foreach (var read in (RunSettings[])[settings, ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again")])
         {
             var card = read.Machine.Networks.Should().ContainSingle().Subject;
+            card.Via.Should().Be(UserStack.Slirp);
             card.AllowHost.Select(p => p.ToString()).Should().Equal("8000", "53/udp");
             card.Publish.Select(p => p.ToString()).Should().Equal("8080:80", "0.0.0.0:53:53/udp");
         }

@@ -42,7 +42,7 @@ public sealed class TapBackendTests
 
     private static TapBackend Open(int queues = 1) => (TapBackend)Open(new NetConfig { Kind = NetKind.Tap, Name = Name, Queues = queues });
 
-    private static INetworkBackend Open(NetConfig config) => NetworkBackends.Open(config, _ => { });
+    private static INetworkBackend Open(NetConfig config) => NetworkBackends.Open(config, _ => { }, null);
 
     /// <summary>Asks who has 10.9.0.1 (RFC 826), as 10.9.0.2.</summary>
     private static byte[] ArpRequest()
