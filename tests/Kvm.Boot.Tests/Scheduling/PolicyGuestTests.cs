@@ -1,5 +1,4 @@
 using Kvm.Sched;
-using Kvm.Sched.Simulation;
 using Kvm.Vmm.Scheduling;
 
 namespace Kvm.Boot.Tests.Scheduling;
@@ -239,25 +238,6 @@ public sealed class PolicyGuestTests
         fleet.UntilEnded(1);
 
         fleet.Ended.Should().Equal("one");
-    }
-
-    [SkippableFact]
-    public void The_order_of_real_guests_is_the_one_the_simulator_foretold()
-    {
-        var jobs = new (string Name, long Rounds, int Priority)[] { ("first", 8 * Short, 1), ("low", Short, 2), ("high", Short, 5), ("middle", Short, 3) };
-        var simulated = Simulator.Run(
-            "priority-np",
-            [.. jobs.Select((job, i) => new SimulatedJob { Name = job.Name, Arrival = i, Length = job.Rounds / 3, Spec = new JobSpec { Priority = job.Priority } })],
-            new SimulationSettings { Topology = CpuTopology.Flat(1) });
-        using var fleet = new Fleet("priority-np");
-        fleet.Start(jobs[0].Name, UserKernel.Spin(), new JobSpec { Priority = jobs[0].Priority });
-        foreach (var (name, rounds, priority) in jobs.Skip(1))
-            fleet.Start(name, UserKernel.Count(rounds), new JobSpec { Priority = priority });
-
-        fleet.Stop(jobs[0].Name);
-        fleet.UntilEnded(jobs.Length);
-
-        fleet.Ended.Should().Equal(simulated.Jobs.Select((outcome, i) => (jobs[i].Name, outcome.Finish)).OrderBy(job => job.Finish).Select(job => job.Name));
     }
 
     [SkippableFact]
