@@ -23,11 +23,27 @@ internal static class DiskOpener
     /// <exception cref="VmmException">It, or one of those, cannot be used: one of <see cref="DiskErrors"/>.</exception>
     public static OpenedDisk Open(DiskConfig disk, BlockCache? cache = null)
     {
-        var file = HostFile.Open(disk);
+        var file = OpenFile(disk);
         if (disk.CacheBytes == 0)
             cache = null;
         var shown = disk.ReadOnly ? Shown(file, cache) : file;
         return new OpenedDisk(disk.Format == DiskFormat.Raw ? new RawImage(shown) : OpenQcow2(shown, disk, cache, [FullPath(disk.Path)]), file);
+    }
+
+    /// <summary>
+    /// An image that other programs left may end where a transfer past the page cache cannot: then it goes through it, until it was written and closed
+    /// here once.
+    /// </summary>
+    private static HostFile OpenFile(DiskConfig disk)
+    {
+        try
+        {
+            return HostFile.Open(disk);
+        }
+        catch (VmmException e) when (e.Error == DiskErrors.BadSize && disk is { Format: DiskFormat.Qcow2, Cache: DiskCache.None })
+        {
+            return HostFile.Open(disk with { Cache = DiskCache.WriteBack });
+        }
     }
 
     private static IHostFile Shown(HostFile file, BlockCache? cache) => cache is null ? file : cache.Show(file, file.Identity);
@@ -73,7 +89,7 @@ internal static class DiskOpener
         if (chain.Count == MostFiles)
             throw Refused($"its chain of backing files is longer than {MostFiles}");
         var below = new DiskConfig { Path = path, ReadOnly = true, Cache = above.Cache, AllowBacking = true, Format = FormatOf(backing, name) };
-        var file = HostFile.Open(below);
+        var file = OpenFile(below);
         if (!file.IsBlockDevice)
             return below.Format == DiskFormat.Raw ? new RawImage(Shown(file, cache)) : OpenQcow2(Shown(file, cache), below, cache, [.. chain, FullPath(path)]);
         file.Dispose();

@@ -69,7 +69,8 @@ internal sealed class ClusterFile : IDisposable
         if (end <= Length)
             return DiskResult.Done;
         using var block = new AlignedBuffer(IDiskImage.SectorSize);
-        return Write(end - IDiskImage.SectorSize, block.Buffer);
+        ulong from = Math.Max(Length, end - IDiskImage.SectorSize);
+        return Write(from, block.Buffer.Slice(0, (int)(end - from)));
     }
 
     public DiskResult Flush() => _raw.Flush();

@@ -164,8 +164,9 @@ public sealed partial class Qcow2Image : IDiskImage
         if (_disposed)
             return;
         _disposed = true;
-        if (!IsReadOnly && _begun)
-            _tables.CommitAll(); // nobody is left to be told if it fails: what was flushed is there
+        // Nobody is left to be told if this fails: what was flushed is there. The file ends where one past the page cache (O_DIRECT) may.
+        if (!IsReadOnly && _begun && _tables.CommitAll() == DiskResult.Done)
+            _file.Reach(Qcow2Format.RoundUp(_file.Length, Math.Max(_clusterSize, GuestMemory.PageSize)));
         _tables.Dispose();
         _compressed.Dispose();
         _fill?.Dispose();
