@@ -431,7 +431,8 @@ internal sealed class DispatchCore
         Calm(seat);
         long ran = Ran(seat, now);
         int vcpu = seat.Vcpu;
-        seat.WaitedTotal = WaitedOf(vcpu, now);
+        if (_binder is null)
+            seat.WaitedTotal = WaitedOf(vcpu, now);
         NoteBurst(seat, 0);
         _scheduler.Finished(vcpu, now, ran);
         seat.Vcpu = -1;

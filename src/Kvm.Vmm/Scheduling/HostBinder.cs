@@ -27,9 +27,6 @@ internal sealed class HostBinder(CpuTopology topology, CpuBusyTimes? busyTimes =
     private long _nextLook;
     private long _lastLook;
 
-    /// <summary>Moves so far.</summary>
-    public long Moves { get; private set; }
-
     /// <summary>Where a vCPU is bound, or −1.</summary>
     public int CpuIndexOf(Seat seat) => Find(seat) is >= 0 and var at ? _bound[at].Cpu : -1;
 
@@ -122,8 +119,10 @@ internal sealed class HostBinder(CpuTopology topology, CpuBusyTimes? busyTimes =
             long demand = bound.Seat.Probe!.Demand(), ran = bound.Seat.Probe.CpuTime();
             _loads[i] = new BoundLoad(bound.Cpu, Math.Clamp((demand - bound.Demand) / period, 0, 1), judge && now - bound.MovedAt >= Rest, bound.Affinity);
             _others[bound.Cpu] -= Math.Max(0, ran - bound.Ran);
+            bound.Seat.WaitedTotal += Math.Max(0, demand - bound.Demand - (ran - bound.Ran));
+            bound.Seat.RanTotal += Math.Max(0, ran - bound.Seat.Clock);
+            (bound.Seat.Clock, bound.Seat.ChargedAt) = (Math.Max(ran, bound.Seat.Clock), now);
             (bound.Demand, bound.Ran) = (demand, ran);
-            bound.Seat.RanTotal = Math.Max(bound.Seat.RanTotal, ran - bound.Seat.Clock);
         }
 
         for (int cpu = 0; cpu < _others.Length; cpu++)
@@ -137,7 +136,7 @@ internal sealed class HostBinder(CpuTopology topology, CpuBusyTimes? busyTimes =
         _placement.Add(cpu);
         bound.Cpu = cpu;
         bound.MovedAt = now;
-        Moves++;
+        bound.Seat.Moves++;
         Bind(bound, table);
     }
 

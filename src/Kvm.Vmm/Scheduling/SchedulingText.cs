@@ -150,8 +150,8 @@ public static class SchedulingText
     private static string Sentence(SchedulingView view, VmView vm, VcpuView vcpu)
     {
         string who = $"{VisibleText.Escape(vm.Name)} vCPU {Count(vcpu.Index)}";
-        string past = $"It ran {Number(vcpu.Ran / Ms)} ms";
-        past += view.Settings.Policy == "host" ? "." : $" in {Count(vcpu.Slices)} slices and waited {Number(vcpu.Waited / Ms)} ms.";
+        string slices = view.Settings.Policy == "host" ? "" : $" in {Count(vcpu.Slices)} slices";
+        string past = $"It ran {Number(vcpu.Ran / Ms)} ms{slices} and waited {Number(vcpu.Waited / Ms)} ms.";
         if (vcpu.AffinityFailures > 0)
             past += $" It {NotPut(vcpu)}.";
         string confined = AffinityOf(view, vm) is { } cpus ? $" (CPUs {cpus})" : "";

@@ -91,7 +91,7 @@ public sealed record SchedulingView
         bool stranded = core.IsStranded(seat);
         ref readonly var slot = ref core.Scheduler.Table.ReadVcpu(seat.Vcpu);
         if (core.BoundTo(seat) is >= 0 and var bound)
-            return new VcpuView(seat.Index, stranded ? "no-cpu" : "bound", bound, seat.RanTotal, 0, 0, 0, 0, thread, failures, stranded ? $"runs where the kernel has it: {DecisionReasons.Words(DecisionReason.NoCpu)}" : "");
+            return new VcpuView(seat.Index, stranded ? "no-cpu" : "bound", bound, seat.RanTotal, seat.WaitedTotal, 0, seat.Moves, 0, thread, failures, stranded ? $"runs where the kernel has it: {DecisionReasons.Words(DecisionReason.NoCpu)}" : "");
         int cpu = slot.Cpu >= 0 ? slot.Cpu : slot.LastCpu;
         long left = slot.State == VcpuState.Running ? slot.SliceEnd == long.MaxValue ? long.MaxValue : Math.Max(0, slot.SliceEnd - now) : 0;
         return new VcpuView(

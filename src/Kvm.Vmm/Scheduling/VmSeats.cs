@@ -76,6 +76,9 @@ internal sealed class Seat(VmSeats vm, int slot, int index)
     public long Halts;
     public long RanTotal;
     public long WaitedTotal;
+
+    /// <summary>How often it was moved, under the policy <c>host</c>.</summary>
+    public long Moves;
 }
 
 /// <summary>A VM at the dispatcher. The dispatcher's thread alone.</summary>

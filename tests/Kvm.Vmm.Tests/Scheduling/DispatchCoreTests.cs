@@ -491,6 +491,30 @@ public sealed class DispatchCoreTests
     }
 
     [Fact]
+    public void Under_host_what_a_vCPU_ran_and_waited_and_its_moves_are_shown_and_remembered_once_it_has_ended()
+    {
+        using var host = new FakeThreads("host", cpus: 2);
+        var a = host.Join("a")[0];
+        host.Step();
+        a.Enter();
+        host.Step(200);
+        a.Asked += 50_000_000;
+        host.Step(200);
+        host.Core.SetOnline(0, false, host.Now);
+        host.Step(200);
+
+        var shown = host.Shown("a");
+        (shown.Ran, shown.Waited, shown.Migrations, shown.Cpu).Should().Be((600_000_000, 50_000_000, 1, 1));
+        host.Why("a").Should().EndWith("It ran 600 ms and waited 50 ms.\n");
+
+        host.Step(100);
+        a.End(host.Now);
+        host.Core.Leave(a.Seat.Vm, host.Now);
+        var ended = host.View().Ended.Single();
+        (ended.Ran, ended.Waited).Should().Be((700_000_000, 50_000_000));
+    }
+
+    [Fact]
     public void Under_host_a_vCPU_that_has_its_CPU_to_itself_stays()
     {
         string stat = Path.GetTempFileName();
