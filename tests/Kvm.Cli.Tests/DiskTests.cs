@@ -83,6 +83,22 @@ public sealed partial class DiskTests : IDisposable
     }
 
     [SkippableFact]
+    public void Signal_leaves_the_whole_output_or_nothing_of_it()
+    {
+        byte[] content = new byte[64 << 20];
+        new Random(1).NextBytes(content);
+        File.WriteAllBytes(At("a.img"), content);
+        using var program = Published.Start("disk", "convert", "-c", "-f", "raw", At("a.img"), At("b.qcow2"));
+        // It has begun when the file that is being made is there; whether the signal comes before its end is the machine's affair.
+        SpinWait.SpinUntil(() => program.HasExited || Files.Length > 1, TimeSpan.FromSeconds(30)).Should().BeTrue();
+        Published.Shell($"kill -INT {program.Id}");
+        program.WaitForExit(60_000).Should().BeTrue();
+        string[] whole = ["a.img", "b.qcow2"], nothing = ["a.img"];
+        Files.Should().Equal(program.ExitCode == 130 ? nothing : whole);
+        program.ExitCode.Should().BeOneOf(0, 130);
+    }
+
+    [SkippableFact]
     public void Json_is_one_document_and_comparisons_tell_by_the_exit_code()
     {
         File.WriteAllBytes(At("a.img"), new byte[1 << 20]);

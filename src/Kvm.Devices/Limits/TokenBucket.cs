@@ -6,15 +6,21 @@ namespace Kvm.Devices.Limits;
 /// </summary>
 /// <remarks>
 /// Something larger than the bucket goes when the bucket is full, and leaves it in debt. What had to wait is charged to the time at which it might
-/// have gone: a waiter that comes round late loses nothing by it.
+/// have gone, and what flowed in since may be in the bucket on top of what it holds, up to <see cref="MostLate"/>: a waiter that comes round late loses
+/// nothing by it, and what is let through is never more than flowed in.
 /// </remarks>
 internal struct TokenBucket
 {
+    /// <summary>Nanoseconds of lateness that are made up for: with a bucket of 10 ms no second gets more than 5 % too much.</summary>
+    public const long MostLate = 40_000_000;
+
     private const long Nobody = long.MaxValue;
 
     private readonly long _size;
     private readonly long _refill;
     private Int128 _level;
+    // What may be in the bucket besides: what came late and is not yet taken.
+    private Int128 _credit;
     private long _burst;
     private long _last;
     private long _due = Nobody;
@@ -43,7 +49,10 @@ internal struct TokenBucket
         {
             Refill(_due);
             if (_level >= need)
+            {
+                _credit = (Int128)Math.Min(now - _due, MostLate) * _size;
                 return 0;
+            }
         }
 
         Refill(now);
@@ -67,7 +76,8 @@ internal struct TokenBucket
     {
         if (now <= _last)
             return;
-        _level = Int128.Min(Full, _level + (Int128)(now - _last) * _size);
+        _level = Int128.Min(Full + _credit, _level + (Int128)(now - _last) * _size);
+        _credit = Int128.Max(_level - Full, 0);
         _last = now;
     }
 }

@@ -18,7 +18,7 @@ public class TokenBucketTests
     private static readonly Gen<(int Tokens, int Pause, int Late)[]> Requests =
         (from tokens in Gen.Choose(0, 1 << 21)
          from pause in Gen.Frequency((3, Gen.Constant(0)), (1, Gen.Choose(0, 1_000_000_000)))
-         from late in Gen.Frequency((2, Gen.Constant(0)), (1, Gen.Choose(0, 5_000_000)))
+         from late in Gen.Frequency((2, Gen.Constant(0)), (1, Gen.Choose(0, 100_000_000)))
          select (tokens, pause, late)).ArrayOf(40);
 
     [Fact]
@@ -50,7 +50,7 @@ public class TokenBucketTests
         Prop.ForAll(Rates.ToArbitrary(), Requests.ToArbitrary(), (rate, requests) =>
         {
             var bucket = new TokenBucket(rate, 0);
-            long now = 0, late = 0;
+            long now = 0;
             Int128 gone = 0;
             foreach (var request in requests)
             {
@@ -58,14 +58,13 @@ public class TokenBucketTests
                 if (bucket.WaitFor(request.Tokens, now) is not 0 and var wait)
                 {
                     now += wait + request.Late;
-                    late = Math.Max(late, request.Late);
                     if (bucket.WaitFor(request.Tokens, now) != 0)
                         return false;
                 }
 
                 bucket.Take(request.Tokens);
                 // What is larger than the bucket leaves it in debt: the request itself is on top, nothing before it.
-                Int128 most = rate.OneTimeBurst + rate.Size + ((Int128)now + late) * rate.Size / rate.RefillNanoseconds + 1;
+                Int128 most = rate.OneTimeBurst + rate.Size + (Int128)now * rate.Size / rate.RefillNanoseconds + 1;
                 if (gone + Math.Min(request.Tokens, rate.Size) > most)
                     return false;
                 gone += request.Tokens;
@@ -100,12 +99,33 @@ public class TokenBucketTests
 
                 if (now + wait >= second * Second)
                     break;
-                now += wait + Math.Min(random.Next(2_000_000), second * Second - 1 - now - wait);
+                now += wait + Math.Min(random.Next((int)TokenBucket.MostLate), second * Second - 1 - now - wait);
             }
 
             // A request more or less is what the second's borders cut.
             ((double)gone).Should().BeApproximately(rate, rate * 0.05 + tokens + (second == 1 ? burst : 0), $"in second {second}");
         }
+    }
+
+    [Fact]
+    public void Lateness_is_made_up_for_once_and_to_a_limit_and_rest_saves_up_nothing_but_the_bucket()
+    {
+        const long Millisecond = 1_000_000;
+        var bucket = new TokenBucket(new RateLimit(10, 10 * Millisecond), 0);
+        int Burst(long now)
+        {
+            int count = 0;
+            for (; bucket.WaitFor(1, now) == 0; count++)
+                bucket.Take(1);
+            return count;
+        }
+
+        Burst(0).Should().Be(10);
+        Burst(31 * Millisecond).Should().Be(31, "the next was due at 1 ms, 30 ms late, and nothing of that is lost");
+        Burst(1000 * Millisecond).Should().Be(1 + 10 + 40, "that was too late to be made up for");
+        bucket.WaitFor(1, 1001 * Millisecond).Should().Be(0);
+        bucket.Take(1);
+        Burst(5000 * Millisecond).Should().Be(10, "nobody waited");
     }
 
     [Fact]

@@ -164,7 +164,8 @@ public sealed class BlockLimitTests : IDisposable
         guest.Drivers[0].TakeUsed().Should().BeNull("a paused device does nothing");
         guest.Device.Resume();
         guest.Drivers[0].TakeAllUsed().Should().HaveCount(1);
-        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok, "it is 4 ms since the last one might have gone");
+        for (int i = 0; i < 4; i++)
+            guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok, "it is 4 ms since the last one might have gone");
         guest.Read(0, new byte[512]).Should().Be(BlockGuest.Untouched);
         guest.Transport.Status = 0;
         _time.Advance(TimeSpan.FromMilliseconds(5));
