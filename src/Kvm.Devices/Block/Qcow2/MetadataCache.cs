@@ -10,7 +10,7 @@ namespace Kvm.Devices.Block.Qcow2;
 /// <remarks><see cref="TryFind"/> may run in several threads at once while nothing else of it runs.</remarks>
 internal sealed class MetadataCache : IDisposable
 {
-    private const int PagesOfChunk = 64, LargestPage = 4096;
+    private const int PagesOfChunk = 16, LargestPage = 4096;
     /// <summary>Neighbouring pages that are written at once.</summary>
     private const int MostTogether = 64;
 

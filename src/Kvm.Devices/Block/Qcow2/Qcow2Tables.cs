@@ -34,9 +34,7 @@ internal sealed partial class Qcow2Tables : IDisposable
         _l2Bits = header.ClusterBits - 3;
         _mostFrees = cacheBytes / 2048;
         Format = new EntryFormat(header.ClusterBits, header.Version);
-        // No more than the tables of this disk.
-        ulong all = ((header.Size >> header.ClusterBits) + 1) * sizeof(ulong);
-        _l2 = new MetadataCache(file, header.ClusterSize, (long)Math.Clamp(all + (ulong)header.ClusterSize, Qcow2OpenOptions.MinCacheBytes, (ulong)cacheBytes));
+        _l2 = new MetadataCache(file, header.ClusterSize, cacheBytes);
     }
 
     public ClusterFile File { get; }
