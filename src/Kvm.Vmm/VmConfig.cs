@@ -125,6 +125,9 @@ public sealed record VmConfig
     /// <summary>Sockets between programs of the guest and of the host, or null.</summary>
     public VsockConfig? Vsock { get; init; }
 
+    /// <summary>Where the frames of all network cards are written to, or null.</summary>
+    public CaptureConfig? Capture { get; init; }
+
     /// <summary>How the guest finds its virtio devices.</summary>
     public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
 
@@ -188,6 +191,8 @@ public sealed record VmConfig
             problems.Add("a deterministic run has no ports: what comes from outside would not repeat");
         if (NetConfig.Problem(Networks) is { } network)
             problems.Add(network);
+        if (Capture is not null && Networks.Count == 0)
+            problems.Add("a capture was asked for, and no network card whose frames it could hold");
         if (Deterministic && Networks.Count > 0)
             problems.Add("a deterministic run has no network: what comes from outside would not repeat");
         if (Vsock?.Problem() is { } vsock)

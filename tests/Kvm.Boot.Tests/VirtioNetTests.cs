@@ -80,8 +80,10 @@ public sealed class VirtioNetTests
         using var server = new FileServer(s_anyPort, content);
         using var secret = new FileServer(s_anyPort, content);
         int published = FreePort();
+        string capture = Path.GetTempFileName();
         var run = RunUser(published, content, c => c with
         {
+            Capture = new CaptureConfig(capture, 16 << 20),
             Networks = [User(published, server.Port, stack)],
             Virtio = transport,
             Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://10.0.2.2:{server.Port}/file kvmsharp.refused=http://10.0.2.2:{secret.Port}/file "
@@ -91,6 +93,11 @@ public sealed class VirtioNetTests
             .And.Contain($"GUEST-REFUSED http://10.0.2.2:{secret.Port}/file").And.Contain("GUEST-REFUSED http://127.0.0.1");
         secret.Requests.Should().Be(0);
         run.Result.Devices["net0"]["hostRefused"].Should().BePositive();
+        byte[] captured = File.ReadAllBytes(capture);
+        File.Delete(capture);
+        captured.Length.Should().BeGreaterThan(2 * content.Length, "it was fetched and served");
+        captured.AsSpan().IndexOf("GET /file"u8).Should().BePositive();
+        run.Result.Devices["net0"]["captureLost"].Should().Be(0);
     }
 
     /// <summary>In a network of the test's own, where it is the nameserver too.</summary>

@@ -219,6 +219,7 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Console, settings.ConsoleText);
         json.WriteString(ConfigMembers.Report, settings.ReportPath);
         json.WriteString(ConfigMembers.Translations, settings.TranslationsPath);
+        json.WriteString(ConfigMembers.Capture, settings.Machine.Capture?.ToString());
         json.WriteEndObject();
     }
 

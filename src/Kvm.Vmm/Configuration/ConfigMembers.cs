@@ -116,6 +116,7 @@ internal static class ConfigMembers
     public const string Console = "console";
     public const string Report = "report";
     public const string Translations = "translations";
+    public const string Capture = "capture";
 
     /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
@@ -134,7 +135,7 @@ internal static class ConfigMembers
         Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
     ];
 
-    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations];
+    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture];
 
     public static readonly string[] OfScheduling =
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];

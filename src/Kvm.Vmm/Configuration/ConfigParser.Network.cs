@@ -81,6 +81,13 @@ internal ref partial struct ConfigParser
         return (wrong ?? card.Problem()) is { } problem ? throw BadValue(ConfigMembers.NetworkInterfaces, problem) : card;
     }
 
+    private readonly CaptureConfig? ReadCapture(string member)
+    {
+        if (IsNull())
+            return null;
+        return CaptureConfig.Parse(Text(member), out var capture) is { } problem ? throw BadValue(member, problem) : capture;
+    }
+
     private List<T> ReadTexts<T>(string member, Func<string, T?> parse)
         where T : class
     {

@@ -190,6 +190,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.ReadyMatch:
                     _machine = _machine with { ReadyMatch = TextOrNull(member) };
                     break;
+                case ConfigMembers.Capture:
+                    _machine = _machine with { Capture = ReadCapture(member) };
+                    break;
                 case ConfigMembers.Report:
                     _settings = _settings with { ReportPath = TextOrNull(member) };
                     break;

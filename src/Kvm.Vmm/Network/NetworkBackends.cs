@@ -21,6 +21,31 @@ internal static class NetworkBackends
         _ => new NullBackend(),
     };
 
+    /// <summary>Makes the file that frames are written to, with an interface for each card; null if none was asked for.</summary>
+    /// <exception cref="VmmException">It cannot be written.</exception>
+    public static PcapngWriter? OpenCapture(CaptureConfig? config, int cards)
+    {
+        if (config is null)
+            return null;
+        try
+        {
+            // What a guest sends is for its owner alone.
+            var file = new FileStream(config.Path, new FileStreamOptions
+            {
+                Mode = FileMode.Create,
+                Access = FileAccess.Write,
+                Share = FileShare.Read,
+                BufferSize = 1 << 16,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+            return new PcapngWriter(file, config.MaxBytes, Enumerable.Range(0, cards).Select(i => $"net{i}"), TimeProvider.System);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            throw new VmmException(UsageErrors.CannotWrite, $"{VisibleText.Quote(config.Path)}: {HostFailureText.Of(e)}", e);
+        }
+    }
+
     /// <summary>An address by chance, of those that locally administered virtual cards usually have.</summary>
     public static MacAddress AnyMac()
     {

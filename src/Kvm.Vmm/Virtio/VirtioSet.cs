@@ -47,6 +47,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
+    private PcapngWriter? _capture;
     private PortServer? _ports;
     private VsockServer? _sockets;
     private StatisticsPoll? _poll;
@@ -73,6 +74,7 @@ internal sealed class VirtioSet : IDisposable
                 AddConsole(console);
             if (config.Ports.Count > 0)
                 AddPorts();
+            _capture = NetworkBackends.OpenCapture(config.Capture, config.Networks.Count);
             for (int i = 0; i < config.Networks.Count; i++)
                 AddNet(i, config.Networks[i]);
             if (config.Vsock is { } vsock)
@@ -175,6 +177,7 @@ internal sealed class VirtioSet : IDisposable
             backend.Dispose();
         foreach (var card in _devices.OfType<NetDevice>())
             card.Dispose();
+        _capture?.Dispose();
         foreach (var image in _images)
             image.Dispose();
         _threads.Clear();
@@ -244,7 +247,10 @@ internal sealed class VirtioSet : IDisposable
     {
         var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message), _notice);
         _backends.Add(backend);
-        var device = new NetDevice($"net{index}", _memory, backend,
+        var end = _capture is { } capture
+            ? new CapturingBackend(backend, capture, index, () => _notice?.Invoke($"the capture is full: frames are left away ({_config.Capture})"))
+            : backend;
+        var device = new NetDevice($"net{index}", _memory, end,
             new NetOptions { Mac = config.Mac ?? NetworkBackends.AnyMac(), FixedMac = config.FixedMac, Mtu = config.Mtu, Pairs = config.Queues });
         if (Add(device) is not { } thread || backend is not IWatchedBackend watched)
             return;

@@ -122,6 +122,24 @@ public sealed class NetConfigTests
     }
 
     [Fact]
+    public void Capture_has_a_file_and_a_size()
+    {
+        CaptureConfig.Parse("a,,b.pcapng,size=2M", out var capture).Should().BeNull();
+        capture.Should().Be(new CaptureConfig("a,b.pcapng", 2 << 20));
+        CaptureConfig.Parse(capture.ToString(), out var again).Should().BeNull();
+        again.Should().Be(capture);
+        CaptureConfig.Parse("x", out capture).Should().BeNull();
+        capture.MaxBytes.Should().Be(1 << 30);
+        foreach (string wrong in (string[])["", ",size=1M", "x,size=", "x,size=10", "x,length=1M"])
+            CaptureConfig.Parse(wrong, out _).Should().NotBeNull(wrong);
+        var settings = ConfigFile.Parse("""
+            {"boot-source": {"kernel_image_path": "k"}, "network-interfaces": [{"backend": "none"}], "run": {"capture": "/tmp/x,size=1M"}}
+            """u8, "vm.json");
+        settings.Machine.Capture.Should().Be(new CaptureConfig("/tmp/x", 1 << 20));
+        (settings.Machine with { Networks = [] }).Validate().Should().ContainSingle().Which.Should().Contain("no network card");
+    }
+
+    [Fact]
     public void Configuration_file_says_ports_of_a_user_network()
     {
         var settings = ConfigFile.Parse("""
