@@ -184,9 +184,8 @@ public sealed class PolicyGuestTests
         fleet.Start("spins", UserKernel.Spin());
         fleet.Start("halts", HaltingKernel.Assemble(period: 5_000_000));
 
-        var view = fleet.Until(v => v.Vms.Count == 2 && v.Vms[1].Vcpus[0].Slices > 5);
-
-        Fleet.Ran(view, "spins").Should().BeGreaterThan(Fleet.Ran(view, "halts"));
+        // However little of the CPU a busy host leaves to either at first.
+        fleet.Until(v => v.Vms.Count == 2 && v.Vms[1].Vcpus[0].Slices > 5 && Fleet.Ran(v, "spins") > Fleet.Ran(v, "halts"));
     }
 
     [SkippableFact]
