@@ -122,6 +122,17 @@ public class ConfigFileTests
     }
 
     [Fact]
+    public void Format_of_a_drive_is_what_is_said_or_else_what_its_name_says_and_is_written_back()
+    {
+        var machine = Parse("""
+            { "boot-source": { "kernel_image_path": "k" },
+              "drives": [ { "path_on_host": "a.qcow2" }, { "format": "raw", "path_on_host": "b.qcow2" }, { "path_on_host": "c", "format": "qcow2", "backing": "allow" } ] }
+            """).Machine;
+        machine.Disks.Select(d => (d.Format, d.AllowBacking)).Should().Equal((DiskFormat.Qcow2, false), (DiskFormat.Raw, false), (DiskFormat.Qcow2, true));
+        Parse(ConfigFile.Write(new RunSettings { Machine = machine })).Machine.Disks.Should().Equal(machine.Disks);
+    }
+
+    [Fact]
     public void Firecrackers_devices_are_taken()
     {
         var machine = Parse("""
