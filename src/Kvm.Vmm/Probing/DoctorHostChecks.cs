@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Kvm.Interop.Slirp;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Network;
 
 namespace Kvm.Vmm.Probing;
 
@@ -17,7 +19,21 @@ internal static class DoctorHostChecks
         yield return Memory(host);
         yield return HugePages(host);
         yield return Libraries();
+        yield return UserNetwork();
         yield return RuntimeFolder();
+    }
+
+    /// <summary>Who makes a network of <c>--net</c>; whether passt can start is known when it does.</summary>
+    private static DoctorCheck UserNetwork()
+    {
+        string? program = PasstBackend.FindProgram(), library = SlirpStack.IsInstalled ? $"libslirp {SlirpStack.Version}" : null;
+        return program is null && library is null
+            ? new DoctorCheck("user-network", "User network", DoctorStatus.Warning, "neither passt nor libslirp")
+            {
+                Cause = "--net and --publish make networks by one of them",
+                Fix = "sudo apt install libslirp0",
+            }
+            : new DoctorCheck("user-network", "User network", DoctorStatus.Ok, string.Join(", ", new[] { program, library }.Where(w => w is not null)));
     }
 
     private static DoctorCheck Processor(DoctorHost host)

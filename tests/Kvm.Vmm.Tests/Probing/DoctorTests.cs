@@ -52,7 +52,7 @@ public sealed class DoctorTests
         report.Checks.Should().NotContain(c => c.Status == DoctorStatus.Failed);
         report.Checks.Select(c => c.Id).Should().OnlyHaveUniqueItems().And.BeEquivalentTo(
             "processor", "device", "api", "machine", "backend", "capabilities", "cpu-modes", "kernel-code", "exit-cost", "quirks", "vcpus", "nested-guests",
-            "memory", "huge-pages", "libraries", "runtime-folder");
+            "memory", "huge-pages", "libraries", "user-network", "runtime-folder");
         report.Checks.Where(c => c.Status != DoctorStatus.Ok).Should().OnlyContain(c => c.Cause != null);
         report.ExitCode.Should().Be(0);
     }
