@@ -31,7 +31,7 @@ internal enum ThreadActivity
     /// <summary>It sleeps in the guest, or nobody can say where: no processor has it.</summary>
     Asleep,
 
-    /// <summary>It sleeps outside of the guest: for a lock, the collector, a device.</summary>
+    /// <summary>It sleeps for something else than an interrupt of the guest's: a lock, a page, the collector, a device.</summary>
     Blocked,
 
     /// <summary>It runs or could.</summary>

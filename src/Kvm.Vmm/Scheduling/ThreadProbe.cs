@@ -69,6 +69,8 @@ internal sealed class ThreadProbe : IThreadProbe
             : stat[close + 2] switch
             {
                 (byte)'R' => ThreadActivity.Awake,
+                // A page or a lock of the kernel's: a halted vCPU can be interrupted.
+                (byte)'D' => ThreadActivity.Blocked,
                 (byte)'Z' or (byte)'X' => ThreadActivity.Gone,
                 _ => ThreadActivity.Asleep,
             };

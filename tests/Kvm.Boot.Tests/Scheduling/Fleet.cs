@@ -66,6 +66,9 @@ internal sealed class Fleet : IDisposable
         return view;
     }
 
+    /// <summary>Waits until all guests have had about the same CPU time: where the least is what counts, who came late catches up first.</summary>
+    public void UntilEven() => Until(view => view.Vms.Max(vm => vm.Vcpus[0].Ran) - view.Vms.Min(vm => vm.Vcpus[0].Ran) <= 20_000_000);
+
     public SchedulingView UntilEnded(int count) => Until(view => view.Ended.Count >= count);
 
     /// <summary>Waits for a guest without asking the dispatcher.</summary>

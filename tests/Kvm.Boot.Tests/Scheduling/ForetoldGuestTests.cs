@@ -56,6 +56,8 @@ public sealed class ForetoldGuestTests
         for (int i = 0; i < specs.Length; i++)
             fleet.Start($"g{i}", UserKernel.Spin(), specs[i]);
 
+        if (policy == "least-runtime")
+            fleet.UntilEven();
         var from = fleet.Dispatcher.Look();
         var to = fleet.Until(view => Sum(view, vcpu => vcpu.Ran) - Sum(from, vcpu => vcpu.Ran) >= 500 * Ms);
 

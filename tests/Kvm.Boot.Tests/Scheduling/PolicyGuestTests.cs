@@ -119,6 +119,8 @@ public sealed class PolicyGuestTests
         using var fleet = new Fleet(policy, s_slice5);
         foreach (string name in (string[])["a", "b", "c"])
             fleet.Start(name, UserKernel.Spin());
+        if (policy == "least-runtime")
+            fleet.UntilEven();
 
         var (from, to) = Span(fleet, 600_000_000);
 
@@ -153,7 +155,9 @@ public sealed class PolicyGuestTests
     [SkippableFact]
     public void Under_rrp_a_guest_that_fits_goes_before_one_that_does_not()
     {
-        using var fleet = new Fleet("rrp", new PolicySettings { Capacity = new ResourceVector(2, Memory: 1 << 30) }, cpus: 2);
+        // Without the turn of who waited for long.
+        var rules = new PolicySettings { Capacity = new ResourceVector(2, Memory: 1 << 30), Ageing = PolicySettings.LongestSlice };
+        using var fleet = new Fleet("rrp", rules, cpus: 2);
         fleet.Start("spins", UserKernel.Spin(), new JobSpec { Needs = new ResourceVector(0, 200 << 20) });
         fleet.Start("running", UserKernel.Spin(), new JobSpec { Needs = new ResourceVector(0, 10 << 20) });
         fleet.Start("large", UserKernel.Count(Short), new JobSpec { Needs = new ResourceVector(0, 900 << 20) });

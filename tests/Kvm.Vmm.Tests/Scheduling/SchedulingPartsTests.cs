@@ -66,7 +66,7 @@ public sealed class SchedulingPartsTests
     [Theory]
     [InlineData("12 (vcpu0) R 1", ThreadActivity.Awake)]
     [InlineData("12 (vcpu0) S 1", ThreadActivity.Asleep)]
-    [InlineData("12 (vcpu0) D 1", ThreadActivity.Asleep)]
+    [InlineData("12 (vcpu0) D 1", ThreadActivity.Blocked)]
     [InlineData("12 (a) R b) S 1", ThreadActivity.Asleep)]
     [InlineData("12 (vcpu0) Z 1", ThreadActivity.Gone)]
     [InlineData("12 (vcpu0)", ThreadActivity.Gone)]
