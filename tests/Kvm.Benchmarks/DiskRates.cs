@@ -13,7 +13,7 @@ namespace Kvm.Benchmarks;
 /// </summary>
 internal static class DiskRates
 {
-    private const int Rounds = 9, DiskBytes = 64 << 20;
+    private const int Rounds = 9, DiskBytes = 64 << 20, PieceBytes = 1 << 20;
     private static readonly long[] s_batches = new long[1 << 16];
     private static readonly TimeSpan s_turn = TimeSpan.FromMilliseconds(120);
 
@@ -21,8 +21,8 @@ internal static class DiskRates
     public static void Print(string folder)
     {
         string raw = Path.Combine(folder, "rates.raw"), qcow2 = Path.Combine(folder, "rates.qcow2");
-        using var first = Raw(raw);
         using var second = Qcow2(qcow2);
+        using var first = Raw(raw, DataOffset(second));
         foreach (var (name, bytes, sequential) in ((string, int, bool)[])[("random", 4096, false), ("sequential", 128 << 10, true)])
         {
             using var one = new DiskDriver(first, bytes, sequential);
@@ -77,28 +77,38 @@ internal static class DiskRates
         return (DiskDriver.Batch * (double)Stopwatch.Frequency / s_batches[batches / 2], allocated);
     }
 
-    private static RawImage Raw(string path)
+    private static RawImage Raw(string path, int lead)
     {
         using (var file = File.Create(path))
             file.SetLength(DiskBytes);
-        return Filled(new RawImage(HostFile.Open(new DiskConfig { Path = path })));
+        return Filled(new RawImage(HostFile.Open(new DiskConfig { Path = path })), lead);
     }
 
     private static Qcow2Image Qcow2(string path)
     {
         File.WriteAllBytes(path, []);
-        return Filled(Qcow2Creator.Create(HostFile.OpenNew(path), new Qcow2CreateOptions { Size = DiskBytes }, new Qcow2OpenOptions()));
+        return Filled(Qcow2Creator.Create(HostFile.OpenNew(path), new Qcow2CreateOptions { Size = DiskBytes }, new Qcow2OpenOptions()), lead: PieceBytes);
     }
 
-    /// <summary>Written whole, both in the same way: how a file was written decides how its pages lie.</summary>
-    private static T Filled<T>(T image)
+    /// <summary>Where in its file an image's data begin.</summary>
+    private static int DataOffset(Qcow2Image image) =>
+        image.TryMap(0, DiskBytes, out var first) == DiskResult.Done && first.HostOffset is { } offset ? (int)offset : throw new InvalidOperationException("the image has no first cluster");
+
+    /// <summary>
+    /// Written whole, both by pieces that begin at the same offsets of their files, as a multiple of the piece goes: how a file was written decides how its
+    /// pages lie, and that how fast they are found.
+    /// </summary>
+    private static T Filled<T>(T image, int lead)
         where T : IDiskImage
     {
-        using var data = new AlignedBuffer(1 << 20);
-        var piece = data.Buffer;
-        piece.Span.Fill(1);
-        for (ulong at = 0; at < DiskBytes; at += (ulong)piece.Length)
-            image.Write(at, new ReadOnlySpan<HostBuffer>(in piece));
+        using var data = new AlignedBuffer(PieceBytes);
+        data.Buffer.Span.Fill(1);
+        for (int at = 0, length = lead; at < DiskBytes; at += length, length = Math.Min(data.Buffer.Length, DiskBytes - at))
+        {
+            var piece = data.Buffer.Slice(0, length);
+            image.Write((ulong)at, new ReadOnlySpan<HostBuffer>(in piece));
+        }
+
         image.Flush();
         return image;
     }
