@@ -62,10 +62,6 @@ internal sealed class SchedVerb : Verb
         [
             ("kvmsharp sched simulate --policy fcfs,sjf,rr --jobs docs/scheduling/jobs.csv", "what each does to the same jobs"),
             ("kvmsharp sched simulate --policy rr --jobs docs/scheduling/jobs.csv --slice 2ms --gantt", "who runs when"),
-        ];
-        Examples =
-        [
-            .. Examples,
             ("kvmsharp run vmlinuz --engine kvm --policy rr; kvmsharp sched show --watch", "a guest under a policy, and the table it is in"),
             ("kvmsharp sched serve --policy rap --memory 4G --record jobs.csv", "a scheduler of one's own making, before its guests"),
         ];

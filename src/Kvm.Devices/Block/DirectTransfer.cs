@@ -26,7 +26,7 @@ internal sealed class DirectTransfer(RawImage image, int alignment) : IDisposabl
 
     public DiskResult Read(ulong position, ReadOnlySpan<HostBuffer> buffers)
     {
-        var cursor = new Cursor(buffers);
+        var cursor = new BufferWalk(buffers);
         lock (_bufferLock)
         {
             while (cursor.Remaining > 0)
@@ -78,7 +78,7 @@ internal sealed class DirectTransfer(RawImage image, int alignment) : IDisposabl
 
     private DiskResult WriteThroughBuffer(ulong position, ReadOnlySpan<HostBuffer> buffers)
     {
-        var cursor = new Cursor(buffers);
+        var cursor = new BufferWalk(buffers);
         while (cursor.Remaining > 0)
         {
             var (first, offset, count) = Window(position, cursor.Remaining);
@@ -113,56 +113,5 @@ internal sealed class DirectTransfer(RawImage image, int alignment) : IDisposabl
     {
         var buffer = _buffer.Buffer.Slice(0, count);
         return image.Transfer(position, new ReadOnlySpan<HostBuffer>(in buffer), write);
-    }
-
-    /// <summary>Walks over a request's buffers.</summary>
-    private ref struct Cursor
-    {
-        private ReadOnlySpan<HostBuffer> _buffers;
-        private int _skip;
-
-        public Cursor(ReadOnlySpan<HostBuffer> buffers)
-        {
-            _buffers = buffers;
-            foreach (ref readonly var buffer in buffers)
-                Remaining += buffer.Length;
-        }
-
-        public long Remaining { get; private set; }
-
-        public void CopyFrom(ReadOnlySpan<byte> from)
-        {
-            while (!from.IsEmpty)
-            {
-                var piece = Next(from.Length);
-                from[..piece.Length].CopyTo(piece);
-                from = from[piece.Length..];
-            }
-        }
-
-        public void CopyTo(Span<byte> to)
-        {
-            while (!to.IsEmpty)
-            {
-                var piece = Next(to.Length);
-                piece.CopyTo(to);
-                to = to[piece.Length..];
-            }
-        }
-
-        private Span<byte> Next(int most)
-        {
-            while (_buffers[0].Length == _skip)
-            {
-                _buffers = _buffers[1..];
-                _skip = 0;
-            }
-
-            var piece = _buffers[0].Slice(_skip);
-            piece = piece.Slice(0, Math.Min(piece.Length, most));
-            _skip += piece.Length;
-            Remaining -= piece.Length;
-            return piece.Span;
-        }
     }
 }

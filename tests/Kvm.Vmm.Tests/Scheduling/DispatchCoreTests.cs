@@ -432,9 +432,7 @@ public sealed class DispatchCoreTests
     public void A_thread_that_cannot_be_put_on_its_CPU_is_told_wherever_one_looks()
     {
         using var host = new FakeThreads("rr");
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Table.NoteAffinityFailure(a.Seat.Slot);
         host.Table.NoteAffinityFailure(a.Seat.Slot);
 
@@ -475,9 +473,7 @@ public sealed class DispatchCoreTests
         File.WriteAllText(stat, "cpu  0 0 0 0\ncpu0 0 0 0 0\ncpu1 0 0 0 0\n");
         using var busy = new CpuBusyTimes(stat);
         using var host = new FakeThreads("host", cpus: 2, busyTimes: busy);
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Table.CpuOf(a.Seat.Slot).Should().Be(0);
 
         // In 200 ms it gets half of CPU 0 and waits for the other half; CPU 1 is idle.
@@ -494,9 +490,7 @@ public sealed class DispatchCoreTests
     public void Under_host_what_a_vCPU_ran_and_waited_and_its_moves_are_shown_and_remembered_once_it_has_ended()
     {
         using var host = new FakeThreads("host", cpus: 2);
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
         host.Step(200);
         a.Asked += 50_000_000;
         host.Step(200);
@@ -521,9 +515,7 @@ public sealed class DispatchCoreTests
         File.WriteAllText(stat, "cpu  0\ncpu0 0\ncpu1 0\n");
         using var busy = new CpuBusyTimes(stat);
         using var host = new FakeThreads("host", cpus: 2, busyTimes: busy);
-        var a = host.Join("a")[0];
-        host.Step();
-        a.Enter();
+        var a = host.Enter("a");
 
         for (int look = 1; look <= 20; look++)
         {

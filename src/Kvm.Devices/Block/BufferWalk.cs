@@ -1,8 +1,8 @@
 using Kvm.Devices.Memory;
 
-namespace Kvm.Devices.Block.Qcow2;
+namespace Kvm.Devices.Block;
 
-/// <summary>Walks over a request's buffers and cuts them where clusters end.</summary>
+/// <summary>Walks over a request's buffers and cuts them where clusters, or a buffer of the file's alignment, end.</summary>
 internal ref struct BufferWalk
 {
     /// <summary>The most pieces one transfer is cut into here; a longer one is several.</summary>
@@ -81,6 +81,20 @@ internal ref struct BufferWalk
             int length = Math.Min(first.Length - _skip, from.Length);
             from[..length].CopyTo(first.Slice(_skip, length).Span);
             from = from[length..];
+            Skip(length, first.Length);
+        }
+    }
+
+    /// <summary>Copies the next bytes out.</summary>
+    public void CopyTo(Span<byte> to)
+    {
+        Remaining -= to.Length;
+        while (!to.IsEmpty)
+        {
+            var first = _buffers[0];
+            int length = Math.Min(first.Length - _skip, to.Length);
+            first.Slice(_skip, length).Span.CopyTo(to);
+            to = to[length..];
             Skip(length, first.Length);
         }
     }
