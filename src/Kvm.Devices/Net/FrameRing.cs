@@ -7,7 +7,7 @@ namespace Kvm.Devices.Net;
 /// Frames in the order they came, in a bounded ring of bytes: where two threads pass frames to each other. Safe for any threads; allocates nothing
 /// once it is made. A frame read by <see cref="Peek"/> stays where it is until <see cref="Take"/>, which only one thread at a time may do.
 /// </summary>
-public sealed class FrameRing
+public sealed partial class FrameRing
 {
     private const int LengthBytes = 4, Alignment = 8;
 
@@ -64,6 +64,34 @@ public sealed class FrameRing
                 return false;
             first.CopyTo(to);
             second.CopyTo(to[first.Length..]);
+            wasEmpty = _frames++ == 0;
+            return true;
+        }
+    }
+
+    /// <summary>Adds a frame whose beginning is written anew.</summary>
+    /// <param name="first">Its new beginning.</param>
+    /// <param name="pieces">The frame as it was.</param>
+    /// <param name="skip">Bytes of it that the beginning stands for.</param>
+    /// <param name="length">Bytes of all pieces, at least <paramref name="skip"/>.</param>
+    /// <param name="wasEmpty">True if it is the only one now.</param>
+    internal bool TryAdd(ReadOnlySpan<byte> first, ReadOnlySpan<HostBuffer> pieces, int skip, int length, out bool wasEmpty)
+    {
+        wasEmpty = false;
+        lock (_lock)
+        {
+            if (!TryPlace(first.Length + length - skip, out var to))
+                return false;
+            first.CopyTo(to);
+            to = to[first.Length..];
+            foreach (ref readonly var piece in pieces)
+            {
+                int skipped = Math.Min(skip, piece.Length);
+                skip -= skipped;
+                piece.Span[skipped..].CopyTo(to);
+                to = to[(piece.Length - skipped)..];
+            }
+
             wasEmpty = _frames++ == 0;
             return true;
         }
