@@ -54,7 +54,7 @@ internal static class VmBuilder
             vcpus[0].SetBootState(boot);
 
             if (host.Seats is { } seats)
-                (seats.DiskServed, seats.LeaveMemory, seats.RestrictDisks) = (virtio.DiskServed, virtio.LeaveMemory, virtio.RestrictDisks);
+                (seats.Served, seats.LeaveMemory, seats.Restrict) = (virtio.Served, virtio.LeaveMemory, virtio.Restrict);
             return new VirtualMachine(config, new MachineParts
             {
                 Engine = engine,

@@ -115,7 +115,7 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Scheduler, SettingNames.Of(disk.Scheduler));
             json.WriteNumber(ConfigMembers.Weight, disk.Weight);
             json.WriteNumber(ConfigMembers.CacheMib, disk.CacheBytes >> 20);
-            WriteRateLimiter(json, disk.Limits);
+            WriteRateLimiter(json, ConfigMembers.RateLimiter, disk.Limits);
             json.WriteEndObject();
         }
 
@@ -154,9 +154,9 @@ public static class ConfigFile
         }
     }
 
-    private static void WriteRateLimiter(Utf8JsonWriter json, IoLimits limits)
+    private static void WriteRateLimiter(Utf8JsonWriter json, string name, IoLimits limits)
     {
-        json.WriteStartObject(ConfigMembers.RateLimiter);
+        json.WriteStartObject(name);
         WriteTokenBucket(json, ConfigMembers.Bandwidth, limits.Bandwidth);
         WriteTokenBucket(json, ConfigMembers.Operations, limits.Operations);
         json.WriteEndObject();
@@ -193,6 +193,8 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Via, SettingNames.UserStacks[(int)card.Via]);
             WriteTexts(json, ConfigMembers.AllowHost, card.AllowHost);
             WriteTexts(json, ConfigMembers.Publish, card.Publish);
+            WriteRateLimiter(json, ConfigMembers.RxRateLimiter, card.ReceiveLimits);
+            WriteRateLimiter(json, ConfigMembers.TxRateLimiter, card.SendLimits);
             json.WriteEndObject();
         }
 

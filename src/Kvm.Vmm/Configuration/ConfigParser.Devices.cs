@@ -58,7 +58,7 @@ internal ref partial struct ConfigParser
                 ConfigMembers.Scheduler => disk with { Scheduler = (IoDiscipline)OneOf(member, SettingNames.Disciplines) },
                 ConfigMembers.CacheMib => disk with { CacheBytes = Number(member, 0, DiskConfig.MostCacheBytes >> 20) << 20 },
                 ConfigMembers.Weight => disk with { Weight = (int)Number(member, 1, ScheduledImage.MaxWeight) },
-                ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter() },
+                ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter(member) },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),
             };
         }

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Kvm.Devices.Limits;
-using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -10,14 +9,14 @@ internal ref partial struct ConfigParser
     /// <summary>The longest time to fill a bucket, in ms: a day.</summary>
     private const long LongestRefill = 86_400_000;
 
-    private IoLimits ReadRateLimiter()
+    private IoLimits ReadRateLimiter(string name)
     {
         if (IsNull())
             return IoLimits.None;
-        ExpectObject(ConfigMembers.RateLimiter);
+        ExpectObject(name);
         RateLimit? bandwidth = null, operations = null;
         var seen = 0u;
-        while (NextMember(ConfigMembers.OfRateLimiter, ConfigMembers.RateLimiter, ref seen) is { } member)
+        while (NextMember(ConfigMembers.OfRateLimiter, name, ref seen) is { } member)
         {
             if (member == ConfigMembers.Bandwidth)
                 bandwidth = ReadTokenBucket(member);
@@ -39,11 +38,11 @@ internal ref partial struct ConfigParser
         while (NextMember(ConfigMembers.OfTokenBucket, name, ref seen) is { } member)
         {
             if (member == ConfigMembers.Size)
-                size = Number(member, 0, DiskLimitText.Most);
+                size = Number(member, 0, LimitText.Most);
             else if (member == ConfigMembers.RefillTime)
                 refill = Milliseconds(member);
             else if (!IsNull())
-                burst = Number(member, 0, DiskLimitText.Most);
+                burst = Number(member, 0, LimitText.Most);
         }
 
         return size == 0 || refill == 0 ? null : new RateLimit(size, refill, burst);

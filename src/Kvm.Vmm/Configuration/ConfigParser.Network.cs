@@ -67,9 +67,11 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Publish:
                     card = card with { Publish = ReadTexts(member, text => PublishedPort.Parse(text, out var port) is null ? port : null) };
                     break;
+                case ConfigMembers.RxRateLimiter:
+                    card = card with { ReceiveLimits = ReadRateLimiter(member) };
+                    break;
                 default:
-                    if (!IsNull())
-                        throw Unsupported($"{ConfigMembers.NetworkInterfaces}.{member}");
+                    card = card with { SendLimits = ReadRateLimiter(member) };
                     break;
             }
         }

@@ -63,9 +63,10 @@ public sealed record SchedulingSettings
                 Cap = Cap,
                 Reservation = Reservation,
                 Gang = Gang,
-                // A disk that nobody limits may need anything, which is nothing that could be promised.
+                // A device that nobody limits may need anything, which is nothing that could be promised.
                 Needs = new ResourceVector(
-                    0, machine.MemoryBytes, machine.Disks.Sum(disk => disk.Limits.Bandwidth?.Rate ?? 0), machine.Disks.Sum(disk => disk.Limits.Operations?.Rate ?? 0)),
+                    0, machine.MemoryBytes, machine.Disks.Sum(disk => disk.Limits.Bandwidth?.Rate ?? 0), machine.Disks.Sum(disk => disk.Limits.Operations?.Rate ?? 0),
+                    machine.Networks.Sum(card => (card.ReceiveLimits.Bandwidth?.Rate ?? 0) + (card.SendLimits.Bandwidth?.Rate ?? 0))),
             },
         };
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Net;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Interop;
@@ -73,7 +74,13 @@ public sealed record NetConfig
     /// <summary>Ports of the host that the guest serves; of <see cref="NetKind.User"/>.</summary>
     public IReadOnlyList<PublishedPort> Publish { get; init; } = [];
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N]</c>.</summary>
+    /// <summary>How fast frames may come to the guest; what comes faster waits where it comes from.</summary>
+    public IoLimits ReceiveLimits { get; init; } = IoLimits.None;
+
+    /// <summary>How fast the guest's frames may go; what comes faster waits in the guest's rings.</summary>
+    public IoLimits SendLimits { get; init; } = IoLimits.None;
+
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -83,14 +90,27 @@ public sealed record NetConfig
         string[] parts = text.Split(',');
         if (ParseBackend(parts[0], out net) is { } unknown)
             return unknown;
+        LimitText receive = new("pps"), send = new("pps");
         foreach (string part in parts[1..])
         {
-            if (net.With(part) is not { } next)
-                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp";
-            net = next;
+            if (part.Split('=', 2) is [['r' or 't', 'x', '-', .. var limit], var value] && receive.Knows(limit))
+            {
+                if (!(part[0] == 'r' ? ref receive : ref send).TrySet(limit, value))
+                    return $"has the limit {VisibleText.Quote(part, 40)}; {receive.Form}";
+            }
+            else if (net.With(part) is { } next)
+            {
+                net = next;
+            }
+            else
+            {
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp, "
+                    + "rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N, and the same with tx-";
+            }
         }
 
-        return net.Problem();
+        net = net with { ReceiveLimits = receive.Limits, SendLimits = send.Limits };
+        return receive.Problem ?? send.Problem ?? net.Problem();
     }
 
     /// <summary>Understands the other end alone.</summary>

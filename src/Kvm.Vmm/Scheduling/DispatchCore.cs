@@ -243,17 +243,17 @@ internal sealed class DispatchCore
         _nextServed = now + ServedPeriod;
         foreach (var vm in _vms)
         {
-            var (bytes, operations) = _table.DiskServed(vm.FirstSlot);
-            var (moreBytes, moreOperations) = (bytes - vm.DiskServed.Bytes, operations - vm.DiskServed.Operations);
-            vm.DiskServed = (bytes, operations);
-            if (vm.Arrived == 0 || vm.Seats[0].Vcpu < 0 || (moreBytes | moreOperations) == 0)
+            var served = _table.Served(vm.FirstSlot);
+            var more = served.Since(vm.Served);
+            vm.Served = served;
+            if (vm.Arrived == 0 || vm.Seats[0].Vcpu < 0 || more == default)
                 continue;
-            if (moreBytes is >= 0 and <= MostServed && moreOperations is >= 0 and <= MostServed)
-                _scheduler.Served(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, new ResourceVector(0, 0, moreBytes, moreOperations));
+            if (more is { DiskBytes: >= 0 and <= MostServed, DiskOperations: >= 0 and <= MostServed, NetworkBytes: <= MostServed })
+                _scheduler.Served(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, new ResourceVector(0, 0, more.DiskBytes, more.DiskOperations, more.NetworkBytes));
         }
     }
 
-    /// <summary>Says what memory each VM is to be left with, and what part of its disks' limits holds; when VMs have come or gone, under the policy that divides them.</summary>
+    /// <summary>Says what memory each VM is to be left with, and what part of its devices' limits holds; when VMs have come or gone, under the policy that divides them.</summary>
     private void SetTargets()
     {
         _targetsDue = false;
@@ -269,7 +269,9 @@ internal sealed class DispatchCore
             if (vm.Seats[0].Vcpu < 0 || !byVm.TryGetValue(_scheduler.Table.ReadVcpu(vm.Seats[0].Vcpu).Vm, out var target))
                 continue;
             _table.SetMemoryTarget(vm.FirstSlot, target.Memory < vm.Job.Needs.Memory ? (int)(target.Memory / (1 << 20)) : 0);
-            _table.SetDiskParts(vm.FirstSlot, PerMille(target.DiskBytes, vm.Job.Needs.DiskBytes), PerMille(target.DiskOperations, vm.Job.Needs.DiskOperations));
+            var needs = vm.Job.Needs;
+            _table.SetDeviceParts(vm.FirstSlot, new DeviceParts(
+                PerMille(target.DiskBytes, needs.DiskBytes), PerMille(target.DiskOperations, needs.DiskOperations), PerMille(target.Network, needs.Network)));
         }
     }
 

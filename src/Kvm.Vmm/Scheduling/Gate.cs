@@ -157,7 +157,7 @@ public sealed class GateSeats
     private readonly GateTable _table;
     private readonly int _firstSlot;
     private int _memoryTarget;
-    private (int Bandwidth, int Operations) _diskParts;
+    private DeviceParts _parts;
 
     internal GateSeats(GateTable table, int firstSlot, int count)
     {
@@ -165,14 +165,14 @@ public sealed class GateSeats
         _gates = [.. Enumerable.Range(firstSlot, count).Select(slot => new Gate(table, this, slot))];
     }
 
-    /// <summary>What the machine's disks did so far: bytes and requests.</summary>
-    internal Func<(long Bytes, long Operations)>? DiskServed { get; set; }
+    /// <summary>What the machine's devices did so far.</summary>
+    internal Func<DeviceService>? Served { get; set; }
 
     /// <summary>Takes how much memory the machine is to be left with, in bytes; 0 for all.</summary>
     internal Action<ulong>? LeaveMemory { get; set; }
 
-    /// <summary>Takes how many thousandths of its disks' limits are to hold, of bytes and of requests; 0 for all.</summary>
-    internal Action<int, int>? RestrictDisks { get; set; }
+    /// <summary>Takes what part of its devices' limits is to hold.</summary>
+    internal Action<DeviceParts>? Restrict { get; set; }
 
     /// <summary>
     /// Tells the scheduler what the machine's devices did, and the machine what memory it is to have, for policies that divide more than
@@ -187,15 +187,15 @@ public sealed class GateSeats
             leave((ulong)target << 20);
         }
 
-        var parts = _table.DiskParts(_firstSlot);
-        if (parts != _diskParts && RestrictDisks is { } restrict)
+        var parts = _table.DeviceParts(_firstSlot);
+        if (parts != _parts && Restrict is { } restrict)
         {
-            _diskParts = parts;
-            restrict(parts.Bandwidth, parts.Operations);
+            _parts = parts;
+            restrict(parts);
         }
 
-        if (DiskServed?.Invoke() is var (bytes, operations))
-            _table.NoteDiskServed(_firstSlot, bytes, operations);
+        if (Served?.Invoke() is { } served)
+            _table.NoteServed(_firstSlot, served);
     }
 
     /// <summary>Called once, on any thread, when the scheduler is lost, or at once if it was lost before; says why. Must not block or throw.</summary>
@@ -224,7 +224,7 @@ public sealed class GateSeats
         _lost = true;
         foreach (var gate in _gates)
             gate.Release();
-        RestrictDisks?.Invoke(0, 0);
+        Restrict?.Invoke(default);
         _why = why;
         Tell();
     }

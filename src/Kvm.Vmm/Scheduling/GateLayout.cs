@@ -31,7 +31,7 @@ internal struct GateHeader
     /// <summary>"KVMGATE" and a zero.</summary>
     public const ulong RightMagic = 0x0045_5441_474d_564b;
 
-    public const uint RightVersion = 1;
+    public const uint RightVersion = 2;
 
     [FieldOffset(0)] public ulong Magic;
     [FieldOffset(8)] public uint Version;
@@ -122,8 +122,11 @@ internal struct GateSlot
     /// <summary>In a VM's first slot: requests its disks carried out.</summary>
     [FieldOffset(112)] public long DiskOperations;
 
-    /// <summary>In a VM's first slot, by the dispatcher, when VMs come or go: the thousandths of its disks' limits that are to hold, of bytes in bits 0 to 15, of requests above; 0 for all.</summary>
-    [FieldOffset(120)] public int DiskParts;
+    /// <summary>In a VM's first slot, by the dispatcher, when VMs come or go: a <see cref="Scheduling.DeviceParts"/>, of ten bits each.</summary>
+    [FieldOffset(120)] public int DeviceParts;
+
+    /// <summary>In a VM's first slot: KiB its network cards sent and received, modulo 2³².</summary>
+    [FieldOffset(124)] public uint NetworkKib;
 }
 
 /// <summary>

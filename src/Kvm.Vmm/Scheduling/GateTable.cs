@@ -181,14 +181,14 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>Says how much memory a VM is to be left with, in its first slot.</summary>
     public void SetMemoryTarget(int firstSlot, int mib) => Volatile.Write(ref At(firstSlot).MemoryTarget, mib);
 
-    /// <summary>Says how many thousandths of the limits of a VM's disks are to hold; 0 for all.</summary>
-    public void SetDiskParts(int firstSlot, int bandwidth, int operations) => Volatile.Write(ref At(firstSlot).DiskParts, operations << 16 | bandwidth);
+    /// <summary>Says what part of the limits of a VM's devices is to hold.</summary>
+    public void SetDeviceParts(int firstSlot, DeviceParts parts) => Volatile.Write(ref At(firstSlot).DeviceParts, parts.Packed);
 
-    /// <summary>What a VM's process says its disks did so far, by its first slot: anything.</summary>
-    public (long Bytes, long Operations) DiskServed(int firstSlot)
+    /// <summary>What a VM's process says its devices did so far, by its first slot: anything. Of the network whole KiB, modulo 2³² of them.</summary>
+    public DeviceService Served(int firstSlot)
     {
         ref var s = ref At(firstSlot);
-        return (Volatile.Read(ref s.DiskBytes), Volatile.Read(ref s.DiskOperations));
+        return new DeviceService(Volatile.Read(ref s.DiskBytes), Volatile.Read(ref s.DiskOperations), (long)Volatile.Read(ref s.NetworkKib) << 10);
     }
 
     // The vCPU thread's side.
@@ -196,19 +196,16 @@ internal sealed partial class GateTable : IDisposable
     /// <summary>How much memory a VM is to be left with, in MiB; 0 for all.</summary>
     public int MemoryTarget(int firstSlot) => Math.Max(0, Volatile.Read(ref At(firstSlot).MemoryTarget));
 
-    /// <summary>How many thousandths of the limits of a VM's disks are to hold; 0 for all.</summary>
-    public (int Bandwidth, int Operations) DiskParts(int firstSlot)
-    {
-        int parts = Volatile.Read(ref At(firstSlot).DiskParts);
-        return (parts & 0xffff, parts >>> 16);
-    }
+    /// <summary>What part of the limits of a VM's devices is to hold.</summary>
+    public DeviceParts DeviceParts(int firstSlot) => Scheduling.DeviceParts.Unpack(Volatile.Read(ref At(firstSlot).DeviceParts));
 
-    /// <summary>Says what a VM's disks did so far. A thread of its process.</summary>
-    public void NoteDiskServed(int firstSlot, long bytes, long operations)
+    /// <summary>Says what a VM's devices did so far. A thread of its process.</summary>
+    public void NoteServed(int firstSlot, DeviceService served)
     {
         ref var s = ref At(firstSlot);
-        Volatile.Write(ref s.DiskBytes, bytes);
-        Volatile.Write(ref s.DiskOperations, operations);
+        Volatile.Write(ref s.DiskBytes, served.DiskBytes);
+        Volatile.Write(ref s.DiskOperations, served.DiskOperations);
+        Volatile.Write(ref s.NetworkKib, (uint)(served.NetworkBytes >> 10));
     }
 
     /// <summary>Whether the dispatcher neither ended nor fell silent.</summary>

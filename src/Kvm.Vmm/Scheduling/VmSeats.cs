@@ -103,8 +103,8 @@ internal sealed class VmSeats
 
     public Seat[] Seats { get; }
 
-    /// <summary>What its disks had done when the policy was told last.</summary>
-    public (long Bytes, long Operations) DiskServed { get; set; }
+    /// <summary>What its devices had done when the policy was told last.</summary>
+    public DeviceService Served { get; set; }
 
     /// <summary>When its vCPUs had all come to the gate; 0 before.</summary>
     public long Arrived { get; set; }

@@ -99,7 +99,7 @@ public sealed record DiskConfig
         if (disk.Path.Length == 0)
             return "names no file";
         disk = disk with { Format = FormatByName(disk.Path) };
-        var limits = new DiskLimitText();
+        var limits = new LimitText("iops");
         foreach (string part in parts[1..])
         {
             switch (part.Split('=', 2))
@@ -145,9 +145,9 @@ public sealed record DiskConfig
                 case ["weight", var weight] when int.TryParse(weight, NumberStyles.None, CultureInfo.InvariantCulture, out int share):
                     disk = disk with { Weight = share };
                     break;
-                case [("bps" or "iops" or "bps-burst" or "iops-burst") and var limit, var value]:
+                case [var limit, var value] when limits.Knows(limit):
                     if (!limits.TrySet(limit, value))
-                        return $"has the limit {VisibleText.Quote(part, 40)}; {DiskLimitText.Form}";
+                        return $"has the limit {VisibleText.Quote(part, 40)}; {limits.Form}";
                     break;
                 default:
                     return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE";

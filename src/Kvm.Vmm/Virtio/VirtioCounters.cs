@@ -47,7 +47,7 @@ internal static class VirtioCounters
                 (counters["framesReceived"], counters["bytesReceived"]) = (net.FramesReceived, net.BytesReceived);
                 (counters["malformed"], counters["spoofed"], counters["sendDropped"]) = (net.Malformed, net.Spoofed, net.SendDropped);
                 (counters["filtered"], counters["receiveDropped"], counters["receiveStalls"]) = (net.Filtered, net.ReceiveDropped, net.ReceiveStalls);
-                counters["controlRefused"] = net.ControlRefused;
+                (counters["controlRefused"], counters["sendHeld"], counters["receiveHeld"]) = (net.ControlRefused, net.SendHeld, net.ReceiveHeld);
                 break;
             case VsockDevice vsock:
                 var sockets = vsock.Counters;

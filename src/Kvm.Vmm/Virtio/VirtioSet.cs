@@ -16,6 +16,7 @@ using Kvm.Devices.Virtio.Transport;
 using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Scheduling;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
 using Kvm.Vmm.Virtio.Ports;
@@ -106,27 +107,37 @@ internal sealed class VirtioSet : IDisposable
     /// <summary>Says whom to tell of a fault on a device's thread.</summary>
     public void Connect(Action<string> failed) => _failed = failed;
 
-    /// <summary>What all disks did so far: bytes and requests. Any thread.</summary>
-    public (long Bytes, long Operations) DiskServed()
+    /// <summary>What all disks and cards did so far. Any thread.</summary>
+    public DeviceService Served()
     {
-        (long bytes, long operations) = (0, 0);
+        long bytes = 0, operations = 0, network = 0;
         foreach (var device in _devices)
         {
-            if (device is not BlockDevice disk)
-                continue;
-            var counters = disk.Counters;
-            bytes += counters.BytesRead + counters.BytesWritten;
-            operations += counters.Reads + counters.Writes + counters.Flushes;
+            if (device is BlockDevice disk)
+            {
+                var counters = disk.Counters;
+                bytes += counters.BytesRead + counters.BytesWritten;
+                operations += counters.Reads + counters.Writes + counters.Flushes;
+            }
+            else if (device is NetDevice card)
+            {
+                var counters = card.Counters;
+                network += counters.BytesSent + counters.BytesReceived;
+            }
         }
 
-        return (bytes, operations);
+        return new DeviceService(bytes, operations, network);
     }
 
-    /// <summary>Lets so many thousandths of the limits of its disks go: 0 is all, as is what lies outside 1 to 999. Any thread.</summary>
-    public void RestrictDisks(int bandwidth, int operations)
+    /// <summary>Lets so many thousandths of the limits of its disks and cards go: 0 is all, as is what lies outside 1 to 999. Any thread.</summary>
+    public void Restrict(DeviceParts parts)
     {
+        static int Of(int part) => part is > 0 and < 1000 ? part : 1000;
         foreach (var device in _devices)
-            (device as BlockDevice)?.Restrict(bandwidth is > 0 and < 1000 ? bandwidth : 1000, operations is > 0 and < 1000 ? operations : 1000);
+        {
+            (device as BlockDevice)?.Restrict(Of(parts.DiskBytes), Of(parts.DiskOperations));
+            (device as NetDevice)?.Restrict(Of(parts.Network));
+        }
     }
 
     /// <summary>Has the guest's balloon leave it so much memory, at least what it was configured to take away. Nothing without a balloon. Any thread.</summary>
@@ -169,7 +180,10 @@ internal sealed class VirtioSet : IDisposable
         _ports = null;
         _sockets?.Dispose();
         _sockets = null;
-        foreach (var device in _devices)
+        // Timers first, as they wake threads; what threads may use last.
+        foreach (var card in _devices.OfType<NetDevice>())
+            card.EndLimits();
+        foreach (var device in _devices.Where(d => d is not NetDevice))
             (device as IDisposable)?.Dispose();
         foreach (var thread in _threads)
             thread.Dispose();
@@ -251,7 +265,16 @@ internal sealed class VirtioSet : IDisposable
             ? new CapturingBackend(backend, capture, index, () => _notice?.Invoke($"the capture is full: frames are left away ({_config.Capture})"))
             : backend;
         var device = new NetDevice($"net{index}", _memory, end,
-            new NetOptions { Mac = config.Mac ?? NetworkBackends.AnyMac(), FixedMac = config.FixedMac, Mtu = config.Mtu, Pairs = config.Queues });
+            new NetOptions
+            {
+                Mac = config.Mac ?? NetworkBackends.AnyMac(),
+                FixedMac = config.FixedMac,
+                Mtu = config.Mtu,
+                Pairs = config.Queues,
+                ReceiveLimits = config.ReceiveLimits,
+                SendLimits = config.SendLimits,
+                Time = _engine.Time
+            });
         if (Add(device) is not { } thread || backend is not IWatchedBackend watched)
             return;
         for (int pair = 0; pair < config.Queues; pair++)

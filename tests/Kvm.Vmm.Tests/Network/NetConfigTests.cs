@@ -1,3 +1,4 @@
+using Kvm.Devices.Limits;
 using Kvm.Devices.Net;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Network;
@@ -92,7 +93,38 @@ public sealed class NetConfigTests
     [InlineData("user,via=qemu", "has the part 'via=qemu'")]
     [InlineData("none,via=passt", "says who makes a user network")]
     [InlineData("none,speed=1", "has the part 'speed=1'")]
+    [InlineData("none,bps=1M", "has the part 'bps=1M'")]
+    [InlineData("none,rx-iops=1", "has the part 'rx-iops=1'")]
+    [InlineData("none,rx-bps=0", "has the limit 'rx-bps=0'")]
+    [InlineData("none,tx-pps=1k", "has the limit 'tx-pps=1k'; bps and bps-burst are sizes such as 100M, pps and pps-burst whole numbers")]
+    [InlineData("none,rx-bps=1M,tx-bps-burst=1M", "has bps-burst without bps")]
+    [InlineData("none,tx-pps-burst=1", "has pps-burst without pps")]
     public void Text_that_is_no_card_says_why(string text, string why) => NetConfig.Parse(text, out _).Should().StartWith(why);
+
+    [Fact]
+    public void Limits_are_of_one_direction_each_and_go_through_the_configuration_file()
+    {
+        NetConfig.Parse("none,rx-bps=100M,tx-pps=1000,tx-pps-burst=50,tx-bps=1M", out var card).Should().BeNull();
+        card.ReceiveLimits.Should().Be(new IoLimits(RateLimit.PerSecond(100 << 20)));
+        card.SendLimits.Should().Be(new IoLimits(RateLimit.PerSecond(1 << 20), RateLimit.PerSecond(1000, 50)));
+        var settings = new RunSettings { Machine = new VmConfig { KernelPath = "k", Networks = [card] } };
+        var again = ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().ContainSingle().Subject;
+        (again.ReceiveLimits, again.SendLimits).Should().Be((card.ReceiveLimits, card.SendLimits));
+    }
+
+    [Fact]
+    public void Configuration_file_says_limits_as_Firecracker_does()
+    {
+        var settings = ConfigFile.Parse("""
+            {"boot-source": {"kernel_image_path": "k"}, "network-interfaces": [
+              {"iface_id": "eth0", "host_dev_name": "tap0",
+               "rx_rate_limiter": {"bandwidth": {"size": 1000000, "one_time_burst": 7, "refill_time": 100}, "ops": null},
+               "tx_rate_limiter": {"ops": {"size": 10, "refill_time": 1000}, "bandwidth": {"size": 0, "refill_time": 1}}}]}
+            """u8, "vm.json");
+        var card = settings.Machine.Networks[0];
+        card.ReceiveLimits.Should().Be(new IoLimits(new RateLimit(1_000_000, 100_000_000, 7)));
+        card.SendLimits.Should().Be(new IoLimits(Operations: new RateLimit(10, 1_000_000_000)));
+    }
 
     [Fact]
     public void Machine_has_each_address_and_interface_once_and_none_of_them_where_a_run_is_to_repeat()
@@ -165,7 +197,8 @@ public sealed class NetConfigTests
     [InlineData("""[{"backend": "none", "guest_mac": "1:2"}]""", "'guest_mac' is no address")]
     [InlineData("""[{"backend": "none,mtu=1400"}]""", "begins with 'none,mtu=1400'")]
     [InlineData("""[{"backend": "none", "queues": 0}]""", "'queues'")]
-    [InlineData("""[{"host_dev_name": "t", "rx_rate_limiter": {}}]""", "'network-interfaces.rx_rate_limiter'")]
+    [InlineData("""[{"host_dev_name": "t", "rx_rate_limiter": 5}]""", "'rx_rate_limiter' is not an object")]
+    [InlineData("""[{"host_dev_name": "t", "tx_rate_limiter": {"bps": 1}}]""", "'bps' in tx_rate_limiter")]
     [InlineData("""{}""", "'network-interfaces' is not a list")]
     public void Configuration_file_that_is_wrong_says_where(string text, string why)
     {

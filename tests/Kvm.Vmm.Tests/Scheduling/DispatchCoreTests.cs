@@ -243,21 +243,24 @@ public sealed class DispatchCoreTests
     }
 
     [Theory]
-    [InlineData(50_000_000, true)]
-    [InlineData(long.MaxValue, false)]
-    [InlineData(-1, false)]
-    public void What_disks_served_is_told_to_the_policy_unless_it_cannot_be(long bytes, bool counts)
+    [InlineData(50_000_000, 0, 0.5, 0)]
+    [InlineData(0, 51_200_000, 0, 0.5)]
+    [InlineData(50_000_000, 51_200_000, 0.5, 0.5)]
+    [InlineData(long.MaxValue, 0, 0, 0)]
+    [InlineData(-1, 0, 0, 0)]
+    [InlineData(0, -4096, 0, 0)]
+    public void What_devices_did_is_told_to_the_policy_unless_it_cannot_be(long disk, long network, double diskSeconds, double networkSeconds)
     {
-        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 100_000_000) });
+        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 100_000_000, Network: 102_400_000) });
         var a = host.Join("a")[0];
         host.Step();
-        var seats = new GateSeats(host.Table, a.Seat.Slot, 1) { DiskServed = () => (bytes, 1) };
+        var seats = new GateSeats(host.Table, a.Seat.Slot, 1) { Served = () => new DeviceService(disk, 1, network) };
 
         seats.Publish();
         host.Step(150);
 
-        double served = host.Core.Scheduler.Table.ReadVm(host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Vm).Served.DiskBytes;
-        served.Should().Be(counts ? 0.5 : 0);
+        var served = host.Core.Scheduler.Table.ReadVm(host.Core.Scheduler.Table.ReadVcpu(a.Seat.Vcpu).Vm).Served;
+        (served.DiskBytes, served.Network).Should().Be((diskSeconds, networkSeconds));
     }
 
     [Fact]
@@ -285,28 +288,28 @@ public sealed class DispatchCoreTests
     }
 
     [Fact]
-    public void Under_rap_disks_are_held_to_parts_of_their_limits_while_all_together_are_more_than_the_hosts()
+    public void Under_rap_devices_are_held_to_parts_of_their_limits_while_all_together_are_more_than_the_hosts()
     {
-        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 400, DiskOperations: 1000) });
-        var light = host.Join("light", new JobSpec { Weight = 1, Needs = new ResourceVector(0, 0, 300, 50) })[0];
+        using var host = new FakeThreads("rap", rules: new PolicySettings { Capacity = new ResourceVector(1, DiskBytes: 400, DiskOperations: 1000, Network: 800) });
+        var light = host.Join("light", new JobSpec { Weight = 1, Needs = new ResourceVector(0, 0, 300, 50, 500) })[0];
         host.Step();
-        List<(int, int)> parts = [];
-        var seats = new GateSeats(host.Table, light.Seat.Slot, 1) { RestrictDisks = (bandwidth, operations) => parts.Add((bandwidth, operations)) };
+        List<DeviceParts> parts = [];
+        var seats = new GateSeats(host.Table, light.Seat.Slot, 1) { Restrict = parts.Add };
         seats.Publish();
         parts.Should().BeEmpty("there is enough for one");
 
-        var heavy = host.Join("heavy", new JobSpec { Weight = 3, Needs = new ResourceVector(0, 0, 300, 50) })[0];
+        var heavy = host.Join("heavy", new JobSpec { Weight = 3, Needs = new ResourceVector(0, 0, 300, 50, 500) })[0];
         host.Step();
         seats.Publish();
         seats.Publish();
-        parts.Should().Equal((333, 0));
+        parts.Should().Equal(new DeviceParts(333, 0, 600));
 
         host.Core.Leave(heavy.Seat.Vm, host.Now);
         host.Step();
         seats.Publish();
-        parts.Should().Equal((333, 0), (0, 0));
+        parts.Should().Equal(new DeviceParts(333, 0, 600), default);
         seats.Lose("test");
-        parts.Should().EndWith((0, 0), "nobody divides them any more");
+        parts.Should().HaveCount(3).And.EndWith(default(DeviceParts), "nobody divides them any more");
     }
 
     [Fact]

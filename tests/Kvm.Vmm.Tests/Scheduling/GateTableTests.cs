@@ -43,16 +43,39 @@ public sealed class GateTableTests
     [InlineData(nameof(GateSlot.CpuTime), 96)]
     [InlineData(nameof(GateSlot.DiskBytes), 104)]
     [InlineData(nameof(GateSlot.DiskOperations), 112)]
-    [InlineData(nameof(GateSlot.DiskParts), 120)]
-    public void A_member_of_a_slot_is_where_version_1_has_it(string member, int offset) => OffsetOf<GateSlot>(member).Should().Be(offset);
+    [InlineData(nameof(GateSlot.DeviceParts), 120)]
+    [InlineData(nameof(GateSlot.NetworkKib), 124)]
+    public void A_member_of_a_slot_is_where_version_2_has_it(string member, int offset) => OffsetOf<GateSlot>(member).Should().Be(offset);
 
     [Fact]
-    public void Header_and_slots_have_the_sizes_of_version_1()
+    public void Header_and_slots_have_the_sizes_of_version_2()
     {
         Unsafe.SizeOf<GateHeader>().Should().Be(4096);
         Unsafe.SizeOf<GateSlot>().Should().Be(128);
         // What the dispatcher writes and what the thread writes never share a cache line.
         OffsetOf<GateSlot>(nameof(GateSlot.ThreadId)).Should().Be(64);
+    }
+
+    [Theory]
+    [InlineData(0, 0, 0)]
+    [InlineData(999, 1, 500)]
+    [InlineData(1, 999, 999)]
+    public void Parts_of_devices_come_out_of_the_table_as_they_went_in(int diskBytes, int diskOperations, int network)
+    {
+        using var table = GateTable.Create("rap", 1);
+        var parts = new DeviceParts(diskBytes, diskOperations, network);
+        table.SetDeviceParts(0, parts);
+        table.DeviceParts(0).Should().Be(parts);
+    }
+
+    [Fact]
+    public void What_the_network_did_is_right_when_its_counter_begins_anew()
+    {
+        using var table = GateTable.Create("rap", 1);
+        table.NoteServed(0, new DeviceService(0, 0, (1L << 42) - 4096));
+        var before = table.Served(0);
+        table.NoteServed(0, new DeviceService(0, 0, (1L << 42) + 8192));
+        table.Served(0).Since(before).NetworkBytes.Should().Be(4096 + 8192);
     }
 
     [Fact]

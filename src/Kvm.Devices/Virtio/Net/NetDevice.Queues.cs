@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 using Kvm.Devices.Virtio.Queue;
@@ -76,7 +77,11 @@ public sealed partial class NetDevice
             return SendOutcome.Dropped;
         }
 
+        if (pair.SendToll is { } toll && !toll.TryPass(request.Length - NetHeader.Size))
+            return SendOutcome.Full;
         var outcome = _backend.Send(index, request.Pieces, request.Length);
+        if (outcome != SendOutcome.Full)
+            pair.SendToll?.Passed();
         if (outcome == SendOutcome.Sent)
         {
             Add(ref pair.FramesSent, 1);
@@ -109,7 +114,14 @@ public sealed partial class NetDevice
             }
 
             // A frame that was begun is ended, whatever the driver has said of its wishes since.
-            var outcome = pair.Receiver.HasBegun || IsWanted(pair, frame, offloads) ? pair.Receiver.Deliver(queue, frame, headerSize, merge) : (Delivery?)null;
+            bool goes = pair.Receiver.HasBegun || IsWanted(pair, frame, offloads);
+            if (goes && pair.ReceiveToll is { } toll && !toll.TryPass(frame.Length - NetHeader.Size))
+            {
+                Publish(index, queue);
+                return false;
+            }
+
+            var outcome = goes ? pair.Receiver.Deliver(queue, frame, headerSize, merge) : (Delivery?)null;
             if (outcome == Delivery.Waits)
             {
                 Publish(index, queue);
@@ -129,6 +141,7 @@ public sealed partial class NetDevice
                 Add(ref pair.ReceiveDropped, 1);
             }
 
+            pair.ReceiveToll?.Passed();
             _backend.Take(number);
         }
 
@@ -244,8 +257,11 @@ public sealed partial class NetDevice
     private static void Add(ref long counter, long by) => Volatile.Write(ref counter, counter + by);
 
     /// <summary>What a queue pair has of its own: each half under its queue's gate; the counters are read by anybody.</summary>
-    private sealed class PerPair(GuestMemory memory, int queueSize) : IDisposable
+    private sealed class PerPair(GuestMemory memory, int queueSize, Toll? receiveToll, Toll? sendToll) : IDisposable
     {
+        /// <summary>What holds frames back that come too fast; null where nothing does.</summary>
+        public readonly Toll? ReceiveToll = receiveToll, SendToll = sendToll;
+
         public readonly AlignedBuffer Head = new(TransmitRequest.HeadSize, 64);
 
         public readonly HostBuffer[] Pieces = new HostBuffer[queueSize + 1];

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Kvm.Devices.Limits;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 
@@ -17,6 +18,7 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
     private readonly INetworkBackend _backend;
     private readonly NetOptions _options;
     private readonly PerPair[] _pairs;
+    private readonly RateLimiter? _receiveLimiter, _sendLimiter;
     private readonly Lock _linkLock = new();
     private volatile NetFilter _filter = NetFilter.Open;
     private ulong _mac;
@@ -37,8 +39,10 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
     {
         (_backend, _options, _mac) = (backend, options, options.Mac.Value);
         _pairs = new PerPair[options.Pairs];
+        _receiveLimiter = LimiterOf(options.ReceiveLimits);
+        _sendLimiter = LimiterOf(options.SendLimits);
         for (int i = 0; i < _pairs.Length; i++)
-            _pairs[i] = new PerPair(memory, options.QueueSize);
+            _pairs[i] = new PerPair(memory, options.QueueSize, Toll.Of(_receiveLimiter, options.Time, WakerOf(ReceiveQueue(i))), Toll.Of(_sendLimiter, options.Time, WakerOf(ReceiveQueue(i) + 1)));
         FillConfig();
         backend.Connect(this);
     }
@@ -68,7 +72,7 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
             }
 
             return new NetCounters(framesSent, bytesSent, framesReceived, bytesReceived, malformed, spoofed, sendDropped, filtered, dropped, stalls,
-                Volatile.Read(ref _controlRefused));
+                Volatile.Read(ref _controlRefused), _pairs.Sum(p => p.SendToll?.Held ?? 0), _pairs.Sum(p => p.ReceiveToll?.Held ?? 0));
         }
     }
 
@@ -101,12 +105,40 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
         SignalConfig();
     }
 
-    /// <summary>Gives the device's own buffers back; no queue runs any more.</summary>
+    /// <summary>Has so many thousandths of its limits of bytes hold from now on, where it has any. Any thread.</summary>
+    /// <param name="bandwidth">1 to 1,000.</param>
+    public void Restrict(int bandwidth)
+    {
+        _receiveLimiter?.Restrict(bandwidth, 1000);
+        _sendLimiter?.Restrict(bandwidth, 1000);
+        foreach (var pair in _pairs)
+        {
+            pair.ReceiveToll?.AskAgain();
+            pair.SendToll?.AskAgain();
+        }
+    }
+
+    /// <summary>Ends the timers of its limits: from then on nothing of it runs unless somebody else runs it.</summary>
+    public void EndLimits()
+    {
+        foreach (var pair in _pairs)
+        {
+            pair.ReceiveToll?.Dispose();
+            pair.SendToll?.Dispose();
+        }
+    }
+
+    /// <summary>Ends its timers and gives the device's own buffers back; no queue runs any more.</summary>
     public void Dispose()
     {
+        EndLimits();
         foreach (var pair in _pairs)
             pair.Dispose();
     }
+
+    private RateLimiter? LimiterOf(IoLimits limits) => limits == IoLimits.None ? null : new RateLimiter(limits, _options.Time);
+
+    private Action WakerOf(int queue) => () => WakeQueue(queue);
 
     private static ulong OfferedBy(INetworkBackend backend, NetOptions options)
     {

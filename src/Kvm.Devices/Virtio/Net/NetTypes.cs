@@ -1,3 +1,4 @@
+using Kvm.Devices.Limits;
 using Kvm.Devices.Net;
 
 namespace Kvm.Devices.Virtio.Net;
@@ -83,6 +84,15 @@ public sealed record NetOptions
     /// <summary>The most entries of a queue, a power of two from 4 to 1024.</summary>
     public int QueueSize { get; init; } = 256;
 
+    /// <summary>How fast frames may come to the driver, all pairs together; what comes faster waits at the backend.</summary>
+    public IoLimits ReceiveLimits { get; init; } = IoLimits.None;
+
+    /// <summary>How fast the driver's frames may go, all pairs together; what comes faster waits in its rings.</summary>
+    public IoLimits SendLimits { get; init; } = IoLimits.None;
+
+    /// <summary>The clock of the limits.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
     /// <summary>The most <see cref="Pairs"/>: they and the control queue are what a device may have.</summary>
     public const int MaxPairs = 16;
 }
@@ -99,5 +109,7 @@ public sealed record NetOptions
 /// <param name="ReceiveDropped">Frames that did not fit into the guest's buffers, or that it cannot take.</param>
 /// <param name="ReceiveStalls">How often frames waited for buffers of the guest.</param>
 /// <param name="ControlRefused">Commands of the driver that were refused.</param>
+/// <param name="SendHeld">Frames of the guest that a limit held back for a time.</param>
+/// <param name="ReceiveHeld">Frames for the guest that a limit held back for a time.</param>
 public readonly record struct NetCounters(long FramesSent, long BytesSent, long FramesReceived, long BytesReceived, long Malformed, long Spoofed,
-    long SendDropped, long Filtered, long ReceiveDropped, long ReceiveStalls, long ControlRefused);
+    long SendDropped, long Filtered, long ReceiveDropped, long ReceiveStalls, long ControlRefused, long SendHeld, long ReceiveHeld);
