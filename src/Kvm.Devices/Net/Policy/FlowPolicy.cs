@@ -1,0 +1,234 @@
+using System.Buffers.Binary;
+
+namespace Kvm.Devices.Net.Policy;
+
+/// <summary>
+/// Decides about every frame between two ports of a switch: by the rules in force, by what was decided about its flow, and never in favour of what cannot be understood. Rules are
+/// changed while frames pass, all at once; then flows that live are decided anew. Any thread; allocates nothing for a frame.
+/// </summary>
+public sealed class FlowPolicy
+{
+    /// <summary>Ports of a switch that can be told apart.</summary>
+    public const int MostPorts = 4096;
+
+    private const int Services = -2;
+    private const ushort DhcpServer = 67, DhcpClient = 68;
+
+    private readonly Lock _change = new();
+    private readonly FlowTable _flows;
+    private readonly long[] _kinds = new long[(int)PacketKind.TooManyHeaders + 1];
+    private readonly Dictionary<int, string?> _names = [];
+    private volatile State _state;
+    private long _spoofed;
+    private long _rogue;
+    private long _unrelated;
+
+    /// <summary>Makes one.</summary>
+    /// <param name="policy">The rules.</param>
+    /// <param name="flows">What is known of flows.</param>
+    public FlowPolicy(CompiledPolicy policy, FlowTable flows)
+    {
+        ArgumentNullException.ThrowIfNull(policy);
+        ArgumentNullException.ThrowIfNull(flows);
+        _flows = flows;
+        _state = new State(policy, 1, [], []);
+    }
+
+    /// <summary>The rules in force.</summary>
+    public CompiledPolicy Rules => _state.Policy;
+
+    /// <summary>Frames from an address that is not their sender's.</summary>
+    public long Spoofed => Volatile.Read(ref _spoofed);
+
+    /// <summary>DHCP between others than a guest and the network itself.</summary>
+    public long Rogue => Volatile.Read(ref _rogue);
+
+    /// <summary>Errors about packets of flows that nobody knows.</summary>
+    public long Unrelated => Volatile.Read(ref _unrelated);
+
+    /// <summary>Frames refused because of what they are, not by a rule.</summary>
+    public long Refused(PacketKind kind) => Volatile.Read(ref _kinds[(int)kind]);
+
+    /// <summary>Puts other rules in force; ports keep the names they have.</summary>
+    public void Swap(CompiledPolicy policy)
+    {
+        ArgumentNullException.ThrowIfNull(policy);
+        lock (_change)
+        {
+            policy.CountOnFrom(_state.Policy);
+            _state = new State(policy, _state.Generation + 1, Numbers(policy), _state.Addresses);
+        }
+    }
+
+    /// <summary>Says who is behind a port: one that rules know by that name, or a stranger.</summary>
+    /// <param name="port">The switch's port, 0 to <see cref="MostPorts"/> less 1.</param>
+    /// <param name="name">The name.</param>
+    /// <param name="address">Its IPv4 address, from which it may send alone; 0 is any.</param>
+    public void Bind(int port, string name, uint address = 0)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        Change(port, name, address);
+    }
+
+    /// <summary>Says that the network's own services are behind a port: they decide themselves about what they are sent and send.</summary>
+    public void BindServices(int port) => Change(port, null, 0);
+
+    /// <summary>Says that nobody is behind a port any more.</summary>
+    public void Unbind(int port)
+    {
+        lock (_change)
+        {
+            if (!_names.Remove(port))
+                return;
+            Publish();
+        }
+
+        _flows.Forget((ushort)port);
+    }
+
+    /// <summary>Decides about a frame.</summary>
+    /// <param name="fromPort">The switch's port it came from.</param>
+    /// <param name="toPort">The one it is about to leave by.</param>
+    /// <param name="frame">The Ethernet frame.</param>
+    public bool Allows(int fromPort, int toPort, ReadOnlySpan<byte> frame)
+    {
+        var state = _state;
+        int from = state.EndpointOf(fromPort), to = state.EndpointOf(toPort);
+        if (from == Services || to == Services)
+            return true;
+        var kind = PacketHeaders.Parse(frame, out var packet);
+        if (kind <= PacketKind.Fragment && !IsOwnAddress(state, fromPort, kind, in packet, frame))
+            return Refuse(ref _spoofed);
+        switch (kind)
+        {
+            case PacketKind.Flow:
+                return AllowsFlow(state, fromPort, toPort, frame, in packet);
+            case PacketKind.Arp or PacketKind.Neighbour:
+                return state.Policy.MaySend(from, to) || state.Policy.MaySend(to, from) || Refuse(ref _kinds[(int)kind]);
+            case PacketKind.Error:
+                // An error goes to the sender of what it is about.
+                if (!_flows.Knows(state, (ushort)toPort, (ushort)fromPort, packet.Key, out int about))
+                    return Refuse(ref _unrelated);
+                state.Policy.Counted(about);
+                return true;
+            case PacketKind.Fragment or PacketKind.Other when state.Policy.Always(from, to) is { } rule && state.Policy.Allows(rule):
+                state.Policy.Counted(rule);
+                return true;
+            default:
+                return Refuse(ref _kinds[(int)kind]);
+        }
+    }
+
+    /// <summary>Decides about a flow that the network's services would begin in somebody's name; nothing is remembered.</summary>
+    /// <param name="fromPort">The switch's port of who begins.</param>
+    /// <param name="to">The name of the other.</param>
+    /// <param name="protocol">The number of the protocol above IP.</param>
+    /// <param name="port">The receiver's port.</param>
+    public bool MayBegin(int fromPort, string to, byte protocol, ushort port)
+    {
+        var state = _state;
+        int rule = state.Policy.Find(state.EndpointOf(fromPort), state.Number(to), protocol, port);
+        state.Policy.Counted(rule);
+        return state.Policy.Allows(rule);
+    }
+
+    private static bool Refuse(ref long counter)
+    {
+        Interlocked.Increment(ref counter);
+        return false;
+    }
+
+    private bool AllowsFlow(State state, int fromPort, int toPort, ReadOnlySpan<byte> frame, in PacketHeaders packet)
+    {
+        var key = packet.Key;
+        int from = state.EndpointOf(fromPort), to = state.EndpointOf(toPort), rule;
+        bool allowed;
+        if (key is { Version: 4, Protocol: PacketHeaders.Udp, SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient })
+            return Refuse(ref _rogue);
+        if ((frame[0] & 1) != 0 || state.Policy.IsSame(from, to))
+        {
+            // Nobody answers a group as such, and where all or nothing is allowed both ways there is nothing to remember.
+            rule = state.Policy.Find(from, to, key.Protocol, key.DestinationPort);
+            allowed = state.Policy.Allows(rule);
+        }
+        else
+        {
+            allowed = _flows.Decide(state, (ushort)fromPort, (ushort)toPort, in key, packet.TcpFlags, out rule);
+        }
+
+        state.Policy.Counted(rule);
+        return allowed;
+    }
+
+    private static bool IsOwnAddress(State state, int port, PacketKind kind, in PacketHeaders packet, ReadOnlySpan<byte> frame)
+    {
+        uint own = state.AddressOf(port);
+        if (own == 0 || (kind != PacketKind.Arp && frame[packet.NetworkOffset] >> 4 != 4))
+            return true;
+        uint from = BinaryPrimitives.ReadUInt32BigEndian(frame[(packet.NetworkOffset + (kind == PacketKind.Arp ? 14 : 12))..]);
+        // RFC 5227, 2.1.1: who asks whether an address is free has none.
+        return from == own || (kind == PacketKind.Arp && from == 0);
+    }
+
+    private void Change(int port, string? name, uint address)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(port);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(port, MostPorts);
+        bool other;
+        lock (_change)
+        {
+            other = !_names.TryGetValue(port, out string? before) || before != name;
+            _names[port] = name;
+            var addresses = new uint[Math.Max(_state.Addresses.Length, port + 1)];
+            _state.Addresses.CopyTo(addresses, 0);
+            addresses[port] = address;
+            _state = new State(_state.Policy, _state.Generation, Numbers(_state.Policy), addresses);
+        }
+
+        if (other)
+            _flows.Forget((ushort)port);
+    }
+
+    private void Publish() => _state = new State(_state.Policy, _state.Generation, Numbers(_state.Policy),
+        [.. _state.Addresses.Select((address, port) => _names.ContainsKey(port) ? address : 0)]);
+
+    private int[] Numbers(CompiledPolicy policy)
+    {
+        int[] numbers = new int[_names.Count == 0 ? 0 : _names.Keys.Max() + 1];
+        Array.Fill(numbers, CompiledPolicy.Stranger);
+        foreach (var (port, name) in _names)
+            numbers[port] = name is null ? Services : State.Number(policy, name);
+        return numbers;
+    }
+
+    /// <summary>All that changes together.</summary>
+    private sealed class State(CompiledPolicy policy, uint generation, int[] endpoints, uint[] addresses) : IFlowJudge
+    {
+        public CompiledPolicy Policy => policy;
+
+        public uint Generation => generation;
+
+        public uint[] Addresses => addresses;
+
+        public static int Number(CompiledPolicy policy, string name)
+        {
+            for (int i = 0; i < policy.Endpoints.Count; i++)
+            {
+                if (policy.Endpoints[i].Name == name)
+                    return i;
+            }
+
+            return CompiledPolicy.Stranger;
+        }
+
+        public int Number(string name) => Number(policy, name);
+
+        public int EndpointOf(int port) => (uint)port < (uint)endpoints.Length ? endpoints[port] : CompiledPolicy.Stranger;
+
+        public uint AddressOf(int port) => (uint)port < (uint)addresses.Length ? addresses[port] : 0;
+
+        public int Judge(ushort from, ushort to, in FlowKey key) => policy.Find(EndpointOf(from), EndpointOf(to), key.Protocol, key.DestinationPort);
+
+        public bool Allows(int rule) => policy.Allows(rule);
+    }
+}
