@@ -19,6 +19,7 @@ internal sealed class CommandTree
             new DiskVerb(),
             new TranslateVerb(),
             new SchedVerb(),
+            new ExplainVerb(),
             new CompletionVerb(this),
         };
         // Without an action of its own the parser would call a missing verb an error in its words.

@@ -41,6 +41,11 @@ public static class UsageErrors
         "Check the folder and its permissions: ls -ld FOLDER; df FOLDER")
     { ExitCode = ExitCode.HostFailure };
 
+    /// <summary>Nothing to explain.</summary>
+    public static readonly ErrorInfo NothingKnown = Usage("KVM0008", "there is nothing to explain by that name",
+        "The word is neither a name nor a number in the tables of exits, registers, ports and errors.",
+        "See the tables and what is in them: kvmsharp explain, kvmsharp explain vmx");
+
     /// <summary>A fault of the program itself.</summary>
     public static readonly ErrorInfo Unexpected = new("KVM0019", "kvmsharp failed in a way it should not",
         "A fault of the program, or a failure of the host that the program does not know.",
@@ -90,7 +95,7 @@ public static class UsageErrors
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
-        Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, Unexpected,
+        Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, NothingKnown, Unexpected,
         ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations, BadJobs,
     ];
 
