@@ -14,7 +14,8 @@ public sealed partial class ArrowTests
         ["Kvm.X86"] = ["Kvm.Devices"],
         ["Kvm.Vmm"] = ["Kvm.Interop", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Sched"] = [],
-        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched"],
+        ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
+        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs"],
     };
 
     public static TheoryData<string> Projects => [.. Directory.GetDirectories(Repository.PathOf("src")).Select(folder => Path.GetFileName(folder)!).Order()];
