@@ -27,6 +27,9 @@ internal sealed class MacTable
 {
     private const int None = -1;
 
+    // Nanoseconds between two looks for what is too old.
+    private const long SweepPause = 1_000_000_000;
+
     // Ports with an address of their own have it in every VLAN, forever.
     private const long Forever = long.MaxValue;
 
@@ -44,7 +47,7 @@ internal sealed class MacTable
     private readonly long _age;
     private readonly ulong _seed;
     private int _free;
-    private long _swept = long.MinValue;
+    private long _swept = -SweepPause;
 
     /// <summary>Makes an empty table.</summary>
     /// <param name="capacity">Addresses at most.</param>
@@ -96,7 +99,7 @@ internal sealed class MacTable
             if (entry.Seen == Forever)
                 return entry.Port == port ? Learned.Known : Learned.Foreign;
             bool stays = entry.Port == port;
-            if (!stays && !IsOld(in entry, now) && _ofPort[port] >= most)
+            if (!stays && _ofPort[port] >= most)
                 return Learned.NoRoom;
             entry.Seen = now;
             if (stays)
@@ -138,7 +141,7 @@ internal sealed class MacTable
     /// <summary>Forgets what is too old, at most once a second; true if there is room for the port afterwards.</summary>
     private bool Sweep(long now, int port, int most)
     {
-        if (now >= _swept && now - _swept < 1_000_000_000)
+        if (now - _swept < SweepPause)
             return false;
         _swept = now;
         Remove(None, now);

@@ -9,6 +9,9 @@ public sealed partial class NetworkSwitch
     private const ushort CustomerTag = 0x8100, ServiceTag = 0x88a8;
     private const int AddressBytes = 2 * MacAddress.Size, TagBytes = 4, Nobody = -1;
 
+    [ThreadStatic]
+    private static byte[]? t_scratch;
+
     /// <summary>A frame on its way: what was found out about it once, from a copy that nobody changes.</summary>
     private readonly ref struct Passing(ReadOnlySpan<HostBuffer> pieces, int length, NetHeader header, int tag, int vlan)
     {
@@ -33,6 +36,8 @@ public sealed partial class NetworkSwitch
         var head = pieces[0].Span[NetHeader.Size..];
         int tag = TagOf(head);
         int vlan = VlanOf(from.Options, tag);
+        if ((header.Flags & NetHeader.NeedsChecksum) != 0 && header.ChecksumStart < NetHeader.EthernetSize + (tag < 0 ? 0 : TagBytes))
+            return Drop(from, SwitchDrop.Malformed);
         // What would be a tag where this one is taken away is no way into another VLAN.
         if (vlan == 0 || (tag >= 0 && BinaryPrimitives.ReadUInt16BigEndian(head[(AddressBytes + TagBytes)..]) is CustomerTag or ServiceTag))
             return Drop(from, SwitchDrop.Vlan);
@@ -132,34 +137,90 @@ public sealed partial class NetworkSwitch
             return Drop(from, SwitchDrop.Policy);
         bool tagged = passing.Vlan != to.Options.Vlan;
         int shift = (tagged ? TagBytes : 0) - (passing.Tag < 0 ? 0 : TagBytes);
-        if (passing.Length + shift - NetHeader.Size > NetHeader.MaxFrame || !passing.Header.Fits(passing.Length - NetHeader.Size, to.Takes))
-            return Drop(from, SwitchDrop.Unfinished);
-        var queue = to.QueueFor(from);
         // The header is always written anew: of what a peer wrote only what was looked at goes on.
         Span<byte> first = stackalloc byte[NetHeader.Size + AddressBytes + TagBytes];
-        int skip = WriteFirst(in passing, tagged, shift, ref first);
-        if (!queue.TryAdd(first, passing.Pieces, skip, passing.Length, out bool wasEmpty))
+        int skip = WriteFirst(in passing, tagged, shift, from.Options.Role == PortRole.Uplink ? to.Takes : NetOffloads.None, ref first);
+        var outcome = passing.Length + shift - NetHeader.Size <= NetHeader.MaxFrame && passing.Header.Fits(passing.Length - NetHeader.Size, to.Takes)
+            ? to.QueueFor(from).TryAdd(first, passing.Pieces, skip, passing.Length, out bool wasEmpty) ? (wasEmpty ? Placed.First : Placed.Behind) : Placed.NoRoom
+            : Finish(first, in passing, skip, to.QueueFor(from));
+        if (outcome is Placed.First or Placed.SomeFirst)
+            to.Tell();
+        if (outcome is Placed.First or Placed.Behind)
+            return true;
+        return outcome == Placed.Never ? Drop(from, SwitchDrop.Unfinished)
+            : to.Options.Role == PortRole.Uplink ? Drop(from, SwitchDrop.UplinkFull) : Drop(to, SwitchDrop.QueueFull);
+    }
+
+    /// <summary>What became of a frame that was to be put into a queue.</summary>
+    private enum Placed
+    {
+        /// <summary>It is there, and whoever takes frames has to be told.</summary>
+        First,
+
+        /// <summary>It is there.</summary>
+        Behind,
+
+        /// <summary>There is no room for it, or for some of its pieces.</summary>
+        NoRoom,
+
+        /// <summary>As <see cref="NoRoom"/>, but whoever takes frames has to be told of what had room.</summary>
+        SomeFirst,
+
+        /// <summary>It cannot be finished.</summary>
+        Never,
+    }
+
+    /// <summary>Does what the receiver would not: the frame is put together as it leaves, and its pieces go into the queue.</summary>
+    private static Placed Finish(ReadOnlySpan<byte> first, in Passing passing, int skip, FrameRing queue)
+    {
+        var whole = (t_scratch ??= new byte[NetHeader.Size + NetHeader.MaxFrame + TagBytes]).AsSpan();
+        first.CopyTo(whole);
+        int end = first.Length;
+        foreach (ref readonly var piece in passing.Pieces)
         {
-            if (to.Options.Role == PortRole.Uplink)
-                return Drop(from, SwitchDrop.UplinkFull);
-            return Drop(to, SwitchDrop.QueueFull);
+            int skipped = Math.Min(skip, piece.Length);
+            skip -= skipped;
+            piece.Span[skipped..].CopyTo(whole[end..]);
+            end += piece.Length - skipped;
         }
 
-        if (wasEmpty)
-            to.Tell();
-        return true;
+        var header = NetHeader.Read(whole);
+        whole[..NetHeader.Size].Clear();
+        var finisher = new FrameFinisher(header, whole[NetHeader.Size..end]);
+        bool wasEmpty;
+        if (!finisher.Cuts)
+        {
+            if (end > NetHeader.Size + NetHeader.MaxFrame)
+                return Placed.Never;
+            finisher.Sum();
+            return queue.TryAdd(whole[..NetHeader.Size], whole[NetHeader.Size..end], out wasEmpty) ? (wasEmpty ? Placed.First : Placed.Behind) : Placed.NoRoom;
+        }
+
+        if (!finisher.TryBegin())
+            return Placed.Never;
+        bool tell = false;
+        while (finisher.TryNext(out int headers, out var payload))
+        {
+            if (!queue.TryAdd(whole[..(NetHeader.Size + headers)], payload, out wasEmpty))
+                return tell ? Placed.SomeFirst : Placed.NoRoom;
+            tell |= wasEmpty;
+        }
+
+        return tell ? Placed.First : Placed.Behind;
     }
 
     /// <summary>Writes header, addresses and tag as they leave the switch. Returns how many bytes of the frame as it came they stand for.</summary>
-    private static int WriteFirst(in Passing passing, bool tagged, int shift, ref Span<byte> first)
+    private static int WriteFirst(in Passing passing, bool tagged, int shift, NetOffloads vouched, ref Span<byte> first)
     {
         var header = passing.Header;
         // Offsets count from the frame's beginning.
         header = header with
         {
-            HeaderLength = header.GsoType == NetHeader.GsoNone ? header.HeaderLength : (ushort)(header.HeaderLength + shift),
-            ChecksumStart = (header.Flags & NetHeader.NeedsChecksum) == 0 ? header.ChecksumStart : (ushort)Math.Max(0, header.ChecksumStart + shift),
+            HeaderLength = Shifted(header.HeaderLength, shift),
+            ChecksumStart = Shifted(header.ChecksumStart, shift),
             Buffers = 0,
+            // That a sum is right a guest is told by the host alone, and no other guest.
+            Flags = (byte)(header.Flags & ((vouched & NetOffloads.Checksum) != 0 ? NetHeader.NeedsChecksum | NetHeader.DataValid : NetHeader.NeedsChecksum)),
         };
         header.Write(first);
         var head = passing.Head;
@@ -178,6 +239,9 @@ public sealed partial class NetworkSwitch
 
         return NetHeader.Size + AddressBytes + (passing.Tag < 0 ? 0 : TagBytes);
     }
+
+    /// <summary>An offset where a tag came or went before it; one that is 0 is none.</summary>
+    private static ushort Shifted(ushort offset, int shift) => offset == 0 ? offset : (ushort)Math.Clamp(offset + shift, 0, ushort.MaxValue);
 
     private static bool Drop(SwitchPort port, SwitchDrop reason)
     {

@@ -33,7 +33,7 @@ public sealed class SwitchPort : IDisposable
     public PortOptions Options { get; }
 
     /// <summary>
-    /// What frames to it may leave undone; others are <see cref="SwitchDrop.Unfinished"/>. What waits already stays as it is. Nothing to begin with.
+    /// What frames to it may leave undone; the switch does the rest. What waits already stays as it is. Nothing to begin with.
     /// </summary>
     public NetOffloads Takes
     {
