@@ -65,6 +65,8 @@ internal sealed class MachineMonitor : IDisposable
                 _machine.EndWith(VmOutcome.Timeout, $"the guest still ran after {_timeout!.Value.TotalSeconds:0.###} s");
             else if (_panicGrace <= ProcessClock.SinceProcessStart())
                 _machine.EndWith(VmOutcome.Panic, "the guest reported a panic");
+            else if (_machine.IsHeld)
+                _answered = false;
             else
                 LookForStuckGuest();
         }

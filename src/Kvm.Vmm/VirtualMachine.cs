@@ -1,5 +1,6 @@
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Console;
+using Kvm.Vmm.Debugging;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Vcpu;
@@ -25,6 +26,7 @@ public sealed class VirtualMachine : IDisposable
     private readonly string _hostBackend;
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
+    private MachineDebugger? _debugger;
     private ITimer? _panicTimer;
     private Action? _consoleInputReady;
     private VmOutcome? _outcome;
@@ -91,12 +93,39 @@ public sealed class VirtualMachine : IDisposable
     /// </summary>
     public event Action? Stopping;
 
+    /// <summary>
+    /// The machine's debugger, made when it is first asked for: before <see cref="Start"/>, the guest then waits at its first instruction;
+    /// later, it runs on until it is stopped. Debugging costs nothing where nobody asked.
+    /// </summary>
+    public MachineDebugger Debugger
+    {
+        get
+        {
+            lock (_endLock)
+            {
+                if (_debugger is { } made)
+                    return made;
+                var debugger = new MachineDebugger(_vcpus, _engine, _ram.Memory);
+                if (_started)
+                    debugger.Hold.BeginOpen();
+                foreach (var vcpu in _vcpus)
+                    vcpu.PassBy(debugger.Hold);
+                return _debugger = debugger;
+            }
+        }
+    }
+
     /// <summary>Starts the vCPU threads. Call once.</summary>
     public void Start()
     {
         if (Interlocked.Exchange(ref _running, _vcpus.Length) != 0)
             throw new InvalidOperationException("the machine was started before");
-        _started = true;
+        lock (_endLock)
+        {
+            _started = true;
+            _debugger?.Hold.Start();
+        }
+
         foreach (var vcpu in _vcpus)
             vcpu.Start();
         _monitor.Start();
@@ -191,6 +220,16 @@ public sealed class VirtualMachine : IDisposable
             _monitor.EndAfterPanic(grace);
         else
             _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Whether a debugger holds the guest, which then is neither idle nor stuck.</summary>
+    internal bool IsHeld => Volatile.Read(ref _debugger) is { IsStopped: true };
+
+    /// <summary>A vCPU stopped for the debugger: all do.</summary>
+    internal void OnDebugStop(int vcpu, X86.Engine.DebugHit hit)
+    {
+        _debugger!.Hold.Report(vcpu, hit);
+        _debugger.Nudge();
     }
 
     /// <summary>Keeps the time of the first entry into the guest.</summary>

@@ -14,7 +14,7 @@ namespace Kvm.Vmm.Completion;
 /// (SDM vol. 2, SYSCALL). Any other is a real page fault and goes on.
 /// </summary>
 /// <remarks>Used by the vCPU's thread only. Allocates nothing.</remarks>
-internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer, ExitCounts exits)
+internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, InstructionCompleter? completer, ExitCounts exits, KvmVcpuDebug debug)
 {
     private const uint MsrStar = 0xc000_0081;
     /// <summary>IA32_LSTAR, whose writes KVM must leave to us.</summary>
@@ -27,12 +27,8 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
     /// <summary>Error code bit U: the access came from user mode.</summary>
     private const ulong ErrorUser = 4;
 
-    /// <summary>DR7: L0 and G0 (breakpoint 0, execution, one byte) and the bit that is always set.</summary>
-    private const ulong BreakOnExecution0 = 0x403;
-
     private ulong _lstar;
     private ulong _handler;
-    private KvmGuestDebug _breakpoint;
 
     /// <summary>System calls repaired.</summary>
     public long Repaired { get; private set; }
@@ -63,11 +59,11 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
             Arm();
     }
 
-    /// <summary>A guest-debug exit: a page fault at its handler.</summary>
-    /// <returns>False if the exit is none of ours, or the handler's first instruction could not be passed.</returns>
-    public bool TryHandleDebug()
+    /// <summary>A guest-debug exit: a page fault at its handler, which was a system call and is one now.</summary>
+    /// <returns>False if the exit is none of ours.</returns>
+    public bool TryRepair()
     {
-        if (_handler == 0 || vcpu.RunPage.Debug.Pc != _handler)
+        if (!IsAtHandler)
             return false;
         vcpu.GetRegs(out var regs);
         vcpu.GetSregs(out var sregs);
@@ -81,9 +77,20 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
             return true;
         }
 
+        return false;
+    }
+
+    /// <summary>A guest-debug exit: a real page fault at its handler, which goes on.</summary>
+    /// <returns>False if the exit is none of ours, or the handler's first instruction could not be passed.</returns>
+    public bool TryPassOn()
+    {
+        if (!IsAtHandler)
+            return false;
         PassedOn++;
         return StepOverFirstInstruction();
     }
+
+    private bool IsAtHandler => _handler != 0 && vcpu.RunPage.Debug.Pc == _handler;
 
     private void EnterKernel(ref KvmRegs regs, ref KvmSregs sregs, ulong rflags, ulong rsp)
     {
@@ -106,7 +113,7 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
     /// </summary>
     private bool StepOverFirstInstruction()
     {
-        vcpu.SetGuestDebug(new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_SINGLESTEP });
+        debug.BeginStep();
         int error = vcpu.Run();
         if (error == 0)
             exits.Add((uint)vcpu.RunPage.ExitReason);
@@ -116,7 +123,7 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
             KvmExit.InternalError => completer is not null && completer.TryComplete(),
             _ => false,
         };
-        vcpu.SetGuestDebug(_breakpoint);
+        debug.EndStep();
         return passed || error == -Errno.EINTR;
     }
 
@@ -131,12 +138,8 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
         _handler = !present ? 0 : BinaryPrimitives.ReadUInt16LittleEndian(gate)
             | (ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16
             | (ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32;
-        if (_handler == 0)
-            return;
-        _breakpoint = new KvmGuestDebug { Control = KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_HW_BP };
-        _breakpoint.Arch.Debugreg[0] = _handler;
-        _breakpoint.Arch.Debugreg[7] = BreakOnExecution0;
-        vcpu.SetGuestDebug(_breakpoint);
+        if (_handler != 0)
+            debug.SetRepair(_handler);
     }
 
     private bool TryReadStack(in KvmSregs sregs, ulong rsp, Span<byte> frame) =>

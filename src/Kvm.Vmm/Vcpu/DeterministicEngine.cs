@@ -50,6 +50,8 @@ internal sealed class DeterministicEngine : IEngine
     public DeterminismReport? Determinism =>
         new(_seed, (long)(_runner?.Instructions ?? 0), TimeSpan.FromTicks((long)(_clock.Now / 100)));
 
+    public bool OneThread => true;
+
     public PagingReport? Paging => PagingReport.Of(_processors);
 
     public IMsiSink Msi => _chips.Msi;

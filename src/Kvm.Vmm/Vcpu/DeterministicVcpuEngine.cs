@@ -6,8 +6,12 @@ namespace Kvm.Vmm.Vcpu;
 /// <summary>The first vCPU of a deterministic machine: its thread runs all of them in turn.</summary>
 internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftProcessor processor) : SoftwareVcpu(processor)
 {
+    private int _stopped;
+
     /// <summary>What the host did meanwhile is left out: two runs tell the same.</summary>
     public override long TotalExits => (long)Processor.Halts;
+
+    public override (int Vcpu, DebugHit Hit) Hit => (_stopped, engine.Processors[_stopped].Hit);
 
     public override void EnterThread()
     {
@@ -15,11 +19,20 @@ internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftPr
         StartCounting();
     }
 
-    public override VcpuStop Run()
+    public override VcpuStop Run() => Answer(engine.Runner.Run(out int stopped), stopped);
+
+    public override VcpuStop Step(int vcpu) => Answer(engine.Runner.Step(vcpu, out int stopped), stopped);
+
+    private VcpuStop Answer(SoftExit exit, int stopped)
     {
-        var exit = engine.Runner.Run(out int stopped);
         if (exit == SoftExit.Kicked)
             return VcpuStop.Kicked;
+        if (exit == SoftExit.Debug)
+        {
+            _stopped = stopped;
+            return VcpuStop.Debug;
+        }
+
         if (exit == SoftExit.Halted)
             return VcpuStop.Halted;
         var stop = Describe(engine.Processors[stopped], exit, out string text);
@@ -60,6 +73,9 @@ internal sealed class PassiveVcpuEngine(SoftProcessor processor) : SoftwareVcpu(
         _kicked.WaitOne();
         return VcpuStop.Kicked;
     }
+
+    /// <summary>The first vCPU's thread steps all.</summary>
+    public override VcpuStop Step(int vcpu) => Run();
 
     public override void Kick() => _kicked.Set();
 

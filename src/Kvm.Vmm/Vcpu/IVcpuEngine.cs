@@ -17,6 +17,9 @@ internal enum VcpuStop
 
     /// <summary>The engine cannot go on; <see cref="IVcpuEngine.Failure"/> says why.</summary>
     Failed,
+
+    /// <summary>A debugger's point was reached, or its step made: <see cref="IVcpuDebug.Hit"/>.</summary>
+    Debug,
 }
 
 /// <summary>
@@ -27,7 +30,7 @@ internal enum VcpuStop
 /// All members are called on the vCPU's own thread, except <see cref="Kick"/>, which any thread may call, and the
 /// counters, which any thread may read.
 /// </remarks>
-internal interface IVcpuEngine : IDisposable
+internal interface IVcpuEngine : IVcpuDebug, IDisposable
 {
     /// <summary>Sets the registers a boot processor starts with. Application processors wait for INIT and SIPI instead.</summary>
     void SetBootState(BootState state);
@@ -108,6 +111,14 @@ internal interface IEngine : IDisposable
 
     /// <summary>Notifications that do not end a run, or null where the engine has none.</summary>
     Virtio.IDoorbells? Doorbells => null;
+
+    /// <summary>Whether the first vCPU's thread runs all vCPUs.</summary>
+    bool OneThread => false;
+
+    /// <summary>The machine stands still, or goes on: guest time with it, where it is the engine's. While no vCPU runs.</summary>
+    void Hold(bool held, bool runs)
+    {
+    }
 
     /// <summary>Makes vCPU <paramref name="index"/>.</summary>
     IVcpuEngine CreateVcpu(int index);

@@ -22,6 +22,8 @@ internal sealed class KvmEngine : IEngine
     private readonly bool _tscDeadline;
     private readonly uint _tscKhz;
     private readonly KvmMsiSink _messages;
+    private readonly KvmPlants _plants;
+    private DebugFacts? _debugFacts;
     private KvmDoorbells? _doorbells;
 
     /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
@@ -29,6 +31,7 @@ internal sealed class KvmEngine : IEngine
     public KvmEngine(KvmSystem system, VmConfig config, HostProfile profile, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
     {
         Time = time;
+        _plants = new KvmPlants(memory);
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
         _messages = KvmMessages.Choose(_vm, config);
@@ -74,9 +77,10 @@ internal sealed class KvmEngine : IEngine
             MsrSetup.Apply(vcpu);
             var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
             var exits = new ExitCounts();
-            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits) : null;
+            var debug = new KvmVcpuDebug(vcpu, _memory, DebugFacts, _plants);
+            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits, debug) : null;
             var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), exits, _config.KernelPath);
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), exits, debug, index, _config.KernelPath);
         }
         catch
         {
@@ -85,12 +89,25 @@ internal sealed class KvmEngine : IEngine
         }
     }
 
+    /// <inheritdoc/>
+    /// <remarks>Guest time is KVM's and goes on.</remarks>
+    public void Hold(bool held, bool runs)
+    {
+        if (held)
+            _plants.Lift();
+        else if (runs)
+            _plants.Plant();
+    }
+
     public void Dispose()
     {
         _messages.Dispose();
         _vm.Dispose();
         _system.Dispose();
     }
+
+    /// <summary>Probed when somebody debugs.</summary>
+    private DebugFacts DebugFacts() => _debugFacts ??= DebugProber.Probe(_system);
 
     private bool SpacesTicks => _profile.KernelInterpreted && _tscKhz != 0 && _tscDeadline;
 

@@ -3,6 +3,7 @@ using Kvm.Interop;
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Completion;
 using Kvm.Vmm.Cpu;
+using Kvm.X86.Engine;
 using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
@@ -20,10 +21,12 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly Scheduling.StealTime? _steal;
     private readonly string _kernelPath;
     private readonly ExitCounts _exits;
+    private readonly KvmVcpuDebug _debug;
+    private readonly int _index;
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, Scheduling.StealTime? steal, ExitCounts exits, string kernelPath)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, Scheduling.StealTime? steal, ExitCounts exits, KvmVcpuDebug debug, int index, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
@@ -34,6 +37,8 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         _ticks = ticks;
         _steal = steal;
         _exits = exits;
+        _debug = debug;
+        _index = index;
         _kernelPath = kernelPath;
     }
 
@@ -59,8 +64,25 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         Volatile.Write(ref _threadId, ThreadSignals.CurrentThreadId());
     }
 
+    public (int Vcpu, DebugHit Hit) Hit => (_index, _debug.Hit);
+
+    public string? WhyNot(in DebugPoint point) => _debug.WhyNot(point);
+
+    public string? WhyNoStep() => _debug.WhyNoStep();
+
+    public void SetDebugPoints(IReadOnlyList<DebugPoint> points) => _debug.SetPoints(points);
+
+    public VcpuStop Step(int vcpu)
+    {
+        _debug.BeginStep();
+        var stop = Run();
+        _debug.EndStep();
+        return stop;
+    }
+
     public VcpuStop Run()
     {
+        bool accessed = false;
         while (true)
         {
             int error = -_vcpu.Run();
@@ -68,7 +90,7 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
             {
                 ThreadSignals.Drain();
                 _page.ImmediateExit = false;
-                return VcpuStop.Kicked;
+                return accessed ? VcpuStop.Debug : VcpuStop.Kicked;
             }
 
             // EAGAIN: an application processor was woken without being started; wait on.
@@ -82,9 +104,21 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
                 _allocatedAtWarmUp = GC.GetAllocatedBytesForCurrentThread();
             switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
             {
+                case ExitAction.EmulationFailure when _debug.TryTakePlanted():
+                case ExitAction.EmulationFailure when _debug.IsStepping && _completer is not null && _completer.TryComplete():
+                case ExitAction.Debug when _debug.IsStepping:
+                    return VcpuStop.Debug;
+                case ExitAction.Resume when _debug.IsStepping && _page.ExitReason is KvmExit.Io or KvmExit.Mmio:
+                    // The access is made, its instruction ends with the next entry, which is to go no further (api.rst, immediate_exit).
+                    accessed = _page.ImmediateExit = true;
+                    continue;
                 case ExitAction.Resume:
                 case ExitAction.EmulationFailure when _completer is not null && _completer.TryComplete():
-                case ExitAction.Debug when _repair is not null && _repair.TryHandleDebug():
+                case ExitAction.Debug when _repair is not null && _repair.TryRepair():
+                    continue;
+                case ExitAction.Debug when _debug.TryTake():
+                    return VcpuStop.Debug;
+                case ExitAction.Debug when _repair is not null && _repair.TryPassOn():
                 case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
                 case ExitAction.WriteMsr when _ticks is not null && _ticks.TryHandleWriteMsr():
                     continue;

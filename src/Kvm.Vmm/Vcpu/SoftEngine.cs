@@ -60,6 +60,18 @@ internal sealed class SoftEngine : IEngine
         _wait.Dispose();
     }
 
+    /// <inheritdoc/>
+    public void Hold(bool held, bool runs)
+    {
+        if (Volatile.Read(ref _started) == 0)
+            return;
+        if (held)
+            _clock.Stop();
+        else
+            _clock.Start();
+        _timers.Hold(held);
+    }
+
     /// <summary>Lets the machine's time run, when the first processor does.</summary>
     private void StartTime()
     {

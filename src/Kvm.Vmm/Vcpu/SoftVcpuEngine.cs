@@ -15,16 +15,21 @@ internal sealed class SoftVcpuEngine(SoftProcessor processor, Action startTime) 
         StartCounting();
     }
 
-    public override VcpuStop Run()
+    public override VcpuStop Run() => Answer(Processor.Run());
+
+    public override VcpuStop Step(int vcpu) => Answer(Processor.DebugStep(wait: true));
+
+    public override void Kick() => Processor.Kick();
+
+    private VcpuStop Answer(SoftExit exit)
     {
-        var exit = Processor.Run();
         _returns++;
         if (exit == SoftExit.Kicked)
             return VcpuStop.Kicked;
+        if (exit == SoftExit.Debug)
+            return VcpuStop.Debug;
         var stop = Describe(Processor, exit, out string text);
         Failure = text;
         return stop;
     }
-
-    public override void Kick() => Processor.Kick();
 }

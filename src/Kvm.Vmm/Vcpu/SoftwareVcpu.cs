@@ -43,6 +43,18 @@ internal abstract class SoftwareVcpu(SoftProcessor processor) : IVcpuEngine
 
     public abstract VcpuStop Run();
 
+    public abstract VcpuStop Step(int vcpu);
+
+    public virtual (int Vcpu, DebugHit Hit) Hit => (processor.Index, processor.Hit);
+
+    /// <inheritdoc/>
+    /// <remarks>This engine stops everywhere.</remarks>
+    public string? WhyNot(in DebugPoint point) => null;
+
+    public string? WhyNoStep() => null;
+
+    public void SetDebugPoints(IReadOnlyList<DebugPoint> points) => processor.SetDebugPoints([.. points]);
+
     public abstract void Kick();
 
     public virtual bool IsStuck() => processor.IsStuck;

@@ -1,4 +1,5 @@
 using Kvm.Interop;
+using Kvm.Vmm.Debugging;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
 
@@ -22,6 +23,7 @@ internal sealed class VcpuThread : IDisposable
     private readonly Gate? _gate;
     private readonly int[] _affinity;
     private readonly Thread _thread;
+    private DebugHold? _hold;
     private int _requests;
     private int _threadId;
     private volatile bool _stuck;
@@ -58,6 +60,16 @@ internal sealed class VcpuThread : IDisposable
 
     public void Start() => _thread.Start();
 
+    /// <summary>Before each entry into the guest the thread passes this from now on.</summary>
+    public void PassBy(DebugHold hold) => Volatile.Write(ref _hold, hold);
+
+    /// <summary>Has the thread leave the guest and look what is wanted of it.</summary>
+    public void Nudge()
+    {
+        if (_running)
+            _engine.Kick();
+    }
+
     public void RequestStop() => Ask(Request.Stop);
 
     /// <summary>Asks the thread to look whether its vCPU can ever wake again; <see cref="WaitForStuckCheck"/> waits for the answer.</summary>
@@ -85,8 +97,8 @@ internal sealed class VcpuThread : IDisposable
     {
         Interlocked.Or(ref _requests, (int)request);
         _gate?.Interrupt();
-        if (_running)
-            _engine.Kick();
+        Volatile.Read(ref _hold)?.Wake();
+        Nudge();
     }
 
     private void Main()
@@ -117,6 +129,7 @@ internal sealed class VcpuThread : IDisposable
 
         _running = false;
         _gate?.Leave();
+        _hold?.Leave(Index);
         _stuckAnswered.Set();
         long allocated = _engine.AllocatedBytes;
         Report = new VcpuReport(Index, CpuTime, _engine.TotalExits, allocated, _engine.Instructions)
@@ -141,8 +154,13 @@ internal sealed class VcpuThread : IDisposable
 
             if (_gate is not null && !PassGate(_gate))
                 continue;
-            var stop = _engine.Run();
-            if (stop != VcpuStop.Kicked)
+            int step = -1;
+            if (Volatile.Read(ref _hold) is { } hold && !hold.Pass(Index, ref _requests, out step))
+                continue;
+            var stop = step < 0 ? _engine.Run() : _engine.Step(step);
+            if (stop == VcpuStop.Debug)
+                _machine.OnDebugStop(_engine.Hit.Vcpu, _engine.Hit.Hit);
+            else if (stop != VcpuStop.Kicked)
                 return stop;
         }
     }

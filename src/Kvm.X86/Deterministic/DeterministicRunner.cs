@@ -33,6 +33,7 @@ public sealed class DeterministicRunner : ITimerDriver
     private int _resting;
     private int _thread;
     private int _kicked;
+    private int _stepped = -1;
 
     /// <summary>Becomes the driver of the machine's timers.</summary>
     /// <param name="processors">All processors, by number; of a machine with <see cref="SoftMachine.Deterministic"/> set.</param>
@@ -91,17 +92,32 @@ public sealed class DeterministicRunner : ITimerDriver
                 return SoftExit.Kicked;
             FireTimers();
             var exit = TakeTurn();
+            int ran = _turn;
+            if (exit == SoftExit.Halted || _left == 0)
+                NextTurn();
             if (exit is not (SoftExit.Limit or SoftExit.Halted))
             {
-                processor = _turn;
+                processor = ran;
                 return exit;
             }
 
-            if (exit == SoftExit.Halted || _left == 0)
-                NextTurn();
             if (_resting >= _processors.Length && !Skip())
                 return SoftExit.Halted;
         }
+    }
+
+    /// <summary>
+    /// Runs until the processor of a number has made one step (<see cref="SoftProcessor.DebugStep"/>), which ends it by
+    /// <see cref="SoftExit.Debug"/>; the others run meanwhile as their turns come. The run is the one it would have been anyhow.
+    /// </summary>
+    /// <param name="number">Which processor is to step.</param>
+    /// <param name="processor">Which processor ended the run; −1 if none did.</param>
+    public SoftExit Step(int number, out int processor)
+    {
+        _stepped = number;
+        var exit = Run(out processor);
+        _stepped = -1;
+        return exit;
     }
 
     /// <inheritdoc/>
@@ -127,11 +143,12 @@ public sealed class DeterministicRunner : ITimerDriver
         _turnEnd = now + most;
         _clock.BeginTurn(processor);
         _running = processor;
-        var exit = processor.Run(most);
+        var exit = _stepped < 0 ? processor.Run(most) : _stepped == _turn ? processor.DebugStep(wait: false) : processor.Run(1);
         _running = null;
         _clock.EndTurn();
         ulong done = processor.Instructions - before;
-        _left -= Math.Min(Math.Max(done, 1), _left); // a guest that only faults uses up its turn too
+        // A guest that only faults uses up its turn too; what stops for a debugger does not, so that the turn goes on as it would have.
+        _left -= exit == SoftExit.Debug ? done : Math.Min(Math.Max(done, 1), _left);
         _resting = exit == SoftExit.Halted && done == 0 ? _resting + 1 : 0;
         return exit;
     }

@@ -17,4 +17,7 @@ public enum SoftExit
 
     /// <summary>The processor has nothing to do until an interrupt or a start-up; only <see cref="SoftProcessor.Run(ulong)"/> says so.</summary>
     Halted,
+
+    /// <summary>A debugger's point was reached, or its step made: <see cref="SoftProcessor.Hit"/>. The processor can go on.</summary>
+    Debug,
 }

@@ -36,6 +36,8 @@ public sealed partial class SoftProcessor
             }
 
             ref var cpu = ref _context.State;
+            if (_plan != null && AtBreakpoint(ref cpu))
+                return SoftExit.Debug;
             // Blocks are run whole, so the last instructions are run one by one.
             LoopResult result = NeedsStep(ref cpu) || left <= BlockBuilder.MaxInstructions
                 ? StepOne(ref cpu, (int)Math.Min(left, int.MaxValue))
@@ -44,6 +46,8 @@ public sealed partial class SoftProcessor
             seen = Instructions;
             if (!AfterRun(ref cpu, result, out exit))
                 return exit;
+            if (_plan != null && TakeWatch())
+                return SoftExit.Debug;
         }
     }
 

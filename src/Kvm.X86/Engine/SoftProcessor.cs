@@ -151,10 +151,14 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
             if (!Attend(out var exit))
                 return exit;
             ref var cpu = ref _context.State;
+            if (_plan != null && AtBreakpoint(ref cpu))
+                return SoftExit.Debug;
             bool single = NeedsStep(ref cpu);
             LoopResult result = single ? StepOne(ref cpu, 0) : RunLoopAccess.Run(_context, _cache);
             if (!AfterRun(ref cpu, result, out exit))
                 return exit;
+            if (_plan != null && TakeWatch())
+                return SoftExit.Debug;
         }
     }
 
@@ -166,9 +170,9 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         return cpu.PendingDebug == 0 || cpu.InterruptShadow == 2 || DeliverDebugTrap(ref cpu, out exit);
     }
 
-    /// <summary>Instruction by instruction: trap flag, an interrupt shadow to be counted off, or instruction breakpoints.</summary>
-    private static bool NeedsStep(ref Cpu cpu) =>
-        (cpu.Rflags & Bits.Tf) != 0 || cpu.InterruptShadow != 0 || DebugRegisters.HasInstructionBreakpoints(ref cpu);
+    /// <summary>Instruction by instruction: trap flag, an interrupt shadow to be counted off, or instruction breakpoints, the guest's or a debugger's.</summary>
+    private bool NeedsStep(ref Cpu cpu) =>
+        (cpu.Rflags & Bits.Tf) != 0 || cpu.InterruptShadow != 0 || DebugRegisters.HasInstructionBreakpoints(ref cpu) || OnCodeWithBreakpoint(ref cpu);
 
     private LoopResult StepOne(ref Cpu cpu, int most)
     {
@@ -177,7 +181,9 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         if (shadow != 2 && DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
             return LoopResult.Fault;
         cpu.Rflags &= ~Bits.Rf;
+        ulong rip = cpu.Rip;
         var result = RunLoopAccess.Step(_runner, _context, most);
+        _insideRepeat = result != LoopResult.Fault && cpu.Rip == rip && _plan != null && Stepped.IsStringInstruction;
         if (result == LoopResult.Fault)
             return result;
         if (cpu.InterruptShadow == shadow)
@@ -196,6 +202,13 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         exit = SoftExit.Unsupported;
         if (cpu.FaultVector == Fault.UnsupportedVector)
             return Unsupported(ref cpu);
+        if (cpu.FaultVector == Fault.BreakpointPage)
+        {
+            cpu.FaultVector = -1; // the run loop steps on
+            return true;
+        }
+
+        _context.WatchHit = null; // the instruction was not executed: it will access again
         int vector = cpu.FaultVector;
         var source = (EventSource)cpu.FaultSource;
         bool hasError = source != EventSource.Software && Vector.HasErrorCode(vector) && (cpu.Cr0 & Bits.Cr0Pe) != 0;
@@ -218,6 +231,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     private bool AfterDelivery(ref Cpu cpu, bool alive, ulong rip, out SoftExit exit)
     {
         exit = SoftExit.Shutdown;
+        Deliveries++;
         if (!alive)
         {
             Failure = $"triple fault; the last instruction was at {rip:x}";

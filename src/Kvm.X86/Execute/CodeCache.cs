@@ -103,6 +103,12 @@ internal sealed unsafe class CodeCache : ICodeKeeper, IDisposable
     {
         var cpu = _context.Cpu;
         ulong linear = CodeFetch.Linear(cpu, cpu->Rip);
+        if (_context.Plan is { } plan && plan.HasCode(linear))
+        {
+            Fault.Raise(cpu, Fault.BreakpointPage);
+            return null;
+        }
+
         var entry = Mem.Translate(_context, null, linear, Paging.AccessKind.Execute);
         if (entry == null)
             return null;

@@ -88,6 +88,8 @@ internal sealed unsafe class CpuContext : IDisposable
             }
         }
 
+        if (Plan is { } plan && plan.HasData(linearPage))
+            bits |= Tlb.SlowWatch;
         return IsWatched(physicalPage) ? bits | Tlb.SlowNotify : bits;
     }
 
@@ -340,9 +342,34 @@ internal sealed unsafe class CpuContext : IDisposable
     /// <summary>Who keeps decoded code; none where single instructions are completed for another engine.</summary>
     public ICodeKeeper? Code { get; set; }
 
-    /// <summary>An access touched a page with a data breakpoint (SDM vol. 3, 17.2.4): if it hits, #DB follows the instruction.</summary>
-    public void Watch(ulong linear, uint length, bool write)
+    /// <summary>A debugger's points; null where nobody debugs.</summary>
+    public DebugPlan? Plan { get; set; }
+
+    /// <summary>The first of them that the instruction in hand hit by an access.</summary>
+    public DebugPoint? WatchHit { get; set; }
+
+    /// <summary>Translations that are kept learn which pages are watched: they are not dropped, as the guest could tell.</summary>
+    public void RefreshWatches()
     {
+        for (int set = 0; set < Tlb.EmptySet; set++)
+            _filled[set].Refresh(this, _tlbs + (set * Tlb.Bytes));
+    }
+
+    /// <summary>An access, also one the processor makes by itself, touched a page a debugger watches: if it hits, the run ends behind the instruction.</summary>
+    public void WatchForDebugger(ulong linear, uint length, bool write, bool reads)
+    {
+        if (Plan is { } plan && WatchHit == null && plan.TryHit(linear, length, reads, write, out var hit))
+        {
+            WatchHit = hit;
+            Cpu->LeaveBlock = 1;
+            Cpu->Attention = -1;
+        }
+    }
+
+    /// <summary>An access touched a page with a data breakpoint (SDM vol. 3, 17.2.4): if it hits, #DB follows the instruction.</summary>
+    public void Watch(ulong linear, uint length, bool write, bool reads)
+    {
+        WatchForDebugger(linear, length, write, reads);
         for (int i = 0; i < 4; i++)
         {
             int enable = (int)(Cpu->Dr7 >> (2 * i)) & 3, kind = (int)(Cpu->Dr7 >> (16 + (4 * i))) & 3;

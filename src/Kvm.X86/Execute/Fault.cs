@@ -32,6 +32,9 @@ internal static unsafe class Fault
     /// <summary>"Vector" of what this engine does not do: task switches. Ends the run with an explanation.</summary>
     public const int UnsupportedVector = -2;
 
+    /// <summary>"Vector" of code that is not entered by blocks because a debugger's breakpoint is on its page.</summary>
+    public const int BreakpointPage = -3;
+
     /// <summary>Records that the instruction is beyond this engine.</summary>
     public static bool Unsupported(ref Cpu cpu) => Raise(ref cpu, UnsupportedVector);
 

@@ -126,7 +126,7 @@ internal static unsafe class Mem
             else
                 Copy(buffer + done, (byte*)(entry->Addend + (nint)at), part);
             if ((entry->ReadTag & Tlb.SlowWatch) != 0)
-                context.Watch(at, (uint)part, false);
+                context.Watch(at, (uint)part, write: false, reads: true);
             done += part;
         }
 
@@ -161,7 +161,7 @@ internal static unsafe class Mem
             }
 
             if ((entry->WriteTag & Tlb.SlowWatch) != 0)
-                context.Watch(at, (uint)part, true);
+                context.Watch(at, (uint)part, write: true, reads: false);
             done += part;
         }
 
@@ -251,6 +251,8 @@ internal static unsafe class Mem
                 Copy(HostOf(entry, at), buffer, source.Length);
                 if ((entry->WriteTag & Tlb.SlowNotify) != 0)
                     context.Written(physical, (uint)source.Length);
+                if ((entry->WriteTag & Tlb.SlowWatch) != 0)
+                    context.WatchForDebugger(at, (uint)source.Length, write: true, reads: false);
             }
         }
     }

@@ -93,13 +93,13 @@ internal static unsafe class Slow
             return Again;
 
         bool direct = ((at ^ lastPage) & ~0xfffUL) == 0 && (entry->Info & Tlb.InfoIo) == 0 && !(write && (entry->Info & Tlb.InfoReadOnly) != 0);
-        nint result = direct ? ThroughMemory(context, op, at, size, entry, write) : ThroughScratch(context, op, at, size, write, reads);
+        nint result = direct ? ThroughMemory(context, op, at, size, entry, write, reads) : ThroughScratch(context, op, at, size, write, reads);
         if (result != Stopped)
             return result;
         return cpu->LeaveBlock != 0 ? Finish(cpu, op) : Stopped;
     }
 
-    private static nint ThroughMemory(CpuContext context, Op* op, ulong at, int size, TlbEntry* entry, bool write)
+    private static nint ThroughMemory(CpuContext context, Op* op, ulong at, int size, TlbEntry* entry, bool write, bool reads)
     {
         ulong physical = (entry->Info & ~0xfffUL) | (at & 0xfff);
         ulong tag = write ? entry->WriteTag : entry->ReadTag;
@@ -113,7 +113,7 @@ internal static unsafe class Slow
         }
 
         if ((tag & Tlb.SlowWatch) != 0)
-            context.Watch(at, (uint)size, write);
+            context.Watch(at, (uint)size, write, reads || !write);
         return result;
     }
 
@@ -202,7 +202,7 @@ internal static unsafe class Slow
         {
             ulong lastPage = (at + (ulong)(size - 1)) & ~0xfffUL;
             bool direct = ((at ^ lastPage) & ~0xfffUL) == 0 && (entry->Info & Tlb.InfoIo) == 0 && !(write && (entry->Info & Tlb.InfoReadOnly) != 0);
-            result = direct ? ThroughMemory(context, op, at, size, entry, write) : ThroughScratch(context, op, at, size, write, form == AccessForm.ReadWrite);
+            result = direct ? ThroughMemory(context, op, at, size, entry, write, form == AccessForm.ReadWrite) : ThroughScratch(context, op, at, size, write, form == AccessForm.ReadWrite);
         }
 
         return result == Stopped && cpu->LeaveBlock != 0 ? FinishAlone(cpu, op) : result;

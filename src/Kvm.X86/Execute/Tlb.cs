@@ -129,6 +129,18 @@ internal sealed unsafe class TlbFillList
         _count = kept;
     }
 
+    /// <summary>Marks the entries of watched pages, and no others.</summary>
+    public void Refresh(CpuContext context, nint tlb)
+    {
+        for (int n = 0; n < _count; n++)
+        {
+            var entry = (TlbEntry*)tlb + _indexes[n];
+            ulong watch = context.SlowBits(entry->ReadTag & ~0xfffUL, entry->Info & ~0xfffUL) & Tlb.SlowWatch;
+            entry->ReadTag = (entry->ReadTag & ~Tlb.SlowWatch) | watch;
+            entry->WriteTag = (entry->WriteTag & ~Tlb.SlowWatch) | watch;
+        }
+    }
+
     /// <summary>Takes write rights to a physical page off the fast path: it holds code now. True if an entry had them.</summary>
     public bool Protect(nint tlb, ulong physicalPage)
     {

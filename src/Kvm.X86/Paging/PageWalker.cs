@@ -62,7 +62,7 @@ internal struct PageWalk
     /// <summary>#PF error code so far.</summary>
     public uint Error;
 
-    /// <summary>Entries below; PAE's directory-pointer entry, which has no rights, is not among them.</summary>
+    /// <summary>Entries below that were good; PAE's directory-pointer entry, which has no rights, is not among them. One that ended the walk is behind them.</summary>
     public int Levels;
 
     /// <summary>The page is part of a larger one.</summary>
@@ -133,6 +133,13 @@ internal static class PageWalker
         }
     }
 
+    /// <summary>What a walk goes through, with paging on: rights are not checked and nothing is marked. False where an entry is missing or malformed.</summary>
+    public static bool TryLook(ref Cpu cpu, PhysicalMemory memory, ulong linear, out PageWalk walk)
+    {
+        walk = default;
+        return (cpu.Cr4 & Bits.Cr4Pae) != 0 ? Walk64(ref cpu, memory, linear, ref walk) : Walk32(ref cpu, memory, (uint)linear, ref walk);
+    }
+
     private static bool Walk64(ref Cpu cpu, PhysicalMemory memory, ulong linear, ref PageWalk walk)
     {
         bool longMode = (cpu.Efer & Bits.EferLma) != 0;
@@ -151,6 +158,8 @@ internal static class PageWalker
             bool pointer = level == 3 && !longMode;
             ulong address = table + (((linear >> shift) & (pointer ? 3UL : 0x1ff)) * 8);
             ulong entry = memory.Read64(address);
+            walk.Address[walk.Levels] = address;
+            walk.Entry[walk.Levels] = entry;
             if ((entry & Present) == 0)
                 return false;
             bool leaf = level == 1 || ((entry & Large) != 0 && level <= 3 && !pointer);
@@ -163,8 +172,6 @@ internal static class PageWalker
                 bad |= ((1UL << shift) - 1) & 0x000f_ffff_ffff_e000; // bit 12 is PAT
             if ((entry & bad) != 0)
                 return Reserved(ref walk);
-            walk.Address[walk.Levels] = address;
-            walk.Entry[walk.Levels] = entry;
             if (!pointer)
             {
                 walk.Levels++;
@@ -189,10 +196,10 @@ internal static class PageWalker
     {
         ulong address = (cpu.Cr3 & 0xffff_f000) + ((linear >> 22) * 4);
         ulong entry = memory.Read32(address);
-        if ((entry & Present) == 0)
-            return false;
         walk.Address[0] = address;
         walk.Entry[0] = entry;
+        if ((entry & Present) == 0)
+            return false;
         walk.Rights = entry & (Write | User);
         walk.Levels = 1;
         walk.Leaf = entry;
@@ -208,10 +215,10 @@ internal static class PageWalker
 
         address = (entry & 0xffff_f000) + (((linear >> 12) & 0x3ff) * 4);
         entry = memory.Read32(address);
-        if ((entry & Present) == 0)
-            return false;
         walk.Address[1] = address;
         walk.Entry[1] = entry;
+        if ((entry & Present) == 0)
+            return false;
         walk.Rights &= entry;
         walk.Levels = 2;
         walk.Leaf = entry;

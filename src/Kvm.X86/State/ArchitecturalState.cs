@@ -31,6 +31,9 @@ public sealed class ArchitecturalState
     /// <summary>Instruction pointer.</summary>
     public ulong Rip { get; set; }
 
+    /// <summary>Linear address of the next instruction: RIP in 64-bit mode, else 32 bits of it and of CS's base.</summary>
+    public ulong CodeAddress => (Efer & Bits.EferLma) != 0 && Segments[Seg.Cs].IsLong ? Rip : (uint)(Segments[Seg.Cs].Base + Rip);
+
     /// <summary>RFLAGS, all bits architectural (bit 1 reads one).</summary>
     public ulong Rflags { get; set; } = 2;
 

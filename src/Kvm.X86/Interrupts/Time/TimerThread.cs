@@ -11,6 +11,7 @@ public sealed class TimerThread : ITimerDriver, IDisposable
     private readonly bool _ownsWait;
     private Thread? _thread;
     private volatile bool _stopping;
+    private volatile bool _held;
 
     /// <summary>Becomes the driver of <paramref name="queue"/>; the thread starts with <see cref="Start"/>.</summary>
     /// <param name="queue">The machine's timers.</param>
@@ -45,6 +46,13 @@ public sealed class TimerThread : ITimerDriver, IDisposable
         _thread = null;
     }
 
+    /// <summary>While the clock stands still, no deadline comes nearer and nothing is waited for; any thread.</summary>
+    public void Hold(bool held)
+    {
+        _held = held;
+        _wait.Wake();
+    }
+
     /// <inheritdoc/>
     public void DeadlineMoved(ulong deadline) => _wait.Wake();
 
@@ -63,7 +71,7 @@ public sealed class TimerThread : ITimerDriver, IDisposable
             ulong next = _queue.Advance();
             ulong now = _queue.Clock.Now;
             if (next > now)
-                _wait.Wait(next == TimerQueue.Never ? TimerQueue.Never : next - now);
+                _wait.Wait(_held || next == TimerQueue.Never ? TimerQueue.Never : next - now);
         }
     }
 }
