@@ -263,8 +263,16 @@ public sealed class VirtualMachine : IDisposable
     {
         var exits = new SortedDictionary<string, long>(StringComparer.Ordinal);
         var completions = new SortedDictionary<string, long>(StringComparer.Ordinal);
+        List<VcpuReport> vcpus = [];
         foreach (var vcpu in _vcpus)
-            vcpu.Engine.AddCounts(exits, completions);
+        {
+            var reasons = new SortedDictionary<string, long>(StringComparer.Ordinal);
+            vcpu.Engine.AddCounts(reasons, completions);
+            vcpus.Add(vcpu.Report with { Reasons = reasons });
+            foreach (var (reason, count) in reasons)
+                exits[reason] = exits.GetValueOrDefault(reason) + count;
+        }
+
         var counters = _devices.Counters();
         _virtio.AddCounters(counters);
         long guestResident = _ram.ResidentBytes();
@@ -281,8 +289,9 @@ public sealed class VirtualMachine : IDisposable
             ReadyCpu = _console.ReadyAt is null ? null : TimeSpan.FromTicks(Volatile.Read(ref _readyCpuTicks)),
             Total = ProcessClock.SinceProcessStart(),
             Exits = exits,
+            ExitDetails = ExitDetailReport.Of(_vcpus.Select(v => v.Engine.Observatory)),
             Completions = completions,
-            Vcpus = [.. _vcpus.Select(v => v.Report)],
+            Vcpus = vcpus,
             VmmRssBytes = Math.Max(0, ProcessMemory.ResidentBytes() - guestResident),
             GuestResidentBytes = guestResident,
             Determinism = _engine.Determinism is { } determinism ? determinism with { MemoryHash = MemoryHash.Of(_ram.Memory) } : null,

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Kvm.Devices.Memory;
 using Kvm.Interop;
 using Kvm.Vmm.Cpu;
+using Kvm.Vmm.Observation;
 using Kvm.Vmm.Vcpu;
 
 namespace Kvm.Vmm.Completion;

@@ -82,6 +82,7 @@ public static class ReportJson
         json.WriteString("commandLine", report.CommandLine);
         WriteTimings(json, result);
         WriteCounts(json, "exits", result.Exits);
+        ExitDetailJson.Write(json, result.ExitDetails);
         WriteCounts(json, "completions", result.Completions);
         WriteVcpus(json, result.Vcpus);
         WriteDeterminism(json, result.Determinism);
@@ -142,6 +143,7 @@ public static class ReportJson
             json.WriteNumber("allocatedBytes", vcpu.AllocatedBytes);
             WriteNumber(json, "instructions", vcpu.Instructions);
             WriteMilliseconds(json, "waitedMs", vcpu.Waited);
+            WriteCounts(json, "reasons", vcpu.Reasons);
             json.WriteEndObject();
         }
 

@@ -36,6 +36,9 @@ public sealed record RunResult
     /// <summary>Exits by reason, all vCPUs together; reasons that never came are left out.</summary>
     public IReadOnlyDictionary<string, long> Exits { get; init; } = new Dictionary<string, long>();
 
+    /// <summary>What the exits went to, and how long they took.</summary>
+    public ExitDetailReport ExitDetails { get; init; } = new();
+
     /// <summary>Instructions completed in user space, by mnemonic.</summary>
     public IReadOnlyDictionary<string, long> Completions { get; init; } = new Dictionary<string, long>();
 
@@ -83,6 +86,9 @@ public sealed record VcpuReport(int Index, TimeSpan CpuTime, long Exits, long Al
 {
     /// <summary>How long the vCPU was held back by a scheduler; null where none had a say.</summary>
     public TimeSpan? Waited { get; init; }
+
+    /// <summary>Its exits by reason.</summary>
+    public IReadOnlyDictionary<string, long> Reasons { get; init; } = new Dictionary<string, long>();
 }
 
 /// <summary>What two deterministic runs of one machine have in common.</summary>

@@ -27,6 +27,16 @@ internal sealed class LatencyCounts
         Longest = Math.Max(Longest, ns);
     }
 
+    /// <summary>Adds what another one counted.</summary>
+    public void Add(LatencyCounts other)
+    {
+        for (int i = 0; i < _counts.Length; i++)
+            _counts[i] += other._counts[i];
+        Count += other.Count;
+        Sum += other.Sum;
+        Longest = Math.Max(Longest, other.Longest);
+    }
+
     /// <summary>The time that so large a part of them did not exceed, at most an eighth too long; 0 where none was counted.</summary>
     public long Percentile(double part)
     {

@@ -65,6 +65,9 @@ internal interface IVcpuEngine : IVcpuDebug, IDisposable
     /// <summary>Exits so far.</summary>
     long TotalExits { get; }
 
+    /// <summary>What the vCPU left the guest for, counted and timed.</summary>
+    Observation.ExitObservatory Observatory { get; }
+
     /// <summary>Adds exit counts by reason and completed instructions by mnemonic to the report's tables.</summary>
     void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions);
 

@@ -4,6 +4,7 @@ using Kvm.Devices.Memory;
 using Kvm.Interop;
 using Kvm.Vmm.Completion;
 using Kvm.Vmm.Cpu;
+using Kvm.Vmm.Observation;
 using Kvm.Vmm.Probing;
 
 namespace Kvm.Vmm.Vcpu;
@@ -76,11 +77,11 @@ internal sealed class KvmEngine : IEngine
             vcpu.SetCpuid2(CpuidPolicy.ForVcpu(_supportedCpuid, index, facts));
             MsrSetup.Apply(vcpu);
             var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
-            var exits = new ExitCounts();
+            var observatory = new ExitObservatory(index);
             var debug = new KvmVcpuDebug(vcpu, _memory, DebugFacts, _plants);
-            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, exits, debug) : null;
+            var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, observatory.Counts, debug) : null;
             var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), exits, debug, index, _config.KernelPath);
+            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), observatory, debug, index, _config.KernelPath);
         }
         catch
         {

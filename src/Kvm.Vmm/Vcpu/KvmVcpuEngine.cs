@@ -3,6 +3,7 @@ using Kvm.Interop;
 using Kvm.Vmm.Boot;
 using Kvm.Vmm.Completion;
 using Kvm.Vmm.Cpu;
+using Kvm.Vmm.Observation;
 using Kvm.X86.Engine;
 using Kvm.X86.State;
 
@@ -21,12 +22,13 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     private readonly Scheduling.StealTime? _steal;
     private readonly string _kernelPath;
     private readonly ExitCounts _exits;
+    private readonly ExitObservatory _observatory;
     private readonly KvmVcpuDebug _debug;
     private readonly int _index;
     private int _threadId;
     private long _allocatedAtWarmUp = -1;
 
-    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, Scheduling.StealTime? steal, ExitCounts exits, KvmVcpuDebug debug, int index, string kernelPath)
+    public KvmVcpuEngine(KvmVcpu vcpu, IoBus ports, IoBus mmio, InstructionCompleter? completer, SyscallRepair? repair, TickSpacing? ticks, Scheduling.StealTime? steal, ExitObservatory observatory, KvmVcpuDebug debug, int index, string kernelPath)
     {
         _vcpu = vcpu;
         _page = vcpu.RunPage;
@@ -36,7 +38,8 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         _repair = repair;
         _ticks = ticks;
         _steal = steal;
-        _exits = exits;
+        _observatory = observatory;
+        _exits = observatory.Counts;
         _debug = debug;
         _index = index;
         _kernelPath = kernelPath;
@@ -45,6 +48,8 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     public string? Failure { get; private set; }
 
     public long TotalExits => _exits.Total;
+
+    public ExitObservatory Observatory => _observatory;
 
     public long? Instructions => null;
 
@@ -98,38 +103,77 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
                 continue;
             if (error != 0)
                 return Fail($"KVM_RUN failed: {Errno.TextOf(error)}");
-            _exits.Add((uint)_page.ExitReason);
-            _repair?.ArmIfLate();
-            if (_exits.Total == IVcpuEngine.WarmUpExits)
-                _allocatedAtWarmUp = GC.GetAllocatedBytesForCurrentThread();
-            switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
-            {
-                case ExitAction.EmulationFailure when _debug.TryTakePlanted():
-                case ExitAction.EmulationFailure when _debug.IsStepping && _completer is not null && _completer.TryComplete():
-                case ExitAction.Debug when _debug.IsStepping:
-                    return VcpuStop.Debug;
-                case ExitAction.Resume when _debug.IsStepping && _page.ExitReason is KvmExit.Io or KvmExit.Mmio:
-                    // The access is made, its instruction ends with the next entry, which is to go no further (api.rst, immediate_exit).
-                    accessed = _page.ImmediateExit = true;
-                    continue;
-                case ExitAction.Resume:
-                case ExitAction.EmulationFailure when _completer is not null && _completer.TryComplete():
-                case ExitAction.Debug when _repair is not null && _repair.TryRepair():
-                    continue;
-                case ExitAction.Debug when _debug.TryTake():
-                    return VcpuStop.Debug;
-                case ExitAction.Debug when _repair is not null && _repair.TryPassOn():
-                case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
-                case ExitAction.WriteMsr when _ticks is not null && _ticks.TryHandleWriteMsr():
-                    continue;
-                case ExitAction.TripleFault:
-                    Failure = RegisterDump.Describe("the guest triple-faulted", Save);
-                    return VcpuStop.TripleFault;
-                case ExitAction.EmulationFailure:
-                    return Fail(FailedInstruction.Describe(_vcpu, _completer is null ? "completion is off (--no-complete)" : "completion does not know it either", _kernelPath));
-                default:
-                    return Fail(RegisterDump.Describe(ExitDispatcher.Explain(_page), Save));
-            }
+            Observe();
+            bool goesOn = TryHandle(ref accessed, out var stop);
+            _observatory.End();
+            if (!goesOn)
+                return stop;
+        }
+    }
+
+    /// <summary>Counts the exit, with what it went to.</summary>
+    private void Observe()
+    {
+        var reason = _page.ExitReason;
+        switch (reason)
+        {
+            case KvmExit.Io:
+                _observatory.Begin(reason, _page.Io.Port, _page.Io.Direction == KvmConst.KVM_EXIT_IO_OUT);
+                break;
+            case KvmExit.Mmio:
+                _observatory.Begin(reason, _page.Mmio.PhysAddr, _page.Mmio.IsWrite != 0);
+                break;
+            case KvmExit.X86Rdmsr:
+            case KvmExit.X86Wrmsr:
+                _observatory.Begin(reason, _page.Msr.Index, reason == KvmExit.X86Wrmsr);
+                break;
+            default:
+                _observatory.Begin(reason);
+                break;
+        }
+    }
+
+    /// <summary>Deals with the exit; false, and why, where the vCPU cannot go on.</summary>
+    /// <param name="accessed">Set where a step's access is made and its instruction ends with the next entry.</param>
+    /// <param name="stop">Why.</param>
+    private bool TryHandle(ref bool accessed, out VcpuStop stop)
+    {
+        stop = VcpuStop.Failed;
+        _repair?.ArmIfLate();
+        if (_exits.Total == IVcpuEngine.WarmUpExits)
+            _allocatedAtWarmUp = GC.GetAllocatedBytesForCurrentThread();
+        switch (ExitDispatcher.Dispatch(_page, _ports, _mmio))
+        {
+            case ExitAction.EmulationFailure when _debug.TryTakePlanted():
+            case ExitAction.EmulationFailure when _debug.IsStepping && _completer is not null && _completer.TryComplete():
+            case ExitAction.Debug when _debug.IsStepping:
+                stop = VcpuStop.Debug;
+                return false;
+            case ExitAction.Resume when _debug.IsStepping && _page.ExitReason is KvmExit.Io or KvmExit.Mmio:
+                // The access is made, its instruction ends with the next entry, which is to go no further (api.rst, immediate_exit).
+                accessed = _page.ImmediateExit = true;
+                return true;
+            case ExitAction.Resume:
+            case ExitAction.EmulationFailure when _completer is not null && _completer.TryComplete():
+            case ExitAction.Debug when _repair is not null && _repair.TryRepair():
+                return true;
+            case ExitAction.Debug when _debug.TryTake():
+                stop = VcpuStop.Debug;
+                return false;
+            case ExitAction.Debug when _repair is not null && _repair.TryPassOn():
+            case ExitAction.WriteMsr when _repair is not null && _repair.TryHandleWriteMsr():
+            case ExitAction.WriteMsr when _ticks is not null && _ticks.TryHandleWriteMsr():
+                return true;
+            case ExitAction.TripleFault:
+                Failure = RegisterDump.Describe("the guest triple-faulted", Save);
+                stop = VcpuStop.TripleFault;
+                return false;
+            case ExitAction.EmulationFailure:
+                Failure = FailedInstruction.Describe(_vcpu, _completer is null ? "completion is off (--no-complete)" : "completion does not know it either", _kernelPath);
+                return false;
+            default:
+                Failure = RegisterDump.Describe(ExitDispatcher.Explain(_page), Save);
+                return false;
         }
     }
 

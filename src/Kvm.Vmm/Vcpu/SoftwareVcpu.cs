@@ -1,4 +1,6 @@
+using Kvm.Interop;
 using Kvm.Vmm.Boot;
+using Kvm.Vmm.Observation;
 using Kvm.X86.Engine;
 using Kvm.X86.State;
 using Kvm.X86.Translate;
@@ -6,26 +8,35 @@ using Kvm.X86.Translate;
 namespace Kvm.Vmm.Vcpu;
 
 /// <summary>What all vCPUs of the software processor have in common, whoever's thread runs them. Port and MMIO accesses happen inside it, on the machine's buses.</summary>
-internal abstract class SoftwareVcpu(SoftProcessor processor) : IVcpuEngine
+internal abstract class SoftwareVcpu : IVcpuEngine
 {
     private long _allocatedAtStart = -1;
+
+    protected SoftwareVcpu(SoftProcessor processor)
+    {
+        Processor = processor;
+        Observatory = new ExitObservatory(processor.Index);
+        processor.Observer = Observatory;
+    }
 
     public string? Failure { get; protected set; }
 
     public abstract long TotalExits { get; }
 
+    public ExitObservatory Observatory { get; }
+
     public long AllocatedBytes => _allocatedAtStart < 0 ? 0 : GC.GetAllocatedBytesForCurrentThread() - _allocatedAtStart;
 
-    public long? Instructions => (long)processor.Instructions;
+    public long? Instructions => (long)Processor.Instructions;
 
     /// <summary>The processor.</summary>
-    protected SoftProcessor Processor => processor;
+    protected SoftProcessor Processor { get; }
 
     public virtual void SetBootState(BootState state) => Change(registers => SoftBootState.Apply(state, registers));
 
-    public void Save(ArchitecturalState state) => processor.GetState(state);
+    public void Save(ArchitecturalState state) => Processor.GetState(state);
 
-    public void Restore(ArchitecturalState state) => processor.SetState(state);
+    public void Restore(ArchitecturalState state) => Processor.SetState(state);
 
     public void Inject(byte vector, uint? errorCode) => Change(state =>
     {
@@ -45,7 +56,7 @@ internal abstract class SoftwareVcpu(SoftProcessor processor) : IVcpuEngine
 
     public abstract VcpuStop Step(int vcpu);
 
-    public virtual (int Vcpu, DebugHit Hit) Hit => (processor.Index, processor.Hit);
+    public virtual (int Vcpu, DebugHit Hit) Hit => (Processor.Index, Processor.Hit);
 
     /// <inheritdoc/>
     /// <remarks>This engine stops everywhere.</remarks>
@@ -53,25 +64,26 @@ internal abstract class SoftwareVcpu(SoftProcessor processor) : IVcpuEngine
 
     public string? WhyNoStep() => null;
 
-    public void SetDebugPoints(IReadOnlyList<DebugPoint> points) => processor.SetDebugPoints([.. points]);
+    public void SetDebugPoints(IReadOnlyList<DebugPoint> points) => Processor.SetDebugPoints([.. points]);
 
     public abstract void Kick();
 
-    public virtual bool IsStuck() => processor.IsStuck;
+    public virtual bool IsStuck() => Processor.IsStuck;
 
-    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) => processor.ReadTranslations(most);
+    public IReadOnlyList<TranslatedCode> ReadTranslations(int most) => Processor.ReadTranslations(most);
 
-    /// <summary>Adds the processor's halts to the report's table of exits.</summary>
+    /// <summary>Adds accesses to devices and the processor's halts to the report's table of exits.</summary>
     public void AddCounts(IDictionary<string, long> exits, IDictionary<string, long> completions)
     {
+        Observatory.Counts.AddTo(exits, static reason => ExitNames.Of((KvmExit)reason));
         const string halts = "hlt";
-        if (processor.Halts == 0)
+        if (Processor.Halts == 0)
             return;
         exits.TryGetValue(halts, out long before);
-        exits[halts] = before + (long)processor.Halts;
+        exits[halts] = before + (long)Processor.Halts;
     }
 
-    public virtual void Dispose() => processor.Dispose();
+    public virtual void Dispose() => Processor.Dispose();
 
     /// <summary>From here on what the thread allocates counts.</summary>
     protected void StartCounting() => _allocatedAtStart = GC.GetAllocatedBytesForCurrentThread();
@@ -87,8 +99,8 @@ internal abstract class SoftwareVcpu(SoftProcessor processor) : IVcpuEngine
     private void Change(Action<ArchitecturalState> change)
     {
         var state = new ArchitecturalState();
-        processor.GetState(state);
+        Processor.GetState(state);
         change(state);
-        processor.SetState(state);
+        Processor.SetState(state);
     }
 }

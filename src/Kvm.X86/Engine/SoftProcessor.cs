@@ -65,6 +65,13 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     /// <summary>After <see cref="SoftExit.Unsupported"/>: what the guest did, for people.</summary>
     public string? Failure { get; private set; }
 
+    /// <summary>Told of every access to a device, on the processor's thread; set before it runs.</summary>
+    public IAccessObserver? Observer
+    {
+        get => _context.Observer;
+        set => _context.Observer = value;
+    }
+
     /// <summary>Instructions retired so far; an iteration of a repeated string instruction is one. Exact between runs, a little late from other threads.</summary>
     public ulong Instructions => RunLoopAccess.Retired(_context);
 

@@ -63,6 +63,9 @@ internal sealed unsafe class CpuContext : IDisposable
 
     public IoBus Mmio { get; }
 
+    /// <summary>Told of every access to a device; set before the processor runs.</summary>
+    public IAccessObserver? Observer { get; set; }
+
     public Cpu* Cpu { get; }
 
     /// <summary>Where the components of extended state lie in the XSAVE area; set before the processor runs.</summary>

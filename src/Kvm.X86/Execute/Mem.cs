@@ -277,10 +277,12 @@ internal static unsafe class Mem
         for (int done = 0; done < length; done += 8)
         {
             var part = new Span<byte>(buffer + done, Math.Min(8, length - done));
+            BeginObserved(context, op, physical + (ulong)done, part.Length, false);
             if (apic)
                 context.Chips!.ReadApicPage((uint)(physical + (ulong)done) & 0xfff, part);
             else
                 context.Mmio.Read(physical + (ulong)done, part);
+            EndObserved(context, part);
         }
 
         EndDevice(context, counted);
@@ -293,13 +295,27 @@ internal static unsafe class Mem
         for (int done = 0; done < length; done += 8)
         {
             var part = new ReadOnlySpan<byte>(buffer + done, Math.Min(8, length - done));
+            BeginObserved(context, op, physical + (ulong)done, part.Length, true);
             if (apic)
                 context.Chips!.WriteApicPage((uint)(physical + (ulong)done) & 0xfff, part);
             else
                 context.Mmio.Write(physical + (ulong)done, part);
+            EndObserved(context, part);
         }
 
         EndDevice(context, counted);
+    }
+
+    private static void BeginObserved(CpuContext context, Op* op, ulong physical, int length, bool isWrite) =>
+        context.Observer?.Begin(false, physical, length, isWrite, op == null ? context.Cpu->Rip : HelperCall.RipOf(context.Cpu, op, 0));
+
+    private static void EndObserved(CpuContext context, ReadOnlySpan<byte> part)
+    {
+        if (context.Observer is not { } observer)
+            return;
+        ulong value = 0;
+        part.CopyTo(new Span<byte>(&value, sizeof(ulong)));
+        observer.End(value);
     }
 
     /// <summary>

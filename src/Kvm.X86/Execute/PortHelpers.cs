@@ -47,42 +47,50 @@ internal static unsafe class PortHelpers
 
     private static nint At(delegate*<Cpu*, Op*, bool> helper) => (nint)helper;
 
-    private static bool InImm<TSize>(Cpu* cpu, Op* op) where TSize : ISize => In<TSize>(cpu, op->Imm8);
+    private static bool InImm<TSize>(Cpu* cpu, Op* op) where TSize : ISize => In<TSize>(cpu, op, op->Imm8);
 
-    private static bool InDx<TSize>(Cpu* cpu, Op* op) where TSize : ISize => In<TSize>(cpu, (ushort)cpu->Gpr[2]);
+    private static bool InDx<TSize>(Cpu* cpu, Op* op) where TSize : ISize => In<TSize>(cpu, op, (ushort)cpu->Gpr[2]);
 
-    private static bool In<TSize>(Cpu* cpu, uint port) where TSize : ISize
+    private static bool In<TSize>(Cpu* cpu, Op* op, uint port) where TSize : ISize
     {
         if (!MayAccess(cpu, port, TSize.Bytes))
             return false;
-        ulong value = Read(cpu, port, TSize.Bytes);
+        ulong value = Read(cpu, op, port, TSize.Bytes);
         TSize.Set(cpu, 0, (long)value);
         return true;
     }
 
-    private static bool OutImm<TSize>(Cpu* cpu, Op* op) where TSize : ISize => Out<TSize>(cpu, op->Imm8);
+    private static bool OutImm<TSize>(Cpu* cpu, Op* op) where TSize : ISize => Out<TSize>(cpu, op, op->Imm8);
 
-    private static bool OutDx<TSize>(Cpu* cpu, Op* op) where TSize : ISize => Out<TSize>(cpu, (ushort)cpu->Gpr[2]);
+    private static bool OutDx<TSize>(Cpu* cpu, Op* op) where TSize : ISize => Out<TSize>(cpu, op, (ushort)cpu->Gpr[2]);
 
-    private static bool Out<TSize>(Cpu* cpu, uint port) where TSize : ISize
+    private static bool Out<TSize>(Cpu* cpu, Op* op, uint port) where TSize : ISize
     {
         if (!MayAccess(cpu, port, TSize.Bytes))
             return false;
-        Write(cpu, port, cpu->Gpr[0], TSize.Bytes);
+        Write(cpu, op, port, cpu->Gpr[0], TSize.Bytes);
         return true;
     }
 
     /// <summary>Reads a port, rights aside.</summary>
-    public static ulong Read(Cpu* cpu, uint port, int size)
+    public static ulong Read(Cpu* cpu, Op* op, uint port, int size)
     {
         ulong value = 0;
-        CpuContext.From(cpu).Pio.Read(port, new Span<byte>(&value, size));
+        var context = CpuContext.From(cpu);
+        context.Observer?.Begin(true, port, size, false, HelperCall.RipOf(cpu, op, 0));
+        context.Pio.Read(port, new Span<byte>(&value, size));
+        context.Observer?.End(value);
         return value;
     }
 
     /// <summary>Writes a port, rights aside.</summary>
-    public static void Write(Cpu* cpu, uint port, ulong value, int size) =>
-        CpuContext.From(cpu).Pio.Write(port, new ReadOnlySpan<byte>(&value, size));
+    public static void Write(Cpu* cpu, Op* op, uint port, ulong value, int size)
+    {
+        var context = CpuContext.From(cpu);
+        context.Observer?.Begin(true, port, size, true, HelperCall.RipOf(cpu, op, 0));
+        context.Pio.Write(port, new ReadOnlySpan<byte>(&value, size));
+        context.Observer?.End(value);
+    }
 
     /// <summary>IOPL, or the TSS's permission bits (SDM vol. 1, 19.5); #GP(0) if neither allows.</summary>
     public static bool MayAccess(Cpu* cpu, uint port, int size)
@@ -122,7 +130,7 @@ internal static unsafe partial class StringHelpers
         {
             if (!pass.TryLinear(Rdi, Seg.Es, true, out ulong to) || !Mem.TryProbe(cpu, op, to, TSize.Bytes, true))
                 return false;
-            ulong value = PortHelpers.Read(cpu, port, TSize.Bytes);
+            ulong value = PortHelpers.Read(cpu, op, port, TSize.Bytes);
             if (!Mem.TryWriteBytes(cpu, op, to, (byte*)&value, TSize.Bytes))
                 return false;
             pass.Move(Rdi, 1);
@@ -144,7 +152,7 @@ internal static unsafe partial class StringHelpers
             ulong value = 0;
             if (!pass.TryLinear(Rsi, op->Segment, false, out ulong from) || !Mem.TryReadBytes(cpu, op, from, (byte*)&value, TSize.Bytes))
                 return false;
-            PortHelpers.Write(cpu, port, value, TSize.Bytes);
+            PortHelpers.Write(cpu, op, port, value, TSize.Bytes);
             pass.Move(Rsi, 1);
         }
         while (pass.Done(1, false));

@@ -27,8 +27,14 @@ public class ReportJsonTests
                 ReadyCpu = TimeSpan.FromMilliseconds(900),
                 Total = TimeSpan.FromSeconds(2),
                 Exits = new Dictionary<string, long> { ["io"] = 5 },
+                ExitDetails = new ExitDetailReport
+                {
+                    Accesses = [new AccessReport("io", 0x3f8, true, 4, "COM1_DATA"), new AccessReport("mmio", 0xd000_0000, false, 1, null)],
+                    OtherAccesses = 3,
+                    Latencies = new Dictionary<string, LatencyReport> { ["io"] = new(2, 500, 400, 600, 700, 701) },
+                },
                 Completions = new Dictionary<string, long> { ["popcnt"] = 2 },
-                Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99) { Waited = TimeSpan.FromMilliseconds(12.5) }, new VcpuReport(1, default, 1, 8)],
+                Vcpus = [new VcpuReport(0, TimeSpan.FromMilliseconds(3), 5, 0, 99) { Waited = TimeSpan.FromMilliseconds(12.5), Reasons = new Dictionary<string, long> { ["io"] = 5 } }, new VcpuReport(1, default, 1, 8)],
                 Determinism = new DeterminismReport(5, 99, TimeSpan.FromTicks(12_500), "xxh64:0123456789abcdef"),
                 Paging = new PagingReport(3, new Kvm.X86.Paging.ShadowStatistics { Fills = 2, Hits = 1, Roots = 1, Tables = 4 }),
                 VmmRssBytes = 1000,
@@ -57,6 +63,35 @@ public class ReportJsonTests
               "exits": {
                 "io": 5
               },
+              "exitDetails": {
+                "accesses": [
+                  {
+                    "reason": "io",
+                    "address": "0x3f8",
+                    "write": true,
+                    "count": 4,
+                    "name": "COM1_DATA"
+                  },
+                  {
+                    "reason": "mmio",
+                    "address": "0xd0000000",
+                    "write": false,
+                    "count": 1,
+                    "name": null
+                  }
+                ],
+                "otherAccesses": 3,
+                "latency": {
+                  "io": {
+                    "samples": 2,
+                    "meanNs": 500,
+                    "p50Ns": 400,
+                    "p90Ns": 600,
+                    "p99Ns": 700,
+                    "maxNs": 701
+                  }
+                }
+              },
               "completions": {
                 "popcnt": 2
               },
@@ -67,7 +102,10 @@ public class ReportJsonTests
                   "exits": 5,
                   "allocatedBytes": 0,
                   "instructions": 99,
-                  "waitedMs": 12.5
+                  "waitedMs": 12.5,
+                  "reasons": {
+                    "io": 5
+                  }
                 },
                 {
                   "index": 1,
@@ -75,7 +113,8 @@ public class ReportJsonTests
                   "exits": 1,
                   "allocatedBytes": 8,
                   "instructions": null,
-                  "waitedMs": null
+                  "waitedMs": null,
+                  "reasons": {}
                 }
               ],
               "deterministic": {

@@ -1,4 +1,4 @@
-namespace Kvm.Vmm.Vcpu;
+namespace Kvm.Vmm.Observation;
 
 /// <summary>Exits counted by reason in a fixed table: no allocation, no lock. One vCPU thread writes, any thread reads.</summary>
 internal sealed class ExitCounts
