@@ -10,14 +10,13 @@ namespace Kvm.Devices.Net.Policy;
 /// <param name="DestinationPort">The receiver's.</param>
 /// <param name="Protocol">The number of the protocol above IP.</param>
 /// <param name="Version">4 or 6.</param>
-/// <param name="Vlan">The VLAN's number, of the outer tag; 0 is none.</param>
-public readonly record struct FlowKey(UInt128 Source, UInt128 Destination, ushort SourcePort, ushort DestinationPort, byte Protocol, byte Version, ushort Vlan)
+public readonly record struct FlowKey(UInt128 Source, UInt128 Destination, ushort SourcePort, ushort DestinationPort, byte Protocol, byte Version)
 {
     /// <summary>Stands for the port of whoever answers an echo.</summary>
     public const ushort EchoPort = ushort.MaxValue;
 
     /// <summary>The key of an answer.</summary>
-    public FlowKey Reversed => new(Destination, Source, DestinationPort, SourcePort, Protocol, Version, Vlan);
+    public FlowKey Reversed => new(Destination, Source, DestinationPort, SourcePort, Protocol, Version);
 
     /// <summary>The same for a key and its answer's; nobody who does not know the seed finds many keys with one of few values.</summary>
     /// <param name="seed">By chance.</param>
@@ -25,7 +24,7 @@ public readonly record struct FlowKey(UInt128 Source, UInt128 Destination, ushor
     {
         // Either end by itself, so that their order does not matter.
         ulong ends = End(Source, SourcePort, seed) + End(Destination, DestinationPort, seed);
-        ulong all = Mix(ends ^ seed, (ulong)Protocol << 32 | (ulong)Version << 24 | Vlan | 0x9e37_79b9_0000_0000);
+        ulong all = Mix(ends ^ seed, (ulong)Protocol << 32 | (ulong)Version << 24 | 0x9e37_79b9_0000_0000);
         return (uint)(all ^ all >> 32);
     }
 

@@ -1,12 +1,21 @@
 using System.Buffers.Binary;
+using Kvm.Devices.Net.Switch;
 
 namespace Kvm.Devices.Net.Policy;
+
+/// <summary>Knows flows by another name: an address that stands for several machines. Any thread; must not throw, block or allocate.</summary>
+public interface IFlowAlias
+{
+    /// <summary>What a rewritten answer was before: whoever decides about flows knows them by the machines they are between.</summary>
+    /// <param name="key">The flow, changed if it is such an answer.</param>
+    void Restore(ref FlowKey key);
+}
 
 /// <summary>
 /// Decides about every frame between two ports of a switch: by the rules in force, by what was decided about its flow, and never in favour of what cannot be understood. Rules are
 /// changed while frames pass, all at once; then flows that live are decided anew. Any thread; allocates nothing for a frame.
 /// </summary>
-public sealed class FlowPolicy
+public sealed class FlowPolicy : IFramePolicy
 {
     /// <summary>Ports of a switch that can be told apart.</summary>
     public const int MostPorts = 4096;
@@ -16,6 +25,7 @@ public sealed class FlowPolicy
 
     private readonly Lock _change = new();
     private readonly FlowTable _flows;
+    private readonly IFlowAlias? _alias;
     private readonly long[] _kinds = new long[(int)PacketKind.TooManyHeaders + 1];
     private readonly Dictionary<int, string?> _names = [];
     private volatile State _state;
@@ -26,11 +36,12 @@ public sealed class FlowPolicy
     /// <summary>Makes one.</summary>
     /// <param name="policy">The rules.</param>
     /// <param name="flows">What is known of flows.</param>
-    public FlowPolicy(CompiledPolicy policy, FlowTable flows)
+    /// <param name="alias">Who rewrites frames before they come here; null is nobody.</param>
+    public FlowPolicy(CompiledPolicy policy, FlowTable flows, IFlowAlias? alias = null)
     {
         ArgumentNullException.ThrowIfNull(policy);
         ArgumentNullException.ThrowIfNull(flows);
-        _flows = flows;
+        (_flows, _alias) = (flows, alias);
         _state = new State(policy, 1, [], []);
     }
 
@@ -86,10 +97,7 @@ public sealed class FlowPolicy
         _flows.Forget((ushort)port);
     }
 
-    /// <summary>Decides about a frame.</summary>
-    /// <param name="fromPort">The switch's port it came from.</param>
-    /// <param name="toPort">The one it is about to leave by.</param>
-    /// <param name="frame">The Ethernet frame.</param>
+    /// <inheritdoc/>
     public bool Allows(int fromPort, int toPort, ReadOnlySpan<byte> frame)
     {
         var state = _state;
@@ -97,12 +105,15 @@ public sealed class FlowPolicy
         if (from == Services || to == Services)
             return true;
         var kind = PacketHeaders.Parse(frame, out var packet);
-        if (kind <= PacketKind.Fragment && !IsOwnAddress(state, fromPort, kind, in packet, frame))
+        var key = packet.Key;
+        if (kind == PacketKind.Flow)
+            _alias?.Restore(ref key);
+        if (kind <= PacketKind.Fragment && !IsOwnAddress(state, fromPort, kind, in packet, in key, frame))
             return Refuse(ref _spoofed);
         switch (kind)
         {
             case PacketKind.Flow:
-                return AllowsFlow(state, fromPort, toPort, frame, in packet);
+                return AllowsFlow(state, fromPort, toPort, frame, in key, packet.TcpFlags);
             case PacketKind.Arp or PacketKind.Neighbour:
                 return state.Policy.MaySend(from, to) || state.Policy.MaySend(to, from) || Refuse(ref _kinds[(int)kind]);
             case PacketKind.Error:
@@ -119,28 +130,14 @@ public sealed class FlowPolicy
         }
     }
 
-    /// <summary>Decides about a flow that the network's services would begin in somebody's name; nothing is remembered.</summary>
-    /// <param name="fromPort">The switch's port of who begins.</param>
-    /// <param name="to">The name of the other.</param>
-    /// <param name="protocol">The number of the protocol above IP.</param>
-    /// <param name="port">The receiver's port.</param>
-    public bool MayBegin(int fromPort, string to, byte protocol, ushort port)
-    {
-        var state = _state;
-        int rule = state.Policy.Find(state.EndpointOf(fromPort), state.Number(to), protocol, port);
-        state.Policy.Counted(rule);
-        return state.Policy.Allows(rule);
-    }
-
     private static bool Refuse(ref long counter)
     {
         Interlocked.Increment(ref counter);
         return false;
     }
 
-    private bool AllowsFlow(State state, int fromPort, int toPort, ReadOnlySpan<byte> frame, in PacketHeaders packet)
+    private bool AllowsFlow(State state, int fromPort, int toPort, ReadOnlySpan<byte> frame, in FlowKey key, byte tcpFlags)
     {
-        var key = packet.Key;
         int from = state.EndpointOf(fromPort), to = state.EndpointOf(toPort), rule;
         bool allowed;
         if (key is { Version: 4, Protocol: PacketHeaders.Udp, SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient })
@@ -153,17 +150,21 @@ public sealed class FlowPolicy
         }
         else
         {
-            allowed = _flows.Decide(state, (ushort)fromPort, (ushort)toPort, in key, packet.TcpFlags, out rule);
+            allowed = _flows.Decide(state, (ushort)fromPort, (ushort)toPort, in key, tcpFlags, out rule);
         }
 
         state.Policy.Counted(rule);
         return allowed;
     }
 
-    private static bool IsOwnAddress(State state, int port, PacketKind kind, in PacketHeaders packet, ReadOnlySpan<byte> frame)
+    private static bool IsOwnAddress(State state, int port, PacketKind kind, in PacketHeaders packet, in FlowKey key, ReadOnlySpan<byte> frame)
     {
         uint own = state.AddressOf(port);
-        if (own == 0 || (kind != PacketKind.Arp && frame[packet.NetworkOffset] >> 4 != 4))
+        if (own == 0)
+            return true;
+        if (kind == PacketKind.Flow)
+            return key.Version == 6 || key.Source == own;
+        if (kind != PacketKind.Arp && frame[packet.NetworkOffset] >> 4 == 6)
             return true;
         uint from = BinaryPrimitives.ReadUInt32BigEndian(frame[(packet.NetworkOffset + (kind == PacketKind.Arp ? 14 : 12))..]);
         // RFC 5227, 2.1.1: who asks whether an address is free has none.
@@ -220,8 +221,6 @@ public sealed class FlowPolicy
 
             return CompiledPolicy.Stranger;
         }
-
-        public int Number(string name) => Number(policy, name);
 
         public int EndpointOf(int port) => (uint)port < (uint)endpoints.Length ? endpoints[port] : CompiledPolicy.Stranger;
 

@@ -131,7 +131,7 @@ public ref struct PacketHeaders
             return PacketKind.Fragment;
         _end = at + total;
         uint from = BinaryPrimitives.ReadUInt32BigEndian(_frame[(at + 12)..]), to = BinaryPrimitives.ReadUInt32BigEndian(_frame[(at + 16)..]);
-        return ReadTransport(at + header, new FlowKey(from, to, 0, 0, _frame[at + 9], 4, Vlan), embedded);
+        return ReadTransport(at + header, new FlowKey(from, to, 0, 0, _frame[at + 9], 4), embedded);
     }
 
     private PacketKind ReadIpv6(int at, bool embedded)
@@ -166,7 +166,7 @@ public ref struct PacketHeaders
             at += length;
         }
 
-        var kind = ReadTransport(at, new FlowKey(from, to, 0, 0, next, 6, Vlan), embedded);
+        var kind = ReadTransport(at, new FlowKey(from, to, 0, 0, next, 6), embedded);
         // RFC 4861, 6.1 and 7.1: what came through a router is nobody's neighbour; listeners (130 to 132, 143) say 1 instead.
         return kind == PacketKind.Neighbour && !nearby && _frame[TransportOffset] is >= 133 and <= 137 ? PacketKind.Malformed : kind;
     }

@@ -47,7 +47,7 @@ public sealed partial class NetworkSwitch
         long now = Now;
         if (from.IsGone || !Learn(from, vlan, source, now))
             return Drop(from, SwitchDrop.Spoofed);
-        Rewriter?.Rewrite(from.Number, head);
+        Rewriter?.Rewrite(from.Number, in header, head);
         var destination = MacAddress.Read(head);
         var passing = new Passing(pieces, length, header, tag, vlan);
         if (destination.Value >> 4 == 0x0180_c200_000)

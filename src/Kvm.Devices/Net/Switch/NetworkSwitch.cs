@@ -104,6 +104,15 @@ public sealed partial class NetworkSwitch
         return port;
     }
 
+    /// <summary>The number of the port where an address was last seen; negative if nobody knows.</summary>
+    /// <param name="vlan">The VLAN.</param>
+    /// <param name="address">The address.</param>
+    public int PortOf(int vlan, MacAddress address)
+    {
+        lock (_lock)
+            return _table.Find(vlan, address, Now);
+    }
+
     /// <summary>Takes a port off; once.</summary>
     internal void Detach(SwitchPort port)
     {

@@ -24,11 +24,12 @@ public interface IFrameRewriter
 {
     /// <summary>Looks at a frame, and may change it in place; its length stays. The sender was learned before by the source it had.</summary>
     /// <param name="fromPort">The <see cref="SwitchPort.Number"/> it came from.</param>
+    /// <param name="header">What is left undone in the frame.</param>
     /// <param name="frame">
-    /// The Ethernet frame, or its first <see cref="INetworkBackend.HeadBytes"/> at least, as for <see cref="IFramePolicy.Allows"/>. A checksum behind it that covers
+    /// The Ethernet frame, or its first <see cref="INetworkBackend.HeadBytes"/> at least, as for <see cref="IFramePolicy.Allows"/>. A checksum that covers
     /// what is changed is to be changed by the difference, also where it is unfinished: then it holds the pseudo-header's sum.
     /// </param>
-    void Rewrite(int fromPort, Span<byte> frame);
+    void Rewrite(int fromPort, in NetHeader header, Span<byte> frame);
 }
 
 /// <summary>Whoever takes frames from a port. Called on the thread of whoever sends, without any lock of the switch's; must not block for long.</summary>

@@ -23,7 +23,7 @@ public sealed class PacketHeadersTests
     public void A_segment_and_a_datagram_have_their_ports_and_an_answer_has_the_key_reversed()
     {
         var key = KeyOf(Packets.TcpFrame(A, 40_000, B, 80));
-        key.Should().Be(new FlowKey(0x0a00_0001, 0x0a00_0002, 40_000, 80, 6, 4, 0));
+        key.Should().Be(new FlowKey(0x0a00_0001, 0x0a00_0002, 40_000, 80, 6, 4));
         KeyOf(Packets.TcpFrame(B, 80, A, 40_000, Packets.Syn | Packets.Ack)).Should().Be(key.Reversed);
         KeyOf(Packets.UdpFrame(A6, 5353, B6, 53)).Should().Be(KeyOf(Packets.UdpFrame(B6, 53, A6, 5353)).Reversed);
         key.Hash(42).Should().Be(key.Reversed.Hash(42)).And.NotBe(key.Hash(43));
@@ -53,8 +53,11 @@ public sealed class PacketHeadersTests
     public void Tags_are_read_up_to_two_and_the_outer_one_counts()
     {
         byte[] packet = Packets.TcpFrame(A, 1, B, 2)[14..];
-        KeyOf(Packets.Ethernet(0x0800, packet, 0x2005)).Vlan.Should().Be(5);
-        KeyOf(Packets.Ethernet(0x0800, packet, 7, 9)).Vlan.Should().Be(7);
+        PacketHeaders.Parse(Packets.Ethernet(0x0800, packet, 0x2005), out var headers).Should().Be(PacketKind.Flow);
+        headers.Vlan.Should().Be(5);
+        PacketHeaders.Parse(Packets.Ethernet(0x0800, packet, 7, 9), out headers).Should().Be(PacketKind.Flow);
+        headers.Vlan.Should().Be(7);
+        headers.Key.Should().Be(KeyOf(Packets.TcpFrame(A, 1, B, 2)), "who has a tag and who has none may talk");
         KindOf(Packets.Ethernet(0x0800, packet, 7, 9, 11)).Should().Be(PacketKind.TooManyHeaders);
     }
 

@@ -62,7 +62,7 @@ public sealed class NetworkSwitchTests
 
     private sealed class Redirect(MacAddress from, MacAddress to) : IFrameRewriter
     {
-        public void Rewrite(int fromPort, Span<byte> frame)
+        public void Rewrite(int fromPort, in NetHeader header, Span<byte> frame)
         {
             if (MacAddress.Read(frame) == from)
                 to.Write(frame);

@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 
 namespace Kvm.Devices.Net.Policy;
 
-/// <summary>The Internet's checksum (RFC 1071), and what becomes of it when some of what it covers is rewritten (RFC 1624). Pure functions.</summary>
-public static class InternetChecksum
+/// <summary>The Internet's checksum (RFC 1071) of headers, and what becomes of it when some of what it covers is rewritten (RFC 1624). Pure functions.</summary>
+public static class HeaderChecksum
 {
     /// <summary>The sum of big-endian words, not yet folded; an odd last byte counts as the upper half of a word.</summary>
     /// <param name="bytes">What is summed.</param>
