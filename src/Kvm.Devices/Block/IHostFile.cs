@@ -20,7 +20,7 @@ public enum HostFileError : byte
     /// <summary>Anything else, EIO first.</summary>
     Failed,
 
-    /// <summary>It was given up before it began (ECANCELED), as its user asked.</summary>
+    /// <summary>It was given up before it began (ECANCELED), as its user asked or for want of a thread of the kernel.</summary>
     Cancelled,
 }
 

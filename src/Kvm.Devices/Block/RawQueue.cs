@@ -356,7 +356,8 @@ internal sealed class RawQueue : IDiskQueue
         var (step, error) = (slot.Step, ended.Result.Error);
         slot.Step = Step.None;
         _working--;
-        if (error == HostFileError.Interrupted && ++slot.Interruptions < RawImage.MostInterruptions)
+        // Cancelled, though nobody asked: a kernel that gets no thread for what would block gives it up (create_io_worker in io_uring/io-wq.c).
+        if (error is (HostFileError.Interrupted or HostFileError.Cancelled) && ++slot.Interruptions < RawImage.MostInterruptions)
         {
             if (step == Step.Flush)
                 PrepareFlush();

@@ -93,12 +93,15 @@ internal static class NetworkBackends
     {
         if (!Descriptor.IsOpen(descriptor))
             throw new VmmException(NetworkErrors.BadDescriptor, $"fd={descriptor} is not open");
+        var handle = new FdHandle(descriptor);
         try
         {
-            return TapQueue.Adopt(new FdHandle(descriptor));
+            return TapQueue.Adopt(handle);
         }
         catch (KvmException e)
         {
+            // What is refused stays its owner's: a handle that were left to the collector would close the number when somebody else has it.
+            handle.SetHandleAsInvalid();
             throw new VmmException(NetworkErrors.BadDescriptor, $"fd={descriptor}: {e.Message}", e);
         }
     }

@@ -108,7 +108,7 @@ internal sealed class MemoryFile : IHostFile
             if (Next(call, 0) is { } injected && (injected.Error != HostFileError.None))
             {
                 // As Linux does: the pages that could not be written are clean afterwards, and gone with the next need of memory.
-                if (call == FileCall.Flush && injected.Error != HostFileError.Interrupted)
+                if (call == FileCall.Flush && injected.Error is not (HostFileError.Interrupted or HostFileError.Cancelled))
                     _stable.CopyTo(_bytes, 0);
                 return injected.Error;
             }

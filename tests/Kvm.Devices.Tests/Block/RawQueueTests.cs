@@ -69,7 +69,7 @@ public sealed class RawQueueTests
                 byte[] pattern = rig.Bytes(0, total).ToArray();
                 rig.File.Inject = (call, _, _) => script[call % script.Length] switch
                 {
-                    -1 => new HostFileResult(0, HostFileError.Interrupted),
+                    -1 => new HostFileResult(0, call % 2 == 0 ? HostFileError.Interrupted : HostFileError.Cancelled),
                     var bytes => new HostFileResult(bytes),
                 };
                 rig.Queue.Write(0, 512, rig.Pieces(0, lengths), durable: true);
@@ -227,11 +227,13 @@ public sealed class RawQueueTests
         rig.Image.Flush().Should().Be(next);
     }
 
-    [Fact]
-    public void Host_that_interrupts_for_ever_fails_the_request()
+    [Theory]
+    [InlineData(HostFileError.Interrupted)]
+    [InlineData(HostFileError.Cancelled)]
+    public void Host_that_interrupts_or_gives_up_for_ever_fails_the_request(HostFileError error)
     {
         using var rig = new QueueRig(holds: false);
-        rig.File.Inject = (_, _, _) => new HostFileResult(0, HostFileError.Interrupted);
+        rig.File.Inject = (_, _, _) => new HostFileResult(0, error);
         rig.Queue.Read(0, 0, rig.Pieces(0, 512));
         rig.Queue.Flush(1);
         rig.Queue.WriteZeroes(2, Ranges((0, 512)), durable: false);

@@ -88,9 +88,9 @@ public sealed class SlirpBackendTests : IDisposable
         return head == buffer.Length ? network.Send(0, [buffer.Buffer], buffer.Length) : network.Send(0, [buffer.Buffer.Slice(0, head), buffer.Buffer.Slice(head)], buffer.Length);
     }
 
-    private byte[]? Await(SlirpBackend network, Predicate<byte[]> wanted)
+    private byte[]? Await(SlirpBackend network, Predicate<byte[]> wanted, TimeSpan? limit = null)
     {
-        var deadline = DateTime.UtcNow + s_limit;
+        var deadline = DateTime.UtcNow + (limit ?? s_limit);
         while (DateTime.UtcNow < deadline)
         {
             byte[] frame = network.Peek(0).ToArray();
@@ -210,7 +210,7 @@ public sealed class SlirpBackendTests : IDisposable
         BinaryPrimitives.WriteUInt16BigEndian(echo.AsSpan(24), sum);
         echo.AsSpan(34 + 4, 4).Clear();
         BinaryPrimitives.WriteUInt16BigEndian(echo.AsSpan(36), 0xf7ff);
-        var deadline = DateTime.UtcNow + s_limit;
+        var deadline = DateTime.UtcNow + 2 * s_limit;
         while (Counter(network, "lost") == 0 && DateTime.UtcNow < deadline)
         {
             if (Send(network, echo) == SendOutcome.Full)
@@ -220,8 +220,15 @@ public sealed class SlirpBackendTests : IDisposable
         Counter(network, "lost").Should().BePositive();
         while (!network.Peek(0).IsEmpty)
             network.Take(0);
-        Send(network, Discover());
-        Await(network, f => f.Length > 282 && f[23] == 17 && f[37] == 68).Should().NotBeNull();
+        // The stack may still be at the echoes: their answers fill the ring again, and what is sent meanwhile finds no room, or its answer none.
+        byte[]? offer = null;
+        while (offer is null && DateTime.UtcNow < deadline)
+        {
+            Send(network, Discover());
+            offer = Await(network, f => f.Length > 282 && f[23] == 17 && f[37] == 68, TimeSpan.FromSeconds(1));
+        }
+
+        offer.Should().NotBeNull();
     }
 
     [SkippableFact]

@@ -223,6 +223,10 @@ public sealed class TapBackendTests
             FluentActions.Invoking(() => Open(new NetConfig { Kind = NetKind.Descriptor, Descriptor = wrong }))
                 .Should().Throw<VmmException>().Which.Error.Should().Be(NetworkErrors.BadDescriptor);
         }
+
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        Descriptor.IsOpen((int)file.DangerousGetHandle()).Should().BeTrue("what is refused stays its owner's");
     });
 
     [SkippableFact]
