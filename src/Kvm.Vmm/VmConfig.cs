@@ -128,6 +128,9 @@ public sealed record VmConfig
     /// <summary>Where the frames of all network cards are written to, or null.</summary>
     public CaptureConfig? Capture { get; init; }
 
+    /// <summary>What the guest may ask of itself at its network cards, or null.</summary>
+    public MetadataConfig? Metadata { get; init; }
+
     /// <summary>How the guest finds its virtio devices.</summary>
     public VirtioTransport Virtio { get; init; } = VirtioTransport.Pci;
 
@@ -193,6 +196,8 @@ public sealed record VmConfig
             problems.Add(network);
         if (Capture is not null && Networks.Count == 0)
             problems.Add("a capture was asked for, and no network card whose frames it could hold");
+        if (Metadata?.Problem(Networks) is { } metadata)
+            problems.Add(metadata);
         if (Deterministic && Networks.Count > 0)
             problems.Add("a deterministic run has no network: what comes from outside would not repeat");
         if (Vsock?.Problem() is { } vsock)

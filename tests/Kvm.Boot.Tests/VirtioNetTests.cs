@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
+using Kvm.Devices.Net.Metadata;
 using Kvm.Interop.Slirp;
 using Kvm.Tests.Support;
 using Kvm.Vmm;
@@ -123,6 +124,44 @@ public sealed class VirtioNetTests
             run.Console.Should().Contain(NameServer.Answer, run.Tail);
             names.Questions.Should().BePositive();
         }, resolver: "nameserver 198.51.100.53\n");
+    }
+
+    /// <summary>No network but the service: its address is on the link, and all that there is on it.</summary>
+    [SkippableFact]
+    public void Guest_gets_a_token_and_its_metadata_where_there_is_nothing_else()
+    {
+        GuestFiles.Require("small/vmlinux");
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "net", s_limit, c => c with
+        {
+            Networks = [new NetConfig { Kind = NetKind.None }],
+            Metadata = new MetadataConfig { Version = MetadataVersion.V2, Json = """{"latest": {"meta-data": {"ami-id": "ami-1", "tags": {}}}}""" },
+            Append = $"{c.Append} ip=169.254.7.7:::255.255.0.0::eth0:off kvmsharp.refused=http://169.254.169.254/latest/meta-data/ami-id "
+                + "kvmsharp.token=169.254.169.254 kvmsharp.show=http://169.254.169.254/latest/meta-data kvmsharp.show=http://169.254.169.254/latest/meta-data/ami-id",
+        }, when: ("GUEST-SERVES", vm => vm.SendConsoleInput("end\n"u8)));
+        run.Console.Should().Contain("GUEST-REFUSED http://169.254.169.254/latest/meta-data/ami-id", run.Tail)
+            .And.Contain("GUEST-TOKEN 44").And.Contain("GUEST-SHOWS ami-id tags/").And.Contain("GUEST-SHOWS ami-1").And.NotContain("GUEST-FAILED");
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+        var counters = run.Result.Devices["net0"];
+        (counters["metadataRequests"], counters["metadataRefused"], counters["metadataTokens"], counters["metadataEvicted"]).Should().Be((4, 1, 1, 0));
+    }
+
+    /// <summary>Beside a network: 300,000 bytes of metadata arrive whole, and what is for others goes on.</summary>
+    [SkippableFact]
+    public void Guest_of_a_user_network_fetches_its_metadata_and_a_file()
+    {
+        GuestFiles.Require("small/vmlinux");
+        SkipWithout(UserStack.Slirp);
+        string value = string.Concat(Enumerable.Range(0, 50_000).Select(i => $"{i:x4},"));
+        byte[] content = RandomNumberGenerator.GetBytes(200_000);
+        using var server = new FileServer(s_anyPort, content);
+        int published = FreePort();
+        var run = RunUser(published, content, c => c with
+        {
+            Networks = [User(published, server.Port, UserStack.Slirp)],
+            Metadata = new MetadataConfig { Json = $$"""{"large": "{{value}}"}""" },
+            Append = $"{c.Append} ip=dhcp kvmsharp.fetch=http://169.254.169.254/large kvmsharp.fetch=http://10.0.2.2:{server.Port}/file",
+        });
+        run.Console.Should().Contain($"GUEST-FETCHED {Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(value)))}", run.Tail);
     }
 
     private static void SkipWithout(UserStack stack)

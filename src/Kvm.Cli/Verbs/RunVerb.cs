@@ -89,6 +89,10 @@ internal sealed class RunVerb : Verb
         "Writes the frames of all network cards to FILE as pcapng, for Wireshark; FILE,size=SIZE is its longest, 1G where nothing is said.")
     { Kind = ValueKind.File };
 
+    private readonly ValueOption _metadata = new("--metadata", "FILE", Devices,
+        "Answers a guest that asks for metadata at 169.254.169.254 with what this file of JSON says, as Firecracker does; after commas version=V1 or V2, address=ADDRESS.")
+    { Kind = ValueKind.File };
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
         + "before it, with a comma, or alone, what it is for the guest: serial (ttyS0) or virtio (hvc0). [default: serial,stdio]")
@@ -111,7 +115,7 @@ internal sealed class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _vsock, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -207,6 +211,7 @@ internal sealed class RunVerb : Verb
         Vsock = _vsock.Text(result) is { } vsock ? Vsock(vsock) : machine.Vsock,
         Networks = Networks(result, machine.Networks),
         Capture = _capture.Text(result) is { } capture ? Captured(capture) : machine.Capture,
+        Metadata = _metadata.Text(result) is { } metadata ? Metadata(metadata, machine.Metadata) : machine.Metadata,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
@@ -256,6 +261,9 @@ internal sealed class RunVerb : Verb
 
     private static CaptureConfig Captured(string text) =>
         CaptureConfig.Parse(text, out var capture) is { } problem ? throw Quantities.Bad("--capture", text, problem) : capture with { Path = FullPath(capture.Path)! };
+
+    private static MetadataConfig Metadata(string text, MetadataConfig? configured) =>
+        MetadataConfig.Parse(text, configured, out var metadata) is { } problem ? throw Quantities.Bad("--metadata", text, problem) : metadata with { Path = FullPath(metadata.Path) };
 
     private static PublishedPort Published(string text) =>
         PublishedPort.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--publish", text, problem) : port;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using Kvm.Devices.Limits;
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Configuration;
@@ -184,7 +185,7 @@ public static class ConfigFile
         {
             var card = machine.Networks[i];
             json.WriteStartObject();
-            json.WriteString(ConfigMembers.IfaceId, $"net{i}");
+            json.WriteString(ConfigMembers.IfaceId, card.Id);
             json.WriteString(ConfigMembers.Backend, card.BackendText);
             json.WriteString(ConfigMembers.GuestMac, card.Mac?.ToString());
             json.WriteBoolean(ConfigMembers.FixedMac, card.FixedMac);
@@ -199,6 +200,22 @@ public static class ConfigFile
         }
 
         json.WriteEndArray();
+        if (machine.Metadata is { } metadata)
+            WriteMetadata(json, metadata);
+    }
+
+    private static void WriteMetadata(Utf8JsonWriter json, MetadataConfig metadata)
+    {
+        json.WriteStartObject(ConfigMembers.MmdsConfig);
+        json.WriteString(ConfigMembers.Version, SettingNames.MetadataVersions[(int)metadata.Version]);
+        WriteTexts(json, ConfigMembers.Interfaces, metadata.Cards);
+        json.WriteString(ConfigMembers.Ipv4Address, metadata.AddressText);
+        json.WriteBoolean(ConfigMembers.ImdsCompat, metadata.PlainOnly);
+        json.WriteEndObject();
+        if (metadata.Json is not { } text)
+            return;
+        json.WritePropertyName(ConfigMembers.Mmds);
+        json.WriteRawValue(text);
     }
 
     private static void WriteTexts(Utf8JsonWriter json, string member, IEnumerable<object> values)
@@ -222,6 +239,7 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Report, settings.ReportPath);
         json.WriteString(ConfigMembers.Translations, settings.TranslationsPath);
         json.WriteString(ConfigMembers.Capture, settings.Machine.Capture?.ToString());
+        json.WriteString(ConfigMembers.Metadata, settings.Machine.Metadata?.Path);
         json.WriteEndObject();
     }
 

@@ -117,12 +117,20 @@ internal static class ConfigMembers
     public const string Report = "report";
     public const string Translations = "translations";
     public const string Capture = "capture";
+    public const string Metadata = "metadata";
+
+    public const string MmdsConfig = "mmds-config";
+    public const string Version = "version";
+    public const string Interfaces = "network_interfaces";
+    public const string Ipv4Address = "ipv4_address";
+    public const string ImdsCompat = "imds_compat";
+    public const string Mmds = "mmds"; // ours
 
     /// <summary>Members of the whole file; those after <see cref="Scheduling"/> are Firecracker's that this version lacks.</summary>
     public static readonly string[] Top =
     [
-        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Vsock, NetworkInterfaces, Scheduling,
-        "cpu-config", "logger", "metrics", "mmds-config",
+        BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Vsock, NetworkInterfaces, Scheduling, MmdsConfig, Mmds,
+        "cpu-config", "logger", "metrics", 
         "pmem", "memory-hotplug",
     ];
 
@@ -135,7 +143,7 @@ internal static class ConfigMembers
         Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
     ];
 
-    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture];
+    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture, Metadata];
 
     public static readonly string[] OfScheduling =
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];
@@ -153,6 +161,8 @@ internal static class ConfigMembers
 
     public static readonly string[] OfNetworkInterface =
         [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via];
+
+    public static readonly string[] OfMmdsConfig = [Version, Interfaces, Ipv4Address, ImdsCompat];
 
     public static readonly string[] OfPort = [Name, Socket];
 

@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.Json;
 using Kvm.Devices.Net;
+using Kvm.Devices.Net.Metadata;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Vmm.Network;
 
@@ -38,7 +40,7 @@ internal ref partial struct ConfigParser
             switch (member)
             {
                 case ConfigMembers.IfaceId:
-                    TextOrNull(member);
+                    card = card with { Id = TextOrNull(member) };
                     break;
                 case ConfigMembers.HostDevName:
                     device = TextOrNull(member);
@@ -81,6 +83,39 @@ internal ref partial struct ConfigParser
         string? wrong = NetConfig.ParseBackend(device is null ? backend ?? "" : $"tap={device}", out var end);
         card = card with { Kind = end.Kind, Name = end.Name, Descriptor = end.Descriptor };
         return (wrong ?? card.Problem()) is { } problem ? throw BadValue(ConfigMembers.NetworkInterfaces, problem) : card;
+    }
+
+    /// <summary>Firecracker's <c>mmds-config</c>: how a guest asks for its metadata, and at which cards.</summary>
+    private void ReadMetadataConfig()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.MmdsConfig);
+        var metadata = _machine.Metadata ?? new MetadataConfig();
+        var seen = 0u;
+        while (NextMember(ConfigMembers.OfMmdsConfig, ConfigMembers.MmdsConfig, ref seen) is { } member)
+        {
+            metadata = member switch
+            {
+                ConfigMembers.Version => metadata with { Version = IsNull() ? default : (MetadataVersion)OneOf(member, SettingNames.MetadataVersions) },
+                ConfigMembers.Interfaces => metadata with { Cards = ReadTexts(member, text => text) },
+                ConfigMembers.ImdsCompat => metadata with { PlainOnly = !IsNull() && Flag(member) },
+                _ => IsNull() ? metadata : metadata with { Address = MetadataConfig.ParseAddress(Text(member)) ?? throw BadValue(member, "is no address from 169.254.1.0 to 169.254.254.255") },
+            };
+        }
+
+        _machine = _machine with { Metadata = metadata };
+    }
+
+    /// <summary>Ours: the metadata itself, which Firecracker has in a file of its own.</summary>
+    private void ReadMetadata()
+    {
+        if (IsNull())
+            return;
+        ExpectObject(ConfigMembers.Mmds);
+        int start = (int)_json.TokenStartIndex;
+        _json.Skip();
+        _machine = _machine with { Metadata = (_machine.Metadata ?? new MetadataConfig()) with { Json = Encoding.UTF8.GetString(_text[start..(int)_json.BytesConsumed]) } };
     }
 
     private readonly CaptureConfig? ReadCapture(string member)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Kvm.Vmm.Network;
 using Kvm.Vmm.Virtio;
 
 namespace Kvm.Vmm.Configuration;
@@ -84,6 +85,12 @@ internal ref partial struct ConfigParser
                     break;
                 case ConfigMembers.NetworkInterfaces:
                     ReadNetworkInterfaces();
+                    break;
+                case ConfigMembers.MmdsConfig:
+                    ReadMetadataConfig();
+                    break;
+                case ConfigMembers.Mmds:
+                    ReadMetadata();
                     break;
                 default:
                     AcceptOnlyNothing(member);
@@ -192,6 +199,10 @@ internal ref partial struct ConfigParser
                     break;
                 case ConfigMembers.Capture:
                     _machine = _machine with { Capture = ReadCapture(member) };
+                    break;
+                case ConfigMembers.Metadata:
+                    if (TextOrNull(member) is { Length: > 0 } metadata)
+                        _machine = _machine with { Metadata = (_machine.Metadata ?? new MetadataConfig()) with { Path = metadata } };
                     break;
                 case ConfigMembers.Report:
                     _settings = _settings with { ReportPath = TextOrNull(member) };

@@ -1,4 +1,5 @@
 using Kvm.Devices.Block.Scheduling;
+using Kvm.Devices.Net.Metadata;
 using Kvm.Devices.Virtio.Block;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
@@ -48,6 +49,9 @@ public static class SettingNames
 
     /// <summary>The names of <see cref="UserStack"/>, in its order.</summary>
     public static IReadOnlyList<string> UserStacks { get; } = ["auto", "passt", "slirp"];
+
+    /// <summary>Of <see cref="MetadataVersion"/>.</summary>
+    public static IReadOnlyList<string> MetadataVersions { get; } = ["V1", "V2"];
 
     /// <summary>The name of an engine choice.</summary>
     /// <param name="engine">A defined choice.</param>

@@ -47,6 +47,9 @@ public sealed record NetConfig
     /// <summary>The other end.</summary>
     public required NetKind Kind { get; init; }
 
+    /// <summary>What the configuration calls the card; null is <c>net</c> and its place.</summary>
+    public string? Id { get; init; }
+
     /// <summary>The interface's name, of <see cref="NetKind.Tap"/>.</summary>
     public string Name { get; init; } = "";
 
@@ -189,6 +192,9 @@ public sealed record NetConfig
             ? $"has the interface's name {VisibleText.Quote(Name, 40)}; names have 1 to {TapQueue.MostNameBytes} bytes without slashes, colons, percent signs and spaces"
             : null;
 
+    /// <summary>What the card is called that has this place.</summary>
+    internal string NameAt(int place) => Id ?? string.Create(CultureInfo.InvariantCulture, $"net{place}");
+
     /// <summary>What is wrong with several cards of one machine, or null.</summary>
     internal static string? Problem(IReadOnlyList<NetConfig> cards)
     {
@@ -206,6 +212,8 @@ public sealed record NetConfig
 
             for (int j = 0; j < i; j++)
             {
+                if (cards[i].NameAt(i) == cards[j].NameAt(j))
+                    return $"network cards {j} and {i} have the same name";
                 if (cards[i].Mac is { } mac && mac == cards[j].Mac)
                     return $"network cards {j} and {i} have the same address";
                 if (cards[i].Publish.FirstOrDefault(p => cards[j].Publish.Any(p.Collides)) is { } twice)

@@ -27,6 +27,12 @@ public static class NetworkErrors
         "Publish another port, such as 8080:80, or see who has it: ss -ltnup")
     { ExitCode = ExitCode.HostCannot };
 
+    /// <summary>The answers of a metadata service cannot be read.</summary>
+    public static readonly ErrorInfo BadMetadata = new("KVM0189", "the metadata cannot be used",
+        "The file is not there, may not be read by this user, or is not an object of JSON of at most 1 MiB and 32 levels.",
+        "Look at what is wrong with it: jq . FILE")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished];
+    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished, BadMetadata];
 }

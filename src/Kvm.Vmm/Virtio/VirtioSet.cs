@@ -5,6 +5,7 @@ using Kvm.Devices.Bus;
 using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
+using Kvm.Devices.Net.Metadata;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
@@ -45,9 +46,11 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<IDiskImage> _images = [];
     private readonly BlockCache? _cache;
     private readonly List<INetworkBackend> _backends = [];
+    private readonly List<MetadataBackend> _answering = [];
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
+    private readonly MetadataService? _metadata;
     private PcapngWriter? _capture;
     private PortServer? _ports;
     private VsockServer? _sockets;
@@ -75,6 +78,8 @@ internal sealed class VirtioSet : IDisposable
                 AddConsole(console);
             if (config.Ports.Count > 0)
                 AddPorts();
+            if (config.Metadata is { } metadata)
+                _metadata = new MetadataService(metadata.Version, metadata.PlainOnly, new HostEntropy(), engine.Time) { Tree = metadata.Read() };
             _capture = NetworkBackends.OpenCapture(config.Capture, config.Networks.Count);
             for (int i = 0; i < config.Networks.Count; i++)
                 AddNet(i, config.Networks[i]);
@@ -183,6 +188,8 @@ internal sealed class VirtioSet : IDisposable
         // Timers first, as they wake threads; what threads may use last.
         foreach (var card in _devices.OfType<NetDevice>())
             card.EndLimits();
+        foreach (var answering in _answering)
+            answering.Dispose();
         foreach (var device in _devices.Where(d => d is not NetDevice))
             (device as IDisposable)?.Dispose();
         foreach (var thread in _threads)
@@ -196,6 +203,7 @@ internal sealed class VirtioSet : IDisposable
             image.Dispose();
         _threads.Clear();
         _backends.Clear();
+        _answering.Clear();
         _images.Clear();
         _cache?.Dispose();
     }
@@ -261,9 +269,10 @@ internal sealed class VirtioSet : IDisposable
     {
         var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message), _notice);
         _backends.Add(backend);
+        var answering = AnswerMetadata(backend, config.NameAt(index));
         var end = _capture is { } capture
-            ? new CapturingBackend(backend, capture, index, () => _notice?.Invoke($"the capture is full: frames are left away ({_config.Capture})"))
-            : backend;
+            ? new CapturingBackend(answering, capture, index, () => _notice?.Invoke($"the capture is full: frames are left away ({_config.Capture})"))
+            : answering;
         var device = new NetDevice($"net{index}", _memory, end,
             new NetOptions
             {
@@ -279,6 +288,16 @@ internal sealed class VirtioSet : IDisposable
             return;
         for (int pair = 0; pair < config.Queues; pair++)
             thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair : null);
+    }
+
+    /// <summary>Puts the metadata service before a card's backend, where it is to answer there.</summary>
+    private INetworkBackend AnswerMetadata(INetworkBackend backend, string card)
+    {
+        if (_metadata is null || !_config.Metadata!.IsAt(card))
+            return backend;
+        var answering = new MetadataBackend(backend, _metadata, _config.Metadata.Address, new HostEntropy(), _engine.Time);
+        _answering.Add(answering);
+        return answering;
     }
 
     private void AddSockets(VsockConfig config)

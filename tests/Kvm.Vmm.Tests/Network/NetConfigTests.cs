@@ -135,6 +135,7 @@ public sealed class NetConfigTests
         With(tap, none, none).Validate().Should().BeEmpty();
         With(tap, tap).Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 have the same interface");
         With(none with { Mac = s_mac }, none with { Mac = s_mac }).Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 have the same address");
+        With(none with { Id = "a" }, none with { Id = "a" }).Validate().Should().ContainSingle().Which.Should().Be("network cards 0 and 1 have the same name");
         With([.. Enumerable.Repeat(none, NetConfig.MaxCards + 1)]).Validate().Should().ContainSingle().Which.Should().Contain("8 at most");
         (With(none) with { Deterministic = true }).Validate().Should().ContainSingle().Which.Should().Contain("would not repeat");
     }
@@ -148,8 +149,8 @@ public sealed class NetConfigTests
               {"iface_id": "eth1", "backend": "fd=7", "fixed_mac": true, "mtu": 1400, "guest_mac": null}]}
             """u8, "vm.json");
         settings.Machine.Networks.Should().BeEquivalentTo((NetConfig[])[
-            new NetConfig { Kind = NetKind.Tap, Name = "tap0", Mac = new MacAddress(0x0600_c0a8_0002) },
-            new NetConfig { Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 }], o => o.ComparingByMembers<NetConfig>());
+            new NetConfig { Id = "eth0", Kind = NetKind.Tap, Name = "tap0", Mac = new MacAddress(0x0600_c0a8_0002) },
+            new NetConfig { Id = "eth1", Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 }], o => o.ComparingByMembers<NetConfig>());
         ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().BeEquivalentTo(settings.Machine.Networks, o => o.ComparingByMembers<NetConfig>());
     }
 
