@@ -19,6 +19,7 @@ internal sealed class CommandTree
             new DiskVerb(),
             new TranslateVerb(),
             new SchedVerb(),
+            new TraceVerb(),
             new ExplainVerb(),
             new CompletionVerb(this),
         };

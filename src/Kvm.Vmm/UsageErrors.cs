@@ -92,11 +92,21 @@ public static class UsageErrors
         "The file is missing or is not comma-separated values with a header, a field of the line and column named is outside its range, or together the jobs would never end.",
         "Mend the place named; the columns are in docs/scheduling.md and in: kvmsharp sched --help");
 
+    /// <summary>A file that should hold a trace does not.</summary>
+    public static readonly ErrorInfo BadTrace = File("KVM0028", "the trace cannot be replayed",
+        "The file is missing, was not written by trace --format binary, or is damaged at the offset named; what precedes that was shown.",
+        "Record one: kvmsharp trace KERNEL --format binary --output FILE");
+
+    /// <summary>A file that should hold symbols does not.</summary>
+    public static readonly ErrorInfo NoSymbols = File("KVM0029", "no symbols could be read",
+        "The file is missing, too large, or neither an ELF file with a symbol table nor a System.map.",
+        "Name a vmlinux that was not stripped, or a System.map: --symbols FILE");
+
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
         Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, NothingKnown, Unexpected,
-        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations, BadJobs,
+        ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations, BadJobs, BadTrace, NoSymbols,
     ];
 
     private static ErrorInfo Usage(string id, string summary, string cause, string fix) =>

@@ -52,6 +52,8 @@ internal static class VmBuilder
             for (int i = 0; i < config.Cpus; i++)
                 vcpus.Add(Keep(engine.CreateVcpu(i)));
             vcpus[0].SetBootState(boot);
+            for (int i = 0; i < vcpus.Count; i++)
+                host.Trace?.Attach(vcpus[i], i, ram.Memory);
 
             if (host.Seats is { } seats)
                 (seats.Served, seats.LeaveMemory, seats.Restrict) = (virtio.Served, virtio.LeaveMemory, virtio.Restrict);

@@ -21,6 +21,9 @@ public sealed record VmHost
     /// <summary>The machine's places at a scheduler, one for each vCPU; null where the host's kernel alone decides who runs. KVM only.</summary>
     public Scheduling.GateSeats? Seats { get; init; }
 
+    /// <summary>Sees every exit; null where nobody traces. Stays the caller's.</summary>
+    public Tracing.ExitTrace? Trace { get; init; }
+
     /// <summary>Takes messages for people, such as which engine was chosen and why; null discards them.</summary>
     public Action<string>? Notice { get; init; }
 }

@@ -12,6 +12,7 @@ public class HelpTests
     [InlineData("disk", "disk --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
+    [InlineData("trace", "trace --help")]
     [InlineData("explain", "explain --help")]
     [InlineData("completion", "completion --help")]
     public void Help_is_as_reviewed(string name, string line)

@@ -98,7 +98,7 @@ internal static class LoneOptions
     /// <summary>The words, with <c>--net=user</c> for a <c>--net</c> at the end, before another option or before a file.</summary>
     public static string[] Complete(Command root, string[] args)
     {
-        var options = root.Subcommands.SelectMany(c => c.Options).OfType<ValueOption>().Where(o => o.Alone is not null).ToDictionary(o => o.Name, o => o.Alone!);
+        var options = root.Subcommands.SelectMany(c => c.Options).OfType<ValueOption>().Where(o => o.Alone is not null).DistinctBy(o => o.Name).ToDictionary(o => o.Name, o => o.Alone!);
         int end = Array.IndexOf(args, "--") is >= 0 and var dashes ? dashes : args.Length;
         string[] words = [.. args];
         for (int i = 0; i < end; i++)

@@ -8,6 +8,7 @@ using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
 using Kvm.Vmm.Scheduling.Service;
+using Kvm.Vmm.Tracing;
 
 namespace Kvm.Cli.Running;
 
@@ -26,6 +27,7 @@ internal sealed class RunSession : IDisposable
     private readonly bool _takesInput;
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
+    private readonly ExitTrace? _trace;
     private VirtualMachine? _machine;
     private readonly CancellationTokenSource _joining = new();
     private TerminalMode? _terminal;
@@ -33,8 +35,12 @@ internal sealed class RunSession : IDisposable
     private int _signals;
     private long _signalTime;
 
-    public RunSession(RunSettings settings, GlobalOptions global)
+    /// <param name="settings">The machine and what is around it.</param>
+    /// <param name="global">The options of every verb.</param>
+    /// <param name="trace">Sees every exit; stays the caller's.</param>
+    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null)
     {
+        _trace = trace;
         _settings = settings;
         _global = global;
         // When a key is pressed is nobody's to repeat: a deterministic guest has no keyboard.
@@ -87,7 +93,7 @@ internal sealed class RunSession : IDisposable
         if (Volatile.Read(ref _signals) is > 0 and var early && place is null && _settings.Scheduling.Policy is not null)
             return Failed() with { Outcome = VmOutcome.Signalled, Signal = early };
         var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null },
-            new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice, Seats = place?.Seats });
+            new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice, Seats = place?.Seats, Trace = _trace });
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
@@ -95,6 +101,12 @@ internal sealed class RunSession : IDisposable
         TellSize(machine);
         Volatile.Write(ref _machine, machine);
         machine.Stopping += OnStopping;
+        if (_trace is not null)
+        {
+            _trace.Complete += () => machine.Stop(VmOutcome.StoppedByUser);
+            _trace.OutputFailed += _ => OnTargetGone();
+        }
+
         if (place is not null)
             place.Seats.WhenLost = OnSchedulerLost;
         machine.Start();
@@ -217,7 +229,11 @@ internal sealed class RunSession : IDisposable
         return first;
     }
 
-    private void OnStopping() => _output?.Release();
+    private void OnStopping()
+    {
+        _output?.Release();
+        _trace?.Release();
+    }
 
     private void OnTargetGone() => _machine?.Stop(VmOutcome.Signalled, SigPipe);
 

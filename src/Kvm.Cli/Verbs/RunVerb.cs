@@ -14,7 +14,7 @@ using Kvm.Vmm.Virtio.Sockets;
 namespace Kvm.Cli.Verbs;
 
 /// <summary><c>kvmsharp run</c>: one guest in the foreground.</summary>
-internal sealed class RunVerb : Verb
+internal class RunVerb : Verb
 {
     private const string Guest = "Guest";
     private const string Processor = "Processor and memory";
@@ -109,19 +109,8 @@ internal sealed class RunVerb : Verb
     private readonly SchedulingOptions _scheduling = new();
 
     public RunVerb()
-        : base("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
+        : this("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
     {
-        Add(_kernel);
-        foreach (Option option in (Option[])
-            [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
-             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio,
-             .. _scheduling.All,
-             _console, _timeout, _readyMatch, _report, _translations, _dryRun])
-        {
-            Add(option);
-        }
-
         Examples =
         [
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
@@ -142,6 +131,22 @@ internal sealed class RunVerb : Verb
         ];
     }
 
+    /// <summary>A verb that runs a guest: with all of run's options.</summary>
+    protected RunVerb(string name, string description)
+        : base(name, description)
+    {
+        Add(_kernel);
+        foreach (Option option in (Option[])
+            [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
+             _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio,
+             .. _scheduling.All,
+             _console, _timeout, _readyMatch, _report, _translations, _dryRun])
+        {
+            Add(option);
+        }
+    }
+
     public override int Execute(ParseResult result, GlobalOptions global)
     {
         var settings = Settings(result);
@@ -153,9 +158,19 @@ internal sealed class RunVerb : Verb
 
         // Asked early: what the process has done until now was computing, and its CPU time tells when it began.
         _ = ProcessClock.SinceProcessStart();
+        return Run(result, settings, global);
+    }
+
+    /// <summary>Runs the machine.</summary>
+    /// <returns>The exit code.</returns>
+    protected virtual int Run(ParseResult result, RunSettings settings, GlobalOptions global)
+    {
         using var session = new RunSession(settings, global);
         return session.Run();
     }
+
+    /// <summary>Whether the command line says where the console goes.</summary>
+    protected bool NamesConsole(ParseResult result) => _console.Text(result) is not null;
 
     /// <summary>The machine: the configuration file, overridden by the options.</summary>
     private RunSettings Settings(ParseResult result)

@@ -43,7 +43,8 @@ internal static class SystemMap
         return best is null || address - bestAddress > longestFunction ? null : $"{best}+0x{address - bestAddress:x}";
     }
 
-    private static string? Find(string kernelPath)
+    /// <summary>The map beside a kernel's image; null where there is none.</summary>
+    internal static string? Find(string kernelPath)
     {
         string folder = Path.GetDirectoryName(Path.GetFullPath(kernelPath)) ?? ".";
         string name = Path.GetFileName(kernelPath);

@@ -16,4 +16,13 @@ internal interface IExitTracer
     /// <summary>The access has been made.</summary>
     /// <param name="value">What was read or written.</param>
     void End(ulong value);
+
+    /// <summary>KVM_RUN returned with an exit.</summary>
+    /// <param name="page">The exit.</param>
+    void Begin(KvmRunPage page);
+
+    /// <summary>It has been dealt with.</summary>
+    /// <param name="page">The exit, answered.</param>
+    /// <param name="goesOn">The vCPU enters the guest again.</param>
+    void End(KvmRunPage page, bool goesOn);
 }

@@ -104,7 +104,9 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
             if (error != 0)
                 return Fail($"KVM_RUN failed: {Errno.TextOf(error)}");
             Observe();
+            _observatory.Tracer?.Begin(_page);
             bool goesOn = TryHandle(ref accessed, out var stop);
+            _observatory.Tracer?.End(_page, goesOn);
             _observatory.End();
             if (!goesOn)
                 return stop;
@@ -178,6 +180,13 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
     }
 
     public void Save(ArchitecturalState state) => KvmVcpuState.Save(_vcpu, state);
+
+    public void SaveRegisters(ArchitecturalState state)
+    {
+        _vcpu.GetRegs(out var regs);
+        _vcpu.GetSregs(out var sregs);
+        KvmArchitecturalState.Load(state, regs, sregs);
+    }
 
     public void Restore(ArchitecturalState state) => KvmVcpuState.Restore(_vcpu, state);
 
