@@ -20,6 +20,7 @@ internal sealed class CommandTree
             new TranslateVerb(),
             new SchedVerb(),
             new TraceVerb(),
+            new NetVerb(),
             new ExplainVerb(),
             new CompletionVerb(this),
         };

@@ -13,6 +13,7 @@ public class HelpTests
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
     [InlineData("trace", "trace --help")]
+    [InlineData("net", "net --help")]
     [InlineData("explain", "explain --help")]
     [InlineData("completion", "completion --help")]
     public void Help_is_as_reviewed(string name, string line)

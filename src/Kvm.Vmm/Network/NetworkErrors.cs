@@ -33,6 +33,12 @@ public static class NetworkErrors
         "Look at what is wrong with it: jq . FILE")
     { ExitCode = ExitCode.Usage };
 
+    /// <summary>A file that is to describe a network does not.</summary>
+    public static readonly ErrorInfo BadModel = new("KVM0190", "the network's description is wrong",
+        "A member is misspelt, missing or twice there, a value cannot be, or a name or address is given to two.",
+        "Mend what is named; docs/network.md, 'A network as a model', has a complete one")
+    { ExitCode = ExitCode.BadInput };
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished, BadMetadata];
+    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished, BadMetadata, BadModel];
 }

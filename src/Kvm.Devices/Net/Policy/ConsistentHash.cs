@@ -49,7 +49,9 @@ public sealed class ConsistentHash
         ulong id = 0xcbf2_9ce4_8422_2325;
         foreach (char c in name)
             id = (id ^ c) * 0x100_0000_01b3;
-        return id;
+        // Of the last character's bits few have moved far.
+        id = (id ^ id >> 32) * 0x9e37_79b9_7f4a_7c15;
+        return id ^ id >> 29;
     }
 
     private static double Score(ulong id, int weight, int slot)
