@@ -183,6 +183,18 @@ public sealed class MachineLayout
     /// <summary>Debug-exit: the value written is the guest's exit code; 4 ports.</summary>
     public const ushort DebugExit = 0xf4;
 
+    /// <summary>With test devices: ports that keep what is written to them, <see cref="TestPortsSize"/> of them.</summary>
+    public const ushort TestPorts = 0xe0;
+
+    /// <summary>Ports of <see cref="TestPorts"/>. To test guests the upper four say which page to forget translations of; none is kept that the guest could notice.</summary>
+    public const int TestPortsSize = 8;
+
+    /// <summary>With test devices: ports that drive the wires of GSIs 0 to 23.</summary>
+    public const ushort TestInterrupts = 0x2000;
+
+    /// <summary>With test devices: registers that keep what is written to them.</summary>
+    public static readonly AddressRange TestMemory = new(0xff00_0000, 0x1_0000);
+
     /// <summary>First serial port, 8 ports.</summary>
     public const ushort Com1 = 0x3f8;
 

@@ -53,6 +53,15 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         mmio.Add(MachineLayout.PciEcam.Start, MachineLayout.PciEcam.Size, new PciEcam(Pci));
     }
 
+    /// <summary>Adds what test guests of hypervisors expect; ordinary machines do without.</summary>
+    public void AddTestDevices(IEngine engine)
+    {
+        var interrupts = new TestInterruptPorts("test-interrupts", [.. Enumerable.Range(0, MachineLayout.IoApicPins).Select(gsi => engine.Line((uint)gsi))]);
+        _ports.Add(MachineLayout.TestPorts, MachineLayout.TestPortsSize, new TestMemory("test-ports", MachineLayout.TestPortsSize));
+        _ports.Add(MachineLayout.TestInterrupts, (ulong)interrupts.Size, interrupts);
+        _mmio.Add(MachineLayout.TestMemory.Start, MachineLayout.TestMemory.Size, new TestMemory("test-memory", (int)MachineLayout.TestMemory.Size));
+    }
+
     /// <summary>PCI bus 0.</summary>
     public PciBus Pci { get; }
 

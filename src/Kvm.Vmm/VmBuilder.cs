@@ -46,6 +46,8 @@ internal static class VmBuilder
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
             var devices = Keep(new PlatformDevices(ports, mmio, ram.Memory, engine, console, engine.Time));
+            if (config.TestDevices)
+                devices.AddTestDevices(engine);
             var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio, console, host.Notice));
 
             var vcpus = new List<IVcpuEngine>();

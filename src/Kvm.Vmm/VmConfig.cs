@@ -104,6 +104,9 @@ public sealed record VmConfig
     /// <summary>Shows the guest Hyper-V's CPUID leaves besides KVM's.</summary>
     public bool HyperV { get; init; }
 
+    /// <summary>Gives the guest the devices that test guests of hypervisors expect (<see cref="MachineLayout.TestPorts"/> and what follows it).</summary>
+    public bool TestDevices { get; init; }
+
     /// <summary>Disks, the first of which the guest calls <c>/dev/vda</c>.</summary>
     public IReadOnlyList<DiskConfig> Disks { get; init; } = [];
 

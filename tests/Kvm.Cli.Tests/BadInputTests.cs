@@ -157,7 +157,7 @@ public class BadInputTests
         string[] options =
         [
             "run", "vmlinuz", "--initrd", "i", "--append", "a b", "--cpus", "3", "--memory", "1G", "--engine", "soft", "--protocol", "pvh", "--nested",
-            "--hyperv", "--no-complete", "--no-translate", "--cpu", "v3", "--paging", "shadow", "--deterministic", "--seed", "7", "--shared-memory", "--no-huge-pages", "--name", "n", "--timeout", "90s", "--ready-match", "up", "--report", "r",
+            "--hyperv", "--test-devices", "--no-complete", "--no-translate", "--cpu", "v3", "--paging", "shadow", "--deterministic", "--seed", "7", "--shared-memory", "--no-huge-pages", "--name", "n", "--timeout", "90s", "--ready-match", "up", "--report", "r",
             "--console", "file=c", "--append-fast", "--balloon-stats", "2m", "--dry-run",
         ];
         var printed = Published.Run(options);

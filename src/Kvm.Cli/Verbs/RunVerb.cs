@@ -93,6 +93,9 @@ internal class RunVerb : Verb
         "Answers a guest that asks for metadata at 169.254.169.254 with what this file of JSON says, as Firecracker does; after commas version=V1 or V2, address=ADDRESS.")
     { Kind = ValueKind.File };
 
+    private readonly SwitchOption _testDevices = new("--test-devices", Devices,
+        "Gives the guest the devices that test guests of hypervisors expect: ports and registers that keep what is written, ports that drive interrupts.");
+
     private readonly ValueOption _console = new("--console", "WHERE", Surroundings,
         "Where the guest's console goes: stdio, file=FILE (64 MiB, then the older half is dropped) or none; "
         + "before it, with a comma, or alone, what it is for the guest: serial (ttyS0) or virtio (hvc0). [default: serial,stdio]")
@@ -139,7 +142,7 @@ internal class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio, _testDevices,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _dryRun])
         {
@@ -228,6 +231,7 @@ internal class RunVerb : Verb
         Capture = _capture.Text(result) is { } capture ? Captured(capture) : machine.Capture,
         Metadata = _metadata.Text(result) is { } metadata ? Metadata(metadata, machine.Metadata) : machine.Metadata,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
+        TestDevices = _testDevices.IsGiven(result) || machine.TestDevices,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,

@@ -94,6 +94,7 @@ public static class ConfigFile
         json.WriteBoolean(ConfigMembers.SharedMemory, machine.SharedMemory);
         json.WriteBoolean(ConfigMembers.TransparentHugePages, machine.HugePages);
         json.WriteString(ConfigMembers.Virtio, SettingNames.Of(machine.Virtio));
+        json.WriteBoolean(ConfigMembers.TestDevices, machine.TestDevices);
         json.WriteEndObject();
     }
 

@@ -55,6 +55,7 @@ internal static class ConfigMembers
     public const string Seed = "seed"; // ours
     public const string Nested = "nested"; // ours
     public const string HyperV = "hyperv"; // ours
+    public const string TestDevices = "test_devices"; // ours
     public const string SharedMemory = "shared_memory"; // ours
     public const string TransparentHugePages = "transparent_huge_pages"; // ours
 
@@ -140,7 +141,7 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio,
+        Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio, TestDevices,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture, Metadata];

@@ -162,6 +162,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.HyperV:
                     _machine = _machine with { HyperV = Flag(member) };
                     break;
+                case ConfigMembers.TestDevices:
+                    _machine = _machine with { TestDevices = Flag(member) };
+                    break;
                 case ConfigMembers.SharedMemory:
                     _machine = _machine with { SharedMemory = Flag(member) };
                     break;
