@@ -74,9 +74,9 @@ internal class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
 
     private readonly ValueOption _net = new("--net", "NET", Devices,
-        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), fd=N (of a TAP interface that was passed in) or none "
-        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
-    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "fd=", "none"], Repeats = true, Alone = "user" };
+        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), fd=N (of a TAP interface that was passed in) or none "
+        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, vlan=N, trunk=N+N, isolated, weight=N, label=TEXT, uplink=user or uplink=tap=NAME (of a switch), rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
+    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "fd=", "none"], Repeats = true, Alone = "user" };
 
     private readonly ValueOption _publish = new("--publish", "PORTS", Devices,
         "A port of the host that the guest serves, as often as there are ports: [ADDRESS:]HOST:GUEST[/udp]; without ADDRESS the host's loopback. Gives the guest a card with user as well.")

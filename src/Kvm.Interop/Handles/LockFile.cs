@@ -9,7 +9,13 @@ public sealed unsafe class LockFile : IDisposable
 
     /// <summary>Makes the file where it is missing (mode 0600) and waits until the lock is free.</summary>
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
-    public static LockFile Acquire(string path)
+    public static LockFile Acquire(string path) => Lock(path, Libc.F_OFD_SETLKW)!;
+
+    /// <summary>As <see cref="Acquire"/>, but does not wait: null where another has the lock.</summary>
+    /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
+    public static LockFile? TryAcquire(string path) => Lock(path, Libc.F_OFD_SETLK);
+
+    private static LockFile? Lock(string path, int command)
     {
         int fd = Descriptor.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180);
         if (fd < 0)
@@ -19,14 +25,17 @@ public sealed unsafe class LockFile : IDisposable
 
         FdHandle file = new(fd);
         FileLock whole = new() { LType = Libc.F_WRLCK };
-        while (Libc.fcntl(fd, Libc.F_OFD_SETLKW, (nint)(&whole)) != 0)
+        while (Libc.fcntl(fd, command, (nint)(&whole)) != 0)
         {
             int errno = Errno.Last;
-            if (errno != Errno.EINTR)
+            if (errno == Errno.EINTR)
             {
-                file.Dispose();
-                throw new KvmException($"fcntl (F_OFD_SETLKW, {path})", errno);
+                continue;
             }
+
+            file.Dispose();
+            // fcntl(2): either of them says that it is locked.
+            return command == Libc.F_OFD_SETLK && errno is Errno.EAGAIN or Errno.EACCES ? null : throw new KvmException($"fcntl (lock, {path})", errno);
         }
 
         return new LockFile(file);

@@ -195,6 +195,12 @@ public static class ConfigFile
             json.WriteString(ConfigMembers.Via, SettingNames.UserStacks[(int)card.Via]);
             WriteTexts(json, ConfigMembers.AllowHost, card.AllowHost);
             WriteTexts(json, ConfigMembers.Publish, card.Publish);
+            json.WriteNumber(ConfigMembers.Vlan, card.Port.Vlan);
+            json.WriteString(ConfigMembers.Trunk, card.Port.Trunk?.ToString());
+            json.WriteBoolean(ConfigMembers.Isolated, card.Port.Isolated);
+            json.WriteNumber(ConfigMembers.Weight, card.Port.Weight);
+            json.WriteString(ConfigMembers.Label, card.Port.Label);
+            json.WriteString(ConfigMembers.Uplink, card.Port.Uplink?.ToString());
             WriteRateLimiter(json, ConfigMembers.RxRateLimiter, card.ReceiveLimits);
             WriteRateLimiter(json, ConfigMembers.TxRateLimiter, card.SendLimits);
             json.WriteEndObject();

@@ -103,6 +103,11 @@ internal static class ConfigMembers
     public const string Via = "via"; // ours
     public const string AllowHost = "allow_host"; // ours
     public const string Publish = "publish"; // ours
+    public const string Vlan = "vlan"; // ours
+    public const string Trunk = "trunk"; // ours
+    public const string Isolated = "isolated"; // ours
+    public const string Label = "label"; // ours
+    public const string Uplink = "uplink"; // ours
 
     // Ours: Firecracker has no virtio console.
     public const string Ports = "ports";
@@ -161,7 +166,7 @@ internal static class ConfigMembers
     public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
 
     public static readonly string[] OfNetworkInterface =
-        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via];
+        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via, Vlan, Trunk, Isolated, Weight, Label, Uplink];
 
     public static readonly string[] OfMmdsConfig = [Version, Interfaces, Ipv4Address, ImdsCompat];
 

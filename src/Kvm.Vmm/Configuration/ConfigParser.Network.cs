@@ -2,8 +2,10 @@ using System.Text;
 using System.Text.Json;
 using Kvm.Devices.Net;
 using Kvm.Devices.Net.Metadata;
+using Kvm.Devices.Net.Switch;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Network.Switching;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -69,6 +71,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Publish:
                     card = card with { Publish = ReadTexts(member, text => PublishedPort.Parse(text, out var port) is null ? port : null) };
                     break;
+                case ConfigMembers.Vlan or ConfigMembers.Trunk or ConfigMembers.Isolated or ConfigMembers.Weight or ConfigMembers.Label or ConfigMembers.Uplink:
+                    card = card with { Port = ReadSwitchPort(member, card.Port) };
+                    break;
                 case ConfigMembers.RxRateLimiter:
                     card = card with { ReceiveLimits = ReadRateLimiter(member) };
                     break;
@@ -116,6 +121,25 @@ internal ref partial struct ConfigParser
         int start = (int)_json.TokenStartIndex;
         _json.Skip();
         _machine = _machine with { Metadata = (_machine.Metadata ?? new MetadataConfig()) with { Json = Encoding.UTF8.GetString(_text[start..(int)_json.BytesConsumed]) } };
+    }
+
+    private readonly SwitchPortConfig ReadSwitchPort(string member, SwitchPortConfig port)
+    {
+        switch (member)
+        {
+            case ConfigMembers.Vlan:
+                return port with { Vlan = (int)Number(member, 0, PortOptions.MaxVlan) };
+            case ConfigMembers.Weight:
+                return port with { Weight = (int)Number(member, 1, PortOptions.MaxWeight) };
+            case ConfigMembers.Isolated:
+                return port with { Isolated = Flag(member) };
+            case ConfigMembers.Label:
+                return port with { Label = TextOrNull(member) ?? "" };
+            default:
+                // As the command line has them.
+                return TextOrNull(member) is not { } text ? port
+                    : port.With($"{member}={text}") ?? throw BadValue(member, $"is {VisibleText.Quote(text, 40)}; {(member == ConfigMembers.Trunk ? "VLANs are written 10+20-30" : "user or tap=NAME are possible")}");
+        }
     }
 
     private readonly CaptureConfig? ReadCapture(string member)

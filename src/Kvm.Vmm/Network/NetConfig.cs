@@ -1,11 +1,11 @@
 using System.Globalization;
-using System.Text;
 using Kvm.Devices.Limits;
 using Kvm.Devices.Net;
 using Kvm.Devices.Virtio.Net;
 using Kvm.Interop;
 using Kvm.Interop.Slirp;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Network.Switching;
 
 namespace Kvm.Vmm.Network;
 
@@ -20,6 +20,9 @@ public enum NetKind
 
     /// <summary>A descriptor of a TAP or macvtap interface that the program was given.</summary>
     Descriptor,
+
+    /// <summary>A switch, which other guests of this host are at too.</summary>
+    Switch,
 
     /// <summary>Nothing: what is sent is lost.</summary>
     None,
@@ -50,7 +53,7 @@ public sealed record NetConfig
     /// <summary>What the configuration calls the card; null is <c>net</c> and its place.</summary>
     public string? Id { get; init; }
 
-    /// <summary>The interface's name, of <see cref="NetKind.Tap"/>.</summary>
+    /// <summary>The name of <see cref="NetKind.Tap"/>'s interface, or of <see cref="NetKind.Switch"/>.</summary>
     public string Name { get; init; } = "";
 
     /// <summary>The descriptor, of <see cref="NetKind.Descriptor"/>.</summary>
@@ -77,13 +80,16 @@ public sealed record NetConfig
     /// <summary>Ports of the host that the guest serves; of <see cref="NetKind.User"/>.</summary>
     public IReadOnlyList<PublishedPort> Publish { get; init; } = [];
 
+    /// <summary>How it is there, of <see cref="NetKind.Switch"/>.</summary>
+    public SwitchPortConfig Port { get; init; } = new();
+
     /// <summary>How fast frames may come to the guest; what comes faster waits where it comes from.</summary>
     public IoLimits ReceiveLimits { get; init; } = IoLimits.None;
 
     /// <summary>How fast the guest's frames may go; what comes faster waits in the guest's rings.</summary>
     public IoLimits SendLimits { get; init; } = IoLimits.None;
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|switch=NAME[,vlan=N][,trunk=N+N][,isolated][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -107,7 +113,7 @@ public sealed record NetConfig
             }
             else
             {
-                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp, "
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp, vlan=N, trunk=N+N, isolated, weight=N, label=TEXT, uplink=user|tap=NAME, "
                     + "rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N, and the same with tx-";
             }
         }
@@ -130,11 +136,14 @@ public sealed record NetConfig
             case ["tap", var name]:
                 net = net with { Kind = NetKind.Tap, Name = name };
                 return null;
+            case ["switch", var name]:
+                net = net with { Kind = NetKind.Switch, Name = name };
+                return null;
             case ["fd", var fd] when int.TryParse(fd, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
                 net = net with { Kind = NetKind.Descriptor, Descriptor = number };
                 return null;
             default:
-                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, fd=N, none";
+                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, switch=NAME, fd=N, none";
         }
     }
 
@@ -144,6 +153,7 @@ public sealed record NetConfig
         NetKind.Tap => $"tap={Name}",
         NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),
         NetKind.User => "user",
+        NetKind.Switch => $"switch={Name}",
         _ => "none",
     };
 
@@ -164,7 +174,7 @@ public sealed record NetConfig
             case ["allow-host", var text] when AllowedPort.Parse(text) is { } port:
                 return this with { AllowHost = [.. AllowHost, port] };
             default:
-                return null;
+                return Port.With(part) is { } onSwitch ? this with { Port = onSwitch } : null;
         }
     }
 
@@ -183,14 +193,16 @@ public sealed record NetConfig
             return "has ports to allow or to publish, which belong to user alone";
         if (Kind == NetKind.User && Mtu > SlirpStack.MostMtu)
             return $"has an MTU of {Mtu}; with user it is {SlirpStack.MostMtu} at most";
+        if (Kind != NetKind.Switch && Port != new SwitchPortConfig())
+            return "has settings of a switch's port and is at none";
+        if (Kind == NetKind.Switch)
+            return SwitchName.Problem(Name) ?? Port.Problem();
         return Kind == NetKind.Tap ? ProblemOfName() : null;
     }
 
-    // What the kernel would not have (dev_valid_name), or would make a number of.
-    private string? ProblemOfName() =>
-        Encoding.UTF8.GetByteCount(Name) is 0 or > TapQueue.MostNameBytes || Name is "." or ".." || Name.Any(c => c is '/' or ':' or '%' || char.IsWhiteSpace(c) || char.IsControl(c))
-            ? $"has the interface's name {VisibleText.Quote(Name, 40)}; names have 1 to {TapQueue.MostNameBytes} bytes without slashes, colons, percent signs and spaces"
-            : null;
+    private string? ProblemOfName() => SwitchUplink.Parse($"tap={Name}") is null
+        ? $"has the interface's name {VisibleText.Quote(Name, 40)}; names have 1 to {TapQueue.MostNameBytes} bytes without slashes, colons, percent signs and spaces"
+        : null;
 
     /// <summary>What the card is called that has this place.</summary>
     internal string NameAt(int place) => Id ?? string.Create(CultureInfo.InvariantCulture, $"net{place}");

@@ -2,6 +2,7 @@ using Kvm.Devices.Net;
 using Kvm.Interop;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Network.Switching;
 
 namespace Kvm.Vmm.Network;
 
@@ -18,6 +19,7 @@ internal static class NetworkBackends
         NetKind.User => OpenUser(config, failed, notice),
         NetKind.Tap => new TapBackend(OpenTap(config)),
         NetKind.Descriptor => new TapBackend([Adopt(config.Descriptor)]),
+        NetKind.Switch => SwitchRegistry.Shared.Join(config.Name, config.Port, config.FixedMac ? config.Mac : null, failed, notice),
         _ => new NullBackend(),
     };
 

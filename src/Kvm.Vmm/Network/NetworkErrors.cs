@@ -27,6 +27,12 @@ public static class NetworkErrors
         "Publish another port, such as 8080:80, or see who has it: ss -ltnup")
     { ExitCode = ExitCode.HostCannot };
 
+    /// <summary>A switch cannot be joined.</summary>
+    public static readonly ErrorInfo NoSwitch = new("KVM0184", "the switch cannot be joined",
+        "Its name or the runtime folder's is too long, the folder cannot be used, the switch has another uplink than the one asked for, the uplink cannot be opened, all of its ports are used, or the card's fixed address is another's.",
+        "Choose another name, leave uplink= away, or give the card another address: --net switch=NAME,mac=ADDRESS")
+    { ExitCode = ExitCode.HostCannot };
+
     /// <summary>The answers of a metadata service cannot be read.</summary>
     public static readonly ErrorInfo BadMetadata = new("KVM0189", "the metadata cannot be used",
         "The file is not there, may not be read by this user, or is not an object of JSON of at most 1 MiB and 32 levels.",
@@ -40,5 +46,5 @@ public static class NetworkErrors
     { ExitCode = ExitCode.BadInput };
 
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished, BadMetadata, BadModel];
+    public static IReadOnlyList<ErrorInfo> All => [NoTap, BadDescriptor, NoUserNetwork, NotPublished, NoSwitch, BadMetadata, BadModel];
 }

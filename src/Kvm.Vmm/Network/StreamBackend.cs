@@ -7,36 +7,51 @@ using Kvm.Interop;
 namespace Kvm.Vmm.Network;
 
 /// <summary>
-/// A cable that is a Unix stream socket: each frame behind its length of four bytes, highest first, as passt and QEMU have it. Frames go out straight from guest
-/// memory; what the socket did not take of one is kept, and the next ones wait in the guest's ring. Whoever is at the other end is not trusted. Allocates nothing for a frame.
+/// A cable that is a Unix stream socket: each frame behind its length of four bytes, highest first, as passt and QEMU have it, or with its header as well. Frames go out straight
+/// from guest memory; what the socket did not take of one is kept, and the next ones wait in the guest's ring. Whoever is at the other end is not trusted. Allocates nothing for a frame.
 /// </summary>
-/// <param name="socket">Non-blocking; it is this object's from now on.</param>
-internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
+internal sealed class StreamBackend : IWatchedBackend
 {
     private const int LengthBytes = 4;
-
-    // A frame's header goes over its length and what was before it.
-    private const int Lead = NetHeader.Size - LengthBytes;
     private const int Capacity = 512 << 10;
 
+    private readonly UnixSocket _socket;
+    private readonly bool _hasHeaders;
+
+    // Without headers on the wire a frame's header goes over its length and what was before it.
+    private readonly int _lead;
     private readonly Lock _sending = new();
     private readonly byte[] _in = GC.AllocateUninitializedArray<byte>(Capacity, pinned: true);
-    private readonly byte[] _rest = new byte[LengthBytes + NetHeader.MaxFrame];
+    private readonly byte[] _rest = new byte[LengthBytes + NetHeader.Size + NetHeader.MaxFrame];
+    private readonly AlignedBuffer _length = new(LengthBytes, LengthBytes);
     private HostBuffer[] _pieces = new HostBuffer[64];
-    private int _start = Lead;
-    private int _end = Lead;
+    private int _start;
+    private int _end;
     private int _current;
+    private bool _isDrained;
     private int _restStart;
     private int _restEnd;
     private bool _isFull;
     private bool _isGone;
     private INetworkListener? _listener;
 
-    /// <inheritdoc/>
-    public NetOffloads SendOffloads => NetOffloads.None;
+    /// <summary>Takes over a socket.</summary>
+    /// <param name="socket">Non-blocking; it is this object's from now on.</param>
+    /// <param name="hasHeaders">
+    /// Each frame has its <see cref="NetHeader"/> with it, in both directions, and so may leave everything undone; a header alone is a message of the two ends to each other
+    /// (<see cref="Tell"/>).
+    /// </param>
+    public StreamBackend(UnixSocket socket, bool hasHeaders = false)
+    {
+        (_socket, _hasHeaders) = (socket, hasHeaders);
+        _lead = _start = _end = hasHeaders ? 0 : NetHeader.Size - LengthBytes;
+    }
 
     /// <inheritdoc/>
-    public NetOffloads ReceiveOffloads => NetOffloads.None;
+    public NetOffloads SendOffloads => _hasHeaders ? NetOffloads.Modern : NetOffloads.None;
+
+    /// <inheritdoc/>
+    public NetOffloads ReceiveOffloads => SendOffloads;
 
     /// <inheritdoc/>
     public int MaxPairs => 1;
@@ -48,7 +63,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
     public bool IsGone => Volatile.Read(ref _isGone);
 
     /// <inheritdoc/>
-    public int DescriptorOf(int pair) => socket.Handle.Fd;
+    public int DescriptorOf(int pair) => _socket.Handle.Fd;
 
     /// <inheritdoc/>
     public void Connect(INetworkListener listener) => _listener = listener;
@@ -67,15 +82,9 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
                 return SendOutcome.Dropped;
             if (!Flush())
                 return Full();
-            if (frame.Length > _pieces.Length)
-                Array.Resize(ref _pieces, 2 * frame.Length);
-            var pieces = _pieces.AsSpan(0, frame.Length);
-            frame.CopyTo(pieces);
-            // The last four bytes of the header, which is the card's own copy and needed no more, become the length.
-            pieces[0] = pieces[0].Slice(Lead);
-            BinaryPrimitives.WriteInt32BigEndian(pieces[0].Span, length - NetHeader.Size);
+            var pieces = BehindLength(frame, length);
             // A HostBuffer is laid out as struct iovec.
-            int sent = socket.Send(MemoryMarshal.Cast<HostBuffer, IoVector>(pieces));
+            int sent = _socket.Send(MemoryMarshal.Cast<HostBuffer, IoVector>(pieces));
             if (sent == -Errno.EAGAIN)
                 return Full();
             if (sent < 0)
@@ -89,6 +98,21 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
         }
     }
 
+    /// <summary>Sends a header alone, which is no frame; false if there is no room for it now.</summary>
+    public bool Tell(in NetHeader header)
+    {
+        lock (_sending)
+        {
+            if (_isGone || !Flush())
+                return _isGone;
+            BinaryPrimitives.WriteInt32BigEndian(_rest, NetHeader.Size);
+            header.Write(_rest.AsSpan(LengthBytes));
+            (_restStart, _restEnd) = (0, LengthBytes + NetHeader.Size);
+            Flush();
+            return true;
+        }
+    }
+
     /// <inheritdoc/>
     public ReadOnlySpan<byte> Peek(int pair)
     {
@@ -99,7 +123,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
             if (there >= LengthBytes)
             {
                 uint length = BinaryPrimitives.ReadUInt32BigEndian(_in.AsSpan(_start));
-                if (length is < NetHeader.EthernetSize or > NetHeader.MaxFrame)
+                if (!CanBe(length))
                 {
                     HangUp();
                     break;
@@ -108,7 +132,8 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
                 if (length <= there - LengthBytes)
                 {
                     _current = (int)length;
-                    _in.AsSpan(_start - Lead, NetHeader.Size).Clear();
+                    if (!_hasHeaders)
+                        _in.AsSpan(_start - _lead, NetHeader.Size).Clear();
                     break;
                 }
             }
@@ -117,7 +142,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
                 return default;
         }
 
-        return _current == 0 ? default : _in.AsSpan(_start - Lead, NetHeader.Size + _current);
+        return _current == 0 ? default : _hasHeaders ? _in.AsSpan(_start + LengthBytes, _current) : _in.AsSpan(_start - _lead, NetHeader.Size + _current);
     }
 
     /// <inheritdoc/>
@@ -128,18 +153,60 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
     }
 
     /// <inheritdoc/>
-    public void Dispose() => socket.Dispose();
+    public void Dispose()
+    {
+        lock (_sending)
+        {
+            _isGone = true;
+            _socket.Dispose();
+            _length.Dispose();
+        }
+    }
+
+    /// <summary>The frame's pieces as they are sent.</summary>
+    private Span<HostBuffer> BehindLength(ReadOnlySpan<HostBuffer> frame, int length)
+    {
+        if (frame.Length + 1 > _pieces.Length)
+            Array.Resize(ref _pieces, 2 * frame.Length);
+        if (_hasHeaders)
+        {
+            _pieces[0] = _length.Buffer;
+            frame.CopyTo(_pieces.AsSpan(1));
+            BinaryPrimitives.WriteInt32BigEndian(_pieces[0].Span, length);
+            return _pieces.AsSpan(0, frame.Length + 1);
+        }
+
+        frame.CopyTo(_pieces);
+        // The last four bytes of the header, which is the card's own copy and needed no more, become the length.
+        _pieces[0] = _pieces[0].Slice(_lead);
+        BinaryPrimitives.WriteInt32BigEndian(_pieces[0].Span, length - NetHeader.Size);
+        return _pieces.AsSpan(0, frame.Length);
+    }
+
+    private bool CanBe(uint length)
+    {
+        if (!_hasHeaders)
+            return length is >= NetHeader.EthernetSize and <= NetHeader.MaxFrame;
+        return length is NetHeader.Size or (>= NetHeader.Size + NetHeader.EthernetSize and <= NetHeader.Size + NetHeader.MaxFrame);
+    }
 
     /// <summary>Reads more behind what is there, which is moved to the front where there is little room left.</summary>
     private bool Receive()
     {
-        if (_start == _end || Capacity - _end < LengthBytes + NetHeader.MaxFrame)
+        // The last call had less than there was room for: the socket is empty, most likely. Whoever sleeps looks once more before (DeviceThread), or is told of what is there.
+        if (_isDrained)
         {
-            _in.AsSpan(_start, _end - _start).CopyTo(_in.AsSpan(Lead));
-            (_start, _end) = (Lead, Lead + _end - _start);
+            _isDrained = false;
+            return false;
         }
 
-        int count = socket.Receive(_in.AsSpan(_end), out var stray, wait: false);
+        if (_start == _end || Capacity - _end < LengthBytes + NetHeader.Size + NetHeader.MaxFrame)
+        {
+            _in.AsSpan(_start, _end - _start).CopyTo(_in.AsSpan(_lead));
+            (_start, _end) = (_lead, _lead + _end - _start);
+        }
+
+        int count = _socket.Receive(_in.AsSpan(_end), out var stray, wait: false);
         stray?.Dispose();
         if (count <= 0)
         {
@@ -149,6 +216,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
         }
 
         _end += count;
+        _isDrained = _hasHeaders && _end < Capacity;
         return true;
     }
 
@@ -159,7 +227,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
         {
             room = _isFull && !_isGone && Flush();
             _isFull &= !room;
-            if (!room && _restStart != _restEnd)
+            if (!room && !_isGone && _restStart != _restEnd)
                 Flush();
         }
 
@@ -191,7 +259,7 @@ internal sealed class StreamBackend(UnixSocket socket) : IWatchedBackend
     {
         while (_restStart < _restEnd)
         {
-            int sent = socket.Send(_rest.AsSpan(_restStart, _restEnd - _restStart), wait: false);
+            int sent = _socket.Send(_rest.AsSpan(_restStart, _restEnd - _restStart), wait: false);
             if (sent < 0)
             {
                 if (sent != -Errno.EAGAIN)

@@ -28,6 +28,8 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private readonly Epoll _epoll = new();
     private readonly EpollEvent[] _events;
     private readonly Thread _thread;
+    private readonly Lock _watching = new();
+    private bool _isOver;
     private long _lastWork;
 
     /// <summary>Starts the thread.</summary>
@@ -59,8 +61,15 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     /// <param name="fd">The descriptor.</param>
     /// <param name="input">Woken when it becomes readable, or broken.</param>
     /// <param name="output">Woken when it becomes writable; null if nobody waits for that.</param>
-    public void Watch(int fd, int input, int? output) => _epoll.Add(fd, EpollEvents.EdgeTriggered | EpollEvents.In | (output is null ? 0 : EpollEvents.Out),
-        WatchBit | (uint)input | (ulong)(uint)(output ?? input) << SecondShift);
+    public void Watch(int fd, int input, int? output)
+    {
+        lock (_watching)
+        {
+            // Whoever has the descriptor may not know that the device is going.
+            if (!_isOver)
+                _epoll.Add(fd, EpollEvents.EdgeTriggered | EpollEvents.In | (output is null ? 0 : EpollEvents.Out), WatchBit | (uint)input | (ulong)(uint)(output ?? input) << SecondShift);
+        }
+    }
 
     /// <inheritdoc/>
     public void Wake(VirtioDevice device, int queue) => _bells[queue].Signal();
@@ -70,7 +79,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     {
         _stop.Signal();
         _thread.Join();
-        _epoll.Dispose();
+        lock (_watching)
+        {
+            _isOver = true;
+            _epoll.Dispose();
+        }
+
         _stop.Dispose();
         foreach (var bell in _bells)
             bell.Dispose();

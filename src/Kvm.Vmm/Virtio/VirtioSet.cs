@@ -17,6 +17,7 @@ using Kvm.Devices.Virtio.Transport;
 using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Network.Switching;
 using Kvm.Vmm.Scheduling;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
@@ -267,6 +268,7 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddNet(int index, NetConfig config)
     {
+        config = config with { Mac = config.Mac ?? NetworkBackends.AnyMac(), Port = config.Port.CalledAlso(_config.Name) };
         var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message), _notice);
         _backends.Add(backend);
         var answering = AnswerMetadata(backend, config.NameAt(index));
@@ -276,7 +278,7 @@ internal sealed class VirtioSet : IDisposable
         var device = new NetDevice($"net{index}", _memory, end,
             new NetOptions
             {
-                Mac = config.Mac ?? NetworkBackends.AnyMac(),
+                Mac = config.Mac.Value,
                 FixedMac = config.FixedMac,
                 Mtu = config.Mtu,
                 Pairs = config.Queues,
@@ -284,7 +286,11 @@ internal sealed class VirtioSet : IDisposable
                 SendLimits = config.SendLimits,
                 Time = _engine.Time
             });
-        if (Add(device) is not { } thread || backend is not IWatchedBackend watched)
+        var thread = Add(device);
+        // Which descriptor that is changes with who serves the switch.
+        if (thread is not null && backend is SwitchBackend card)
+            card.WatchBy(fd => thread.Watch(fd, 0, 0));
+        if (thread is null || backend is not IWatchedBackend watched)
             return;
         for (int pair = 0; pair < config.Queues; pair++)
             thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair : null);

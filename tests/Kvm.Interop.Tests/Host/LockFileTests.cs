@@ -36,6 +36,17 @@ public sealed class LockFileTests : IDisposable
     }
 
     [Fact]
+    public void A_second_one_that_does_not_wait_has_it_when_the_first_is_given_up()
+    {
+        LockFile first = LockFile.TryAcquire(FilePath)!;
+        LockFile.TryAcquire(FilePath).Should().BeNull();
+        first.Dispose();
+
+        using LockFile? second = LockFile.TryAcquire(FilePath);
+        second.Should().NotBeNull();
+    }
+
+    [Fact]
     public void A_folder_that_is_not_there_is_told()
     {
         Action acquire = () => LockFile.Acquire(Path.Combine(_folder, "no", "lock"));

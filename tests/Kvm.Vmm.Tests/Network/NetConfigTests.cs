@@ -1,7 +1,9 @@
 using Kvm.Devices.Limits;
 using Kvm.Devices.Net;
+using Kvm.Devices.Net.Switch;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Network.Switching;
 
 namespace Kvm.Vmm.Tests.Network;
 
@@ -79,6 +81,20 @@ public sealed class NetConfigTests
     [InlineData("tap=tap%d", "has the interface's name 'tap%d'")]
     [InlineData("tap=..", "has the interface's name '..'")]
     [InlineData("tap=0123456789abcdef", "has the interface's name '0123456789abcdef'")]
+    [InlineData("switch=", "has the switch's name ''")]
+    [InlineData("switch=../x", "has the switch's name '../x'")]
+    [InlineData("switch=a,vlan=4095", "has the VLAN 4095")]
+    [InlineData("switch=a,vlan=0", "has the VLAN 0")]
+    [InlineData("switch=a,vlan=-1", "has the part 'vlan=-1'")]
+    [InlineData("switch=a,trunk=", "has the part 'trunk='")]
+    [InlineData("switch=a,trunk=9-3", "has the part 'trunk=9-3'")]
+    [InlineData("switch=a,trunk=4095", "has the part 'trunk=4095'")]
+    [InlineData("switch=a,weight=0", "has a weight of 0")]
+    [InlineData("switch=a,uplink=tap=a/b", "has the part 'uplink=tap=a/b'")]
+    [InlineData("switch=a,uplink=none", "has the part 'uplink=none'")]
+    [InlineData("switch=a,queues=2", "has 2 queues")]
+    [InlineData("switch=a,allow-host=80", "has ports to allow")]
+    [InlineData("user,isolated", "has settings of a switch's port")]
     [InlineData("none,mac=52:54:00:12:34", "has the part 'mac=52:54:00:12:34'")]
     [InlineData("none,mac=ff:ff:ff:ff:ff:ff", "has the address ff:ff:ff:ff:ff:ff")]
     [InlineData("none,mtu=67", "has an MTU of 67")]
@@ -152,6 +168,31 @@ public sealed class NetConfigTests
             new NetConfig { Id = "eth0", Kind = NetKind.Tap, Name = "tap0", Mac = new MacAddress(0x0600_c0a8_0002) },
             new NetConfig { Id = "eth1", Kind = NetKind.Descriptor, Descriptor = 7, FixedMac = true, Mtu = 1400 }], o => o.ComparingByMembers<NetConfig>());
         ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again").Machine.Networks.Should().BeEquivalentTo(settings.Machine.Networks, o => o.ComparingByMembers<NetConfig>());
+    }
+
+    [Fact]
+    public void Card_on_a_switch_is_understood_with_all_its_parts_and_written_again()
+    {
+        NetConfig.Parse("switch=lan-1,vlan=0,trunk=10+20-22+4094,isolated,weight=300,label=web,uplink=tap=br0,mac=52:54:00:12:34:56", out var net).Should().BeNull();
+        var port = new SwitchPortConfig { Vlan = 0, Trunk = new VlanSet([22, 21, 20, 10, 4094]), Isolated = true, Weight = 300, Label = "web", Uplink = new SwitchUplink("br0") };
+        net.Should().Be(new NetConfig { Kind = NetKind.Switch, Name = "lan-1", Port = port, Mac = s_mac });
+        port.ToString().Should().Be(",vlan=0,trunk=10+20-22+4094,isolated,weight=300,label=web,uplink=tap=br0");
+        SwitchPortConfig.Parse(port.ToString()).Should().Be(port);
+        var settings = ConfigFile.Parse("""
+            {"boot-source": {"kernel_image_path": "k"}, "network-interfaces": [
+              {"backend": "switch=lan-1", "vlan": 0, "trunk": "10+20-22+4094", "isolated": true, "weight": 300, "label": "web", "uplink": "tap=br0"},
+              {"backend": "switch=a", "trunk": null, "label": null, "uplink": "user"}]}
+            """u8, "vm.json");
+        foreach (var read in (RunSettings[])[settings, ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again")])
+            read.Machine.Networks.Select(n => (n.Kind, n.Name, n.Port)).Should().Equal((NetKind.Switch, "lan-1", port), (NetKind.Switch, "a", new SwitchPortConfig { Uplink = new SwitchUplink((string?)null) }));
+    }
+
+    [Fact]
+    public void Card_of_a_switch_is_called_as_its_machine_where_nothing_is_said()
+    {
+        new SwitchPortConfig().CalledAlso("web-1").Label.Should().Be("web-1");
+        new SwitchPortConfig { Label = "db" }.CalledAlso("web-1").Label.Should().Be("db");
+        new SwitchPortConfig().CalledAlso("a,vlan=7").Label.Should().BeEmpty();
     }
 
     [Fact]

@@ -10,7 +10,7 @@ public sealed partial class NetworkSwitch
     private const int AddressBytes = 2 * MacAddress.Size, TagBytes = 4, Nobody = -1;
 
     [ThreadStatic]
-    private static byte[]? t_scratch;
+    private static byte[]? _scratch;
 
     /// <summary>A frame on its way: what was found out about it once, from a copy that nobody changes.</summary>
     private readonly ref struct Passing(ReadOnlySpan<HostBuffer> pieces, int length, NetHeader header, int tag, int vlan)
@@ -173,7 +173,7 @@ public sealed partial class NetworkSwitch
     /// <summary>Does what the receiver would not: the frame is put together as it leaves, and its pieces go into the queue.</summary>
     private static Placed Finish(ReadOnlySpan<byte> first, in Passing passing, int skip, FrameRing queue)
     {
-        var whole = (t_scratch ??= new byte[NetHeader.Size + NetHeader.MaxFrame + TagBytes]).AsSpan();
+        var whole = (_scratch ??= new byte[NetHeader.Size + NetHeader.MaxFrame + TagBytes]).AsSpan();
         first.CopyTo(whole);
         int end = first.Length;
         foreach (ref readonly var piece in passing.Pieces)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kvm.Devices.Limits;
 
 namespace Kvm.Devices.Net.Switch;
@@ -73,8 +74,8 @@ public sealed record PortOptions
     }
 }
 
-/// <summary>A set of VLANs. Immutable.</summary>
-public sealed class VlanSet
+/// <summary>A set of VLANs. Immutable; equal by what is in it.</summary>
+public sealed class VlanSet : IEquatable<VlanSet>
 {
     private readonly ulong[] _bits = new ulong[(PortOptions.MaxVlan + 2) / 64];
 
@@ -93,6 +94,54 @@ public sealed class VlanSet
             _bits[vlan / 64] |= 1UL << vlan % 64;
         }
     }
+
+    /// <summary>Understands numbers and ranges with plus signs between them, such as <c>10+20-30</c>; false if the text is something else.</summary>
+    public static bool TryParse(string text, out VlanSet? vlans)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        vlans = null;
+        var numbers = new List<int>();
+        foreach (string part in text.Split('+'))
+        {
+            int dash = part.IndexOf('-', StringComparison.Ordinal);
+            if (!TryRead(dash < 0 ? part : part[..dash], out int first) || !TryRead(dash < 0 ? part : part[(dash + 1)..], out int last) || last < first)
+                return false;
+            numbers.AddRange(Enumerable.Range(first, last - first + 1));
+        }
+
+        vlans = new VlanSet(numbers);
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public bool Equals(VlanSet? other) => other is not null && _bits.AsSpan().SequenceEqual(other._bits);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as VlanSet);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => ToString().GetHashCode(StringComparison.Ordinal);
+
+    /// <summary>A text that <see cref="TryParse"/> understands as this; nothing for an empty set.</summary>
+    public override string ToString()
+    {
+        var parts = new List<string>();
+        for (int first = 1; first <= PortOptions.MaxVlan; first++)
+        {
+            if (!Contains(first))
+                continue;
+            int last = first;
+            while (Contains(last + 1))
+                last++;
+            parts.Add(first == last ? $"{first}" : $"{first}-{last}");
+            first = last;
+        }
+
+        return string.Join('+', parts);
+    }
+
+    private static bool TryRead(string text, out int vlan) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out vlan) && vlan is >= 1 and <= PortOptions.MaxVlan;
 
     /// <summary>True if a VLAN is in it; any number may be asked for.</summary>
     public bool Contains(int vlan) => (uint)vlan <= PortOptions.MaxVlan && (_bits[vlan / 64] >> vlan % 64 & 1) != 0;
