@@ -61,5 +61,6 @@ public static class ErrorTable
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
         .. Scheduling.SchedulingErrors.All,
+        .. Debugging.DebuggingErrors.All,
     ];
 }

@@ -222,6 +222,37 @@ public sealed class VirtualMachine : IDisposable
             _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
     }
 
+    /// <summary>Exits by reason, and instructions retired, of all vCPUs so far.</summary>
+    internal SortedDictionary<string, long> ExitCounts()
+    {
+        var exits = new SortedDictionary<string, long>(StringComparer.Ordinal);
+        var completions = new SortedDictionary<string, long>(StringComparer.Ordinal);
+        foreach (var vcpu in _vcpus)
+        {
+            var reasons = new SortedDictionary<string, long>(StringComparer.Ordinal);
+            vcpu.Engine.AddCounts(reasons, completions);
+            foreach (var (reason, count) in reasons)
+                exits[reason] = exits.GetValueOrDefault(reason) + count;
+            if (vcpu.Engine.Instructions is { } instructions)
+                exits["instructions"] = instructions + exits.GetValueOrDefault("instructions");
+        }
+
+        foreach (var (mnemonic, count) in completions)
+            exits[$"completed {mnemonic}"] = count;
+        return exits;
+    }
+
+    /// <summary>What the devices did so far.</summary>
+    internal SortedDictionary<string, IReadOnlyDictionary<string, long>> DeviceCounters()
+    {
+        var counters = _devices.Counters();
+        _virtio.AddCounters(counters);
+        return counters;
+    }
+
+    /// <summary>A vCPU's local APIC in KVM's layout; while the machine stands still.</summary>
+    internal bool TryReadLapic(int vcpu, Span<byte> page) => _engine.TryReadLapic(vcpu, page);
+
     /// <summary>Whether a debugger holds the guest, which then is neither idle nor stuck.</summary>
     internal bool IsHeld => Volatile.Read(ref _debugger) is { IsStopped: true };
 
@@ -273,8 +304,7 @@ public sealed class VirtualMachine : IDisposable
                 exits[reason] = exits.GetValueOrDefault(reason) + count;
         }
 
-        var counters = _devices.Counters();
-        _virtio.AddCounters(counters);
+        var counters = DeviceCounters();
         long guestResident = _ram.ResidentBytes();
         return new RunResult
         {

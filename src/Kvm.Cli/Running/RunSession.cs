@@ -4,6 +4,7 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
@@ -109,7 +110,9 @@ internal sealed class RunSession : IDisposable
 
         if (place is not null)
             place.Seats.WhenLost = OnSchedulerLost;
+        using var waiting = _settings.Gdb is { Wait: true } first ? new GdbServer(machine, first, OnNotice) : null;
         machine.Start();
+        using var attaching = _settings.Gdb is { Wait: false } later ? new GdbServer(machine, later, OnNotice) : null;
         // A signal that came while the machine was built found nothing to stop.
         if (Volatile.Read(ref _signals) is > 0 and var signal)
             machine.Stop(VmOutcome.Signalled, signal);

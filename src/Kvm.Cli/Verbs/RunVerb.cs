@@ -4,6 +4,7 @@ using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
@@ -107,6 +108,8 @@ internal class RunVerb : Verb
     private readonly ValueOption _translations = new("--translations", "FILE", Surroundings,
         "Writes what the software engine made of the code it ran most at the end; kvmsharp translate show FILE reads it.")
     { Kind = ValueKind.File };
+    private readonly ValueOption _gdb = new("--gdb", "WHERE", Surroundings,
+        "Waits for gdb at WHERE, a port of 127.0.0.1 (0 for a free one), unix:PATH or a path with a slash, the guest standing at its first instruction; after commas nowait, to let it run meanwhile, and i386, for guests that stay in 32- or 16-bit mode.");
     private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
 
     private readonly SchedulingOptions _scheduling = new();
@@ -122,6 +125,7 @@ internal class RunVerb : Verb
             ("kvmsharp run vmlinuz --publish 8080:80 --append ip=dhcp", "with a network, and the guest's port 80 at the host's 8080: curl localhost:8080"),
             ("kvmsharp run vmlinuz --net tap=tap0 --append ip=dhcp", "with a network card on the host's interface tap0"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
+            ("kvmsharp run vmlinux --engine soft --gdb 1234", "waits for gdb vmlinux -ex 'target remote :1234'"),
             ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
         ];
@@ -144,7 +148,7 @@ internal class RunVerb : Verb
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
              _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio, _testDevices,
              .. _scheduling.All,
-             _console, _timeout, _readyMatch, _report, _translations, _dryRun])
+             _console, _timeout, _readyMatch, _report, _translations, _gdb, _dryRun])
         {
             Add(option);
         }
@@ -183,6 +187,12 @@ internal class RunVerb : Verb
         var settings = _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
         settings = settings with { Machine = Machine(result, settings.Machine), ReportPath = FullPath(_report.Text(result)) ?? settings.ReportPath };
         settings = settings with { TranslationsPath = FullPath(_translations.Text(result)) ?? settings.TranslationsPath };
+        if (_gdb.Text(result) is { } gdb)
+        {
+            settings = GdbEndpoint.Parse(gdb, out var endpoint) is { } wrong
+                ? throw Quantities.Bad("--gdb", gdb, wrong) : settings with { Gdb = endpoint with { Path = FullPath(endpoint.Path) } };
+        }
+
         if (settings.TranslationsPath is not null && !settings.Machine.Translate)
             throw new VmmException(UsageErrors.Conflict, "--no-translate leaves nothing that --translations could show");
         if (_console.Text(result) is { } console)
@@ -195,6 +205,8 @@ internal class RunVerb : Verb
         settings = settings with { Scheduling = _scheduling.Read(result, settings.Scheduling) };
         if (settings.Scheduling.Policy is { } policy && settings.Machine is { Engine: EngineChoice.Soft } or { Deterministic: true } or { Paging: PagingMode.Shadow } or { Cpu: not CpuModel.V2 })
             throw new VmmException(UsageErrors.Conflict, $"--policy {policy} needs KVM, and another option the software engine");
+        if (settings.Gdb is not null && settings.Scheduling.Policy is not null)
+            throw new VmmException(UsageErrors.Conflict, "a guest that --gdb stops would keep the turn that --policy gives it");
         if (settings.Machine.KernelPath.Length == 0)
             throw new VmmException(UsageErrors.NoKernel, "run needs a KERNEL, or a configuration file with boot-source.kernel_image_path");
         return settings.Machine.Validate() is [var problem, ..] ? throw new VmmException(UsageErrors.InvalidMachine, problem) : settings;

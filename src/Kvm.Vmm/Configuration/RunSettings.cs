@@ -33,6 +33,9 @@ public sealed record RunSettings
     /// <summary>The file that translations are written to, or null for none.</summary>
     public string? TranslationsPath { get; init; }
 
+    /// <summary>Where a debugger is waited for, or null for none.</summary>
+    public Debugging.Gdb.GdbEndpoint? Gdb { get; init; }
+
     /// <summary>What the guest is to its scheduler.</summary>
     public SchedulingSettings Scheduling { get; init; } = new();
 

@@ -21,7 +21,8 @@ public sealed class MachineDebugger
     private readonly List<DebugPoint> _points = [];
     private readonly VcpuResume[] _orders;
     private readonly bool _oneThread;
-    private readonly ArchitecturalState _scratch = new();
+    private readonly ArchitecturalState?[] _states;
+    private readonly bool[] _fresh;
 
     internal MachineDebugger(VcpuThread[] threads, IEngine engine, GuestMemory memory)
     {
@@ -29,6 +30,8 @@ public sealed class MachineDebugger
         _memory = memory;
         _oneThread = engine.OneThread;
         _orders = new VcpuResume[threads.Length];
+        _states = new ArchitecturalState?[threads.Length];
+        _fresh = new bool[threads.Length];
         Hold = new DebugHold(threads.Length, engine.Hold);
     }
 
@@ -130,6 +133,7 @@ public sealed class MachineDebugger
                 threads[0] = VcpuResume.Step;
         }
 
+        Array.Clear(_fresh);
         return Hold.TryResume(threads, _oneThread ? stepped : -1) ? null : Ended;
     }
 
@@ -174,25 +178,25 @@ public sealed class MachineDebugger
     /// <summary>Copies a vCPU's state out.</summary>
     public void ReadState(int vcpu, ArchitecturalState state)
     {
-        RequireStopped();
-        _threads[vcpu].Engine.Save(state);
+        State(vcpu).CopyTo(state);
     }
 
     /// <summary>Replaces a vCPU's state.</summary>
     public void WriteState(int vcpu, ArchitecturalState state)
     {
         RequireStopped();
+        _fresh[vcpu] = false;
         _threads[vcpu].Engine.Restore(state);
     }
 
     /// <summary>Reads memory through a vCPU's page tables; false, with nothing promised about <paramref name="bytes"/>, where an address leads nowhere.</summary>
     public bool TryReadMemory(int vcpu, ulong linear, Span<byte> bytes)
     {
-        ReadState(vcpu, _scratch);
+        var state = State(vcpu);
         while (!bytes.IsEmpty)
         {
             int part = (int)Math.Min((ulong)bytes.Length, GuestMemory.PageSize - (linear % GuestMemory.PageSize));
-            if (!PageTables.TryTranslate(_memory, _scratch, linear, out ulong physical) || !_memory.TryRead(physical, bytes[..part]))
+            if (!PageTables.TryTranslate(_memory, state, linear, out ulong physical) || !_memory.TryRead(physical, bytes[..part]))
                 return false;
             linear += (ulong)part;
             bytes = bytes[part..];
@@ -204,14 +208,14 @@ public sealed class MachineDebugger
     /// <summary>Writes memory through a vCPU's page tables, whatever they forbid; false, with nothing written, where an address leads nowhere.</summary>
     public bool TryWriteMemory(int vcpu, ulong linear, ReadOnlySpan<byte> bytes)
     {
-        ReadState(vcpu, _scratch);
+        var state = State(vcpu);
         for (bool probe = true; ; probe = false)
         {
             for (int done = 0; done < bytes.Length;)
             {
                 ulong at = linear + (ulong)done;
                 int part = (int)Math.Min((ulong)(bytes.Length - done), GuestMemory.PageSize - (at % GuestMemory.PageSize));
-                if (!PageTables.TryTranslate(_memory, _scratch, at, out ulong physical)
+                if (!PageTables.TryTranslate(_memory, state, at, out ulong physical)
                     || !(probe ? _memory.Contains(physical, (ulong)part) : _memory.TryWrite(physical, bytes.Slice(done, part))))
                 {
                     return false;
@@ -225,6 +229,36 @@ public sealed class MachineDebugger
         }
     }
 
+    /// <summary>Writes guest-physical memory; false, with nothing written, where there is none.</summary>
+    public bool TryWritePhysical(ulong physical, ReadOnlySpan<byte> bytes)
+    {
+        RequireStopped();
+        return _memory.TryWrite(physical, bytes);
+    }
+
+    /// <summary>The breakpoint at a linear address, if one is set there.</summary>
+    public DebugPoint? FindBreakpoint(ulong linear)
+    {
+        foreach (var point in _points)
+        {
+            if (point.Kind == DebugPointKind.Execute && point.Address == linear)
+                return point;
+        }
+
+        return null;
+    }
+
+    /// <summary>A vCPU's state, taken once while the machine stands still: with KVM that is twenty calls.</summary>
+    private ArchitecturalState State(int vcpu)
+    {
+        RequireStopped();
+        var state = _states[vcpu] ??= new ArchitecturalState();
+        if (!_fresh[vcpu])
+            _threads[vcpu].Engine.Save(state);
+        _fresh[vcpu] = true;
+        return state;
+    }
+
     private static string Ended => "the guest has ended";
 
     /// <summary>Makes every thread look at the hold.</summary>
@@ -234,12 +268,7 @@ public sealed class MachineDebugger
             thread.Nudge();
     }
 
-    private bool IsAtBreakpoint(int vcpu)
-    {
-        ReadState(vcpu, _scratch);
-        ulong linear = _scratch.CodeAddress;
-        return _points.Exists(p => p.Kind == DebugPointKind.Execute && p.Address == linear);
-    }
+    private bool IsAtBreakpoint(int vcpu) => FindBreakpoint(State(vcpu).CodeAddress) is not null;
 
     private void Publish()
     {

@@ -126,6 +126,9 @@ internal interface IEngine : IDisposable
     {
     }
 
+    /// <summary>A vCPU's local APIC as <c>struct kvm_lapic_state</c> has it; while it does not run. False where it cannot be read.</summary>
+    bool TryReadLapic(int index, Span<byte> page) => false;
+
     /// <summary>Makes vCPU <paramref name="index"/>.</summary>
     IVcpuEngine CreateVcpu(int index);
 }

@@ -24,6 +24,7 @@ internal sealed class KvmEngine : IEngine
     private readonly uint _tscKhz;
     private readonly KvmMsiSink _messages;
     private readonly KvmPlants _plants;
+    private readonly List<KvmVcpu> _vcpus = [];
     private DebugFacts? _debugFacts;
     private KvmDoorbells? _doorbells;
 
@@ -68,9 +69,17 @@ internal sealed class KvmEngine : IEngine
 
     public IInterruptLine Line(uint gsi) => new KvmInterruptLine(_vm, gsi);
 
+    public bool TryReadLapic(int index, Span<byte> page)
+    {
+        _vcpus[index].GetLapic(out var state);
+        System.Runtime.InteropServices.MemoryMarshal.AsBytes(new ReadOnlySpan<KvmLapicState>(in state)).CopyTo(page);
+        return true;
+    }
+
     public IVcpuEngine CreateVcpu(int index)
     {
         var vcpu = _vm.CreateVcpu((uint)index);
+        _vcpus.Add(vcpu);
         try
         {
             var facts = new CpuidPolicy.Facts(_config.Cpus, _tscKhz, _tscDeadline, _profile.GivesUpOnInstructions, _config.Nested);

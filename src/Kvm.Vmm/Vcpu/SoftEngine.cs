@@ -45,6 +45,12 @@ internal sealed class SoftEngine : IEngine
 
     public IInterruptLine Line(uint gsi) => _chips.Connect((int)gsi);
 
+    public bool TryReadLapic(int index, Span<byte> page)
+    {
+        _chips.Processors[index].Apic.SaveKvmState(page);
+        return true;
+    }
+
     public IVcpuEngine CreateVcpu(int index)
     {
         var chips = _chips.Processors[index];

@@ -4,9 +4,6 @@ namespace Kvm.X86.Engine;
 /// <remarks>Immutable. Breakpoints cost nothing outside their pages: code of a page that has one is not entered by blocks but stepped through.</remarks>
 internal sealed class DebugPlan
 {
-    /// <summary>Watching more bytes than this by one point is cut.</summary>
-    public const uint MostWatched = 1 << 20;
-
     private readonly HashSet<ulong> _breakpoints = [];
     private readonly HashSet<ulong> _codePages = [];
     private readonly DebugPoint[] _watches;
@@ -18,7 +15,7 @@ internal sealed class DebugPlan
         {
             if (point.Kind != DebugPointKind.Execute)
             {
-                watches.Add(point with { Length = Math.Clamp(point.Length, 1, MostWatched) });
+                watches.Add(point with { Length = Math.Clamp(point.Length, 1, DebugPoint.MostBytes) });
                 continue;
             }
 

@@ -20,7 +20,11 @@ public enum DebugPointKind
 /// <param name="Kind">What for.</param>
 /// <param name="Address">Linear address.</param>
 /// <param name="Length">Bytes watched, from 1; not looked at for <see cref="DebugPointKind.Execute"/>.</param>
-public readonly record struct DebugPoint(DebugPointKind Kind, ulong Address, uint Length = 1);
+public readonly record struct DebugPoint(DebugPointKind Kind, ulong Address, uint Length = 1)
+{
+    /// <summary>Most bytes of one point; more are cut.</summary>
+    public const uint MostBytes = 1 << 20;
+}
 
 /// <summary>Why a processor stopped for its debugger.</summary>
 public enum DebugCause

@@ -111,6 +111,23 @@ public sealed class ArchitecturalState
 
     /// <summary>What the processor is doing.</summary>
     public ActivityState Activity { get; set; }
+
+    /// <summary>Makes another state equal to this one.</summary>
+    public void CopyTo(ArchitecturalState other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        Gpr.CopyTo(other.Gpr, 0);
+        Segments.CopyTo(other.Segments, 0);
+        Dr.CopyTo(other.Dr, 0);
+        Extended.CopyTo(other.Extended, 0);
+        Msr.CopyTo(other.Msr);
+        (other.Rip, other.Rflags, other.Ldtr, other.Tr, other.Gdtr, other.Idtr) = (Rip, Rflags, Ldtr, Tr, Gdtr, Idtr);
+        (other.Cr0, other.Cr2, other.Cr3, other.Cr4, other.Cr8) = (Cr0, Cr2, Cr3, Cr4, Cr8);
+        (other.Efer, other.Xcr0, other.Dr6, other.Dr7) = (Efer, Xcr0, Dr6, Dr7);
+        (other.InterruptShadow, other.NmiMasked, other.NmiPending) = (InterruptShadow, NmiMasked, NmiPending);
+        (other.PendingVector, other.PendingHasErrorCode, other.PendingErrorCode) = (PendingVector, PendingHasErrorCode, PendingErrorCode);
+        other.Activity = Activity;
+    }
 }
 
 /// <summary>Model-specific registers of <see cref="ArchitecturalState"/>.</summary>
@@ -175,4 +192,14 @@ public sealed class MsrState
 
     /// <summary>Eight pairs of base and mask (0x200–0x20f).</summary>
     public ulong[] MtrrVariable { get; } = new ulong[16];
+
+    internal void CopyTo(MsrState other)
+    {
+        MtrrFixed.CopyTo(other.MtrrFixed, 0);
+        MtrrVariable.CopyTo(other.MtrrVariable, 0);
+        (other.Star, other.Lstar, other.Cstar, other.Fmask, other.KernelGsBase) = (Star, Lstar, Cstar, Fmask, KernelGsBase);
+        (other.SysenterCs, other.SysenterEsp, other.SysenterEip) = (SysenterCs, SysenterEsp, SysenterEip);
+        (other.Pat, other.TscAux, other.Tsc, other.TscAdjust, other.ApicBase) = (Pat, TscAux, Tsc, TscAdjust, ApicBase);
+        (other.MiscEnable, other.Xss, other.SpecCtrl, other.DebugCtl, other.MtrrDefType) = (MiscEnable, Xss, SpecCtrl, DebugCtl, MtrrDefType);
+    }
 }
