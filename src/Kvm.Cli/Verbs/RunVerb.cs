@@ -75,9 +75,9 @@ internal class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
 
     private readonly ValueOption _net = new("--net", "NET", Devices,
-        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), fd=N (of a TAP interface that was passed in) or none "
+        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), model=FILE (a machine of a network that the file describes), fd=N (of a TAP interface that was passed in) or none "
         + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, vlan=N, trunk=N+N, isolated, weight=N, label=TEXT, uplink=user or uplink=tap=NAME (of a switch), rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
-    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "fd=", "none"], Repeats = true, Alone = "user" };
+    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "model=", "fd=", "none"], Repeats = true, Alone = "user" };
 
     private readonly ValueOption _publish = new("--publish", "PORTS", Devices,
         "A port of the host that the guest serves, as often as there are ports: [ADDRESS:]HOST:GUEST[/udp]; without ADDRESS the host's loopback. Gives the guest a card with user as well.")
@@ -302,7 +302,7 @@ internal class RunVerb : Verb
     private static VsockConfig Vsock(string text) =>
         VsockConfig.Parse(text, out var vsock) is { } problem ? throw Quantities.Bad("--vsock", text, problem) : vsock with { SocketPath = FullPath(vsock.SocketPath)! };
 
-    private static NetConfig Net(string text) => NetConfig.Parse(text, out var net) is { } problem ? throw Quantities.Bad("--net", text, problem) : net;
+    private static NetConfig Net(string text) => NetConfig.Parse(text, out var net) is { } problem ? throw Quantities.Bad("--net", text, problem) : net with { Model = FullPath(net.Model) };
 
     // Absolute, so that the configuration a dry run prints means the same file from every folder.
     private static string? FullPath(string? path) => path is null or "" ? path : Path.GetFullPath(path);

@@ -131,10 +131,11 @@ public sealed unsafe class SlirpStack : IDisposable
     /// <param name="udp">UDP instead of TCP.</param>
     /// <param name="address">The host's address, highest byte first.</param>
     /// <param name="hostPort">The host's port.</param>
-    /// <param name="guestPort">The guest's.</param>
+    /// <param name="guest">The guest's IPv4 address; 0 for the one that is given out first.</param>
+    /// <param name="guestPort">The guest's port.</param>
     /// <returns>0 or -errno: EADDRINUSE, EACCES (a privileged port), EADDRNOTAVAIL.</returns>
-    public int Publish(bool udp, uint address, int hostPort, int guestPort) =>
-        LibSlirp.slirp_add_hostfwd(_stack, udp ? 1 : 0, Network(address), hostPort, 0, guestPort) == 0 ? 0 : -Errno.Last;
+    public int Publish(bool udp, uint address, int hostPort, uint guest, int guestPort) =>
+        LibSlirp.slirp_add_hostfwd(_stack, udp ? 1 : 0, Network(address), hostPort, Network(guest), guestPort) == 0 ? 0 : -Errno.Last;
 
     /// <summary>Gives the stack a frame of the guest's.</summary>
     public void Input(ReadOnlySpan<byte> frame)

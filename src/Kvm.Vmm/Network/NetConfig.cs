@@ -56,6 +56,9 @@ public sealed record NetConfig
     /// <summary>The name of <see cref="NetKind.Tap"/>'s interface, or of <see cref="NetKind.Switch"/>.</summary>
     public string Name { get; init; } = "";
 
+    /// <summary>The file that describes the network, of a <see cref="NetKind.Switch"/> that is one by a model; null for a switch alone.</summary>
+    public string? Model { get; init; }
+
     /// <summary>The descriptor, of <see cref="NetKind.Descriptor"/>.</summary>
     public int Descriptor { get; init; }
 
@@ -74,6 +77,9 @@ public sealed record NetConfig
     /// <summary>Who makes the network, of <see cref="NetKind.User"/>.</summary>
     public UserStack Via { get; init; }
 
+    /// <summary>Who has which address, of <see cref="NetKind.User"/>; null for the usual ones.</summary>
+    internal UserNetwork? Plan { get; init; }
+
     /// <summary>Ports of the host's loopback that the guest may reach at its gateway's address; of <see cref="NetKind.User"/>.</summary>
     public IReadOnlyList<AllowedPort> AllowHost { get; init; } = [];
 
@@ -89,7 +95,7 @@ public sealed record NetConfig
     /// <summary>How fast the guest's frames may go; what comes faster waits in the guest's rings.</summary>
     public IoLimits SendLimits { get; init; } = IoLimits.None;
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|switch=NAME[,vlan=N][,trunk=N+N][,isolated][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|model=FILE|switch=NAME[,vlan=N][,trunk=N+N][,isolated][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -139,11 +145,14 @@ public sealed record NetConfig
             case ["switch", var name]:
                 net = net with { Kind = NetKind.Switch, Name = name };
                 return null;
+            case ["model", { Length: > 0 } file]:
+                net = net with { Kind = NetKind.Switch, Model = file };
+                return null;
             case ["fd", var fd] when int.TryParse(fd, NumberStyles.None, CultureInfo.InvariantCulture, out int number):
                 net = net with { Kind = NetKind.Descriptor, Descriptor = number };
                 return null;
             default:
-                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, switch=NAME, fd=N, none";
+                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, switch=NAME, model=FILE, fd=N, none";
         }
     }
 
@@ -153,7 +162,7 @@ public sealed record NetConfig
         NetKind.Tap => $"tap={Name}",
         NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),
         NetKind.User => "user",
-        NetKind.Switch => $"switch={Name}",
+        NetKind.Switch => Model is null ? $"switch={Name}" : $"model={Model}",
         _ => "none",
     };
 
@@ -196,7 +205,7 @@ public sealed record NetConfig
         if (Kind != NetKind.Switch && Port != new SwitchPortConfig())
             return "has settings of a switch's port and is at none";
         if (Kind == NetKind.Switch)
-            return SwitchName.Problem(Name) ?? Port.Problem();
+            return (Model is null ? SwitchName.Problem(Name) : null) ?? Port.Problem();
         return Kind == NetKind.Tap ? ProblemOfName() : null;
     }
 

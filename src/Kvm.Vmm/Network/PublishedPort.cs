@@ -12,6 +12,9 @@ namespace Kvm.Vmm.Network;
 /// <param name="Udp">UDP instead of TCP.</param>
 public sealed record PublishedPort(IPAddress Address, ushort HostPort, ushort GuestPort, bool Udp)
 {
+    /// <summary>The guest's IPv4 address, in a network of several; 0 in one of its own.</summary>
+    internal uint Guest { get; init; }
+
     /// <summary>Understands <c>[ADDRESS:]HOST:GUEST[/udp|/tcp]</c>; without an address the host's loopback listens.</summary>
     /// <param name="text">The text.</param>
     /// <param name="port">The port, where the text describes one.</param>

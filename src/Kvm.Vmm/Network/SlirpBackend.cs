@@ -38,7 +38,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     public SlirpBackend(NetConfig config, Action<string> failed)
     {
         _failed = failed;
-        var plan = new UserNetwork();
+        var plan = config.Plan ?? new UserNetwork();
         _guard = new HostGuard(plan, config.AllowHost.Select(p => (p.Port, p.Udp)), config.Publish.Where(p => p.Udp).Select(p => p.GuestPort), TimeProvider.System);
         var settings = new SlirpSettings
         {
@@ -138,7 +138,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     private void Publish(PublishedPort port)
     {
         uint address = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(port.Address.GetAddressBytes());
-        int result = _stack.Publish(port.Udp, address, port.HostPort, port.GuestPort);
+        int result = _stack.Publish(port.Udp, address, port.HostPort, port.Guest, port.GuestPort);
         if (result != 0)
             throw new VmmException(NetworkErrors.NotPublished, $"--publish {port}: {Errno.NameOf(-result)} ({Errno.TextOf(-result)})");
     }

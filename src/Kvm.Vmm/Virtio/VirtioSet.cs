@@ -17,6 +17,7 @@ using Kvm.Devices.Virtio.Transport;
 using Kvm.Devices.Virtio.Vsock;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Network.Model;
 using Kvm.Vmm.Network.Switching;
 using Kvm.Vmm.Scheduling;
 using Kvm.Vmm.Storage;
@@ -47,6 +48,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<IDiskImage> _images = [];
     private readonly BlockCache? _cache;
     private readonly List<INetworkBackend> _backends = [];
+    private readonly List<RunningNetwork> _networks = [];
     private readonly List<MetadataBackend> _answering = [];
     private readonly List<VirtioDevice> _devices = [];
     private readonly List<DeviceThread> _threads = [];
@@ -197,6 +199,8 @@ internal sealed class VirtioSet : IDisposable
             thread.Dispose();
         foreach (var backend in _backends)
             backend.Dispose();
+        foreach (var network in _networks)
+            network.Dispose();
         foreach (var card in _devices.OfType<NetDevice>())
             card.Dispose();
         _capture?.Dispose();
@@ -204,6 +208,7 @@ internal sealed class VirtioSet : IDisposable
             image.Dispose();
         _threads.Clear();
         _backends.Clear();
+        _networks.Clear();
         _answering.Clear();
         _images.Clear();
         _cache?.Dispose();
@@ -268,7 +273,15 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddNet(int index, NetConfig config)
     {
-        config = config with { Mac = config.Mac ?? NetworkBackends.AnyMac(), Port = config.Port.CalledAlso(_config.Name) };
+        config = config with { Port = config.Port.CalledAlso(_config.Name) };
+        if (config.Model is { } file)
+        {
+            var network = RunningNetwork.Enter(NetworkModel.Load(file), message => _failed?.Invoke(message), _notice);
+            _networks.Add(network);
+            config = network.Model.Settle(config);
+        }
+
+        config = config with { Mac = config.Mac ?? NetworkBackends.AnyMac() };
         var backend = NetworkBackends.Open(config, message => _failed?.Invoke(message), _notice);
         _backends.Add(backend);
         var answering = AnswerMetadata(backend, config.NameAt(index));

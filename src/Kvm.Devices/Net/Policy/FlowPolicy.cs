@@ -51,7 +51,7 @@ public sealed class FlowPolicy : IFramePolicy
     /// <summary>Frames from an address that is not their sender's.</summary>
     public long Spoofed => Volatile.Read(ref _spoofed);
 
-    /// <summary>DHCP between others than a guest and the network itself.</summary>
+    /// <summary>Answers of DHCP servers that are not the network's.</summary>
     public long Rogue => Volatile.Read(ref _rogue);
 
     /// <summary>Errors about packets of flows that nobody knows.</summary>
@@ -108,6 +108,9 @@ public sealed class FlowPolicy : IFramePolicy
         var key = packet.Key;
         if (kind == PacketKind.Flow)
             _alias?.Restore(ref key);
+        // Questions are for the network's own server, whoever else hears them; answers come from nobody else.
+        if (kind == PacketKind.Flow && key is { Version: 4, Protocol: PacketHeaders.Udp, SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient })
+            return key.SourcePort == DhcpServer && Refuse(ref _rogue);
         if (kind <= PacketKind.Fragment && !IsOwnAddress(state, fromPort, kind, in packet, in key, frame))
             return Refuse(ref _spoofed);
         switch (kind)
@@ -140,8 +143,6 @@ public sealed class FlowPolicy : IFramePolicy
     {
         int from = state.EndpointOf(fromPort), to = state.EndpointOf(toPort), rule;
         bool allowed;
-        if (key is { Version: 4, Protocol: PacketHeaders.Udp, SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient })
-            return Refuse(ref _rogue);
         if ((frame[0] & 1) != 0 || state.Policy.IsSame(from, to))
         {
             // Nobody answers a group as such, and where all or nothing is allowed both ways there is nothing to remember.

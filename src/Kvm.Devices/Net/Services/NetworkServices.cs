@@ -129,7 +129,8 @@ public sealed class NetworkServices : IPortListener, IDisposable
                 break;
             default:
                 string name = port.Options.Label;
-                Policy.Bind(port.Number, name, _plan.Machines.FirstOrDefault(machine => machine.Name == name)?.Address ?? 0);
+                // One that has a machine's name and not its card is given another address.
+                Policy.Bind(port.Number, name, _plan.Machines.FirstOrDefault(machine => machine.Name == name && machine.Mac == port.Options.Mac)?.Address ?? 0);
                 _health.SetAttached(name, true);
                 break;
         }

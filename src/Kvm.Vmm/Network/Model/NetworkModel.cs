@@ -105,6 +105,29 @@ public sealed record NetworkModel
         return policy.Why(from, to, protocol, port) is { } reason ? [reason] : [];
     }
 
+    /// <summary>A card of one of the network's machines, or of somebody else where addresses are given out by chance.</summary>
+    /// <param name="card">The card as it was asked for; its label says whose it is.</param>
+    /// <exception cref="VmmException">There is no such machine.</exception>
+    internal NetConfig Settle(NetConfig card)
+    {
+        string label = card.Port.Label;
+        var settled = card with { Kind = NetKind.Switch, Name = Name, Model = null };
+        if (Machines.FirstOrDefault(m => m.Name == label) is { } machine)
+        {
+            return settled with
+            {
+                Mac = card.Mac ?? machine.Mac,
+                FixedMac = true,
+                Port = card.Port with { Vlan = machine.Vlan, Isolated = machine.Isolated, Weight = machine.Weight },
+            };
+        }
+
+        if (Plan.FirstLease != 0)
+            return settled;
+        string hint = NearestName.Find(label, Machines.Select(m => m.Name)) is { } near ? $"; did you mean '{near}'?" : "";
+        throw new VmmException(NetworkErrors.BadModel, $"the network {Name} has no machine {(label.Length == 0 ? "without a name (--name, label=)" : VisibleText.Quote(label, 40))} and no addresses for others (dhcp){hint}");
+    }
+
     /// <summary>What keeps two networks from being there together, or null.</summary>
     public string? Conflict(NetworkModel other)
     {

@@ -11,6 +11,9 @@ namespace Kvm.Vmm.Network.Switching;
 /// </summary>
 internal sealed class SwitchNode : IDisposable
 {
+    /// <summary>What <see cref="Served"/> says where the switch is another process's.</summary>
+    public const string HasAnother = "another process has it";
+
     private const ulong BellData = ulong.MaxValue;
     // Milliseconds.
     private const int ShortPause = 5, LongPause = 200, LookAgainPause = 1000;
@@ -169,13 +172,15 @@ internal sealed class SwitchNode : IDisposable
         if (LockFile.TryAcquire(_lock) is not { } held)
         {
             if (_host.IsManaged)
-                _served.TrySetResult("another process has it");
+                _served.TrySetResult(HasAnother);
             return;
         }
 
         try
         {
-            _server = new SwitchServer(held, _socket, new NetworkSwitch(_options, TimeProvider.System), _epoll, _host);
+            var network = new NetworkSwitch(_options, TimeProvider.System);
+            _host.Prepare?.Invoke(network);
+            _server = new SwitchServer(held, _socket, network, _epoll, _host);
         }
         catch
         {

@@ -10,6 +10,12 @@ namespace Kvm.Vmm.Network.Switching;
 /// <param name="Tap">The name of a TAP interface; null for a network in user space.</param>
 public sealed record SwitchUplink(string? Tap)
 {
+    /// <summary>The network in user space, where it is not the usual one.</summary>
+    internal NetConfig? User { get; init; }
+
+    /// <summary>True if it leads to where the other does.</summary>
+    internal bool LeadsAs(SwitchUplink? other) => other is not null && Tap == other.Tap;
+
     /// <summary>Understands <c>user</c> or <c>tap=NAME</c>; null if the text is neither.</summary>
     public static SwitchUplink? Parse(string text) => text?.Split('=', 2) switch
     {

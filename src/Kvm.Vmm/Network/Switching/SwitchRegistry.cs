@@ -44,16 +44,21 @@ internal sealed class SwitchRegistry(string? folder = null)
     /// <param name="uplink">Its way out, or null.</param>
     /// <param name="failed">Told of a fault of the program on the switch's thread.</param>
     /// <param name="notice">Told what a person may want to know.</param>
+    /// <param name="prepare">Called with the switch before anybody can join it, as <see cref="SwitchHost.Prepare"/>.</param>
     /// <exception cref="VmmException">Somebody serves it already, or it cannot be.</exception>
-    public ManagedSwitch Manage(string name, SwitchOptions options, SwitchUplink? uplink, Action<string> failed, Action<string>? notice)
+    public ManagedSwitch Manage(string name, SwitchOptions options, SwitchUplink? uplink, Action<string> failed, Action<string>? notice, Action<NetworkSwitch>? prepare = null) =>
+        TryManage(name, options, uplink, failed, notice, prepare) ?? throw new VmmException(NetworkErrors.NoSwitch, $"switch={name}: {SwitchNode.HasAnother}");
+
+    /// <summary>As <see cref="Manage"/>; null where another process has the switch.</summary>
+    public ManagedSwitch? TryManage(string name, SwitchOptions options, SwitchUplink? uplink, Action<string> failed, Action<string>? notice, Action<NetworkSwitch>? prepare)
     {
-        var host = new SwitchHost(IsManaged: true, () => { }, failed, notice);
+        var host = new SwitchHost(IsManaged: true, () => { }, failed, notice) { Prepare = prepare };
         var node = Enter(name, options, uplink, host);
         string why = !node.IsManagedBy(host) ? "this process is at it already" : node.Served.Wait(s_patience) ? node.Served.Result : "its thread does not answer";
         if (why.Length == 0)
             return new ManagedSwitch(node.Switch!, () => Leave(name, node));
         Leave(name, node);
-        throw new VmmException(NetworkErrors.NoSwitch, $"switch={name}: {why}");
+        return why == SwitchNode.HasAnother ? null : throw new VmmException(NetworkErrors.NoSwitch, $"switch={name}: {why}");
     }
 
     private SwitchNode Enter(string name, SwitchOptions options, SwitchUplink? uplink, SwitchHost host)

@@ -201,13 +201,13 @@ internal sealed class SwitchServer : IDisposable
     /// <summary>Opens the uplink where there is none; why it cannot be, or nothing.</summary>
     public string EnsureUplink(SwitchUplink? wanted)
     {
-        if (wanted is null || wanted == _uplinkIs)
+        if (wanted is null || wanted.LeadsAs(_uplinkIs))
             return "";
         if (_uplinkIs is not null)
             return $"the switch's uplink is {_uplinkIs}, not {wanted}";
         try
         {
-            var backend = NetworkBackends.Open(wanted.Tap is null ? new NetConfig { Kind = NetKind.User, Via = UserStack.Slirp } : new NetConfig { Kind = NetKind.Tap, Name = wanted.Tap },
+            var backend = NetworkBackends.Open(wanted.Tap is null ? wanted.User ?? new NetConfig { Kind = NetKind.User, Via = UserStack.Slirp } : new NetConfig { Kind = NetKind.Tap, Name = wanted.Tap },
                 _host.Failed, _host.Notice);
             var pump = new PortPump(backend, _wake);
             pump.Port = Switch.TryAttach(new PortOptions { Role = PortRole.Uplink, Label = "uplink", Trunk = wanted.Tap is null ? null : VlanSet.All }, pump, out string why);
@@ -258,4 +258,8 @@ internal sealed class SwitchServer : IDisposable
 /// <param name="Wake">Wakes the thread.</param>
 /// <param name="Failed">Told of a fault of the program.</param>
 /// <param name="Notice">Told what a person may want to know.</param>
-internal sealed record SwitchHost(bool IsManaged, Action Wake, Action<string> Failed, Action<string>? Notice);
+internal sealed record SwitchHost(bool IsManaged, Action Wake, Action<string> Failed, Action<string>? Notice)
+{
+    /// <summary>Called with a switch before anybody can join it, on the node's thread; again with another one where that could not be served.</summary>
+    public Action<NetworkSwitch>? Prepare { get; init; }
+}

@@ -127,7 +127,8 @@ public sealed class FlowPolicyTests
         _policy.Spoofed.Should().Be(2);
         byte[] offer = Packets.UdpFrame(WebAddress, 67, "255.255.255.255", 68);
         _policy.Allows(Web, Uplink, offer).Should().BeFalse();
-        _policy.Rogue.Should().Be(1);
+        _policy.Allows(Web, Uplink, Packets.UdpFrame("0.0.0.0", 68, "255.255.255.255", 67)).Should().BeFalse("it is for the network's server alone");
+        (_policy.Rogue, _policy.Spoofed).Should().Be((1, 2), "who asks does nothing wrong");
         _policy.Allows(Web, Services, offer).Should().BeTrue("they decide themselves");
     }
 
