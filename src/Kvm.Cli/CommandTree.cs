@@ -22,6 +22,7 @@ internal sealed class CommandTree
             new TraceVerb(),
             new NetVerb(),
             new ExplainVerb(),
+            new LabVerb(),
             new CompletionVerb(this),
         };
         // Without an action of its own the parser would call a missing verb an error in its words.

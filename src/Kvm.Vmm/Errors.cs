@@ -52,6 +52,7 @@ public static class ErrorTable
     public static IReadOnlyList<ErrorInfo> All =>
     [
         .. UsageErrors.All,
+        .. LabErrors.All,
         .. Boot.LoadErrors.All,
         .. Storage.DiskErrors.All,
         .. Storage.Tools.DiskToolErrors.All,

@@ -15,6 +15,7 @@ public class HelpTests
     [InlineData("trace", "trace --help")]
     [InlineData("net", "net --help")]
     [InlineData("explain", "explain --help")]
+    [InlineData("lab", "lab --help")]
     [InlineData("completion", "completion --help")]
     public void Help_is_as_reviewed(string name, string line)
     {

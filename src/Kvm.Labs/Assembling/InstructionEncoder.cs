@@ -65,7 +65,8 @@ internal sealed class InstructionEncoder(INames names)
         if (forms.Count == 0)
             return $"{statement.Name} does not exist in {bits}-bit code";
         string more = forms.Count > 6 ? ", …" : "";
-        return $"{statement.Name} does not go with {given} in {bits}-bit code; it is one of: {string.Join(" | ", forms.Take(6))}{more}";
+        string hint = statement.Operands.Any(operand => operand is ValueOperand) ? ", and a value has to fit" : "";
+        return $"{statement.Name} does not go with {given} in {bits}-bit code; it is one of: {string.Join(" | ", forms.Take(6))}{more}{hint}";
     }
 
     private sealed class BytesWriter : CodeWriter

@@ -135,6 +135,9 @@ internal sealed class StatementParser
             while (reader.TryTake(","));
         }
 
+        // Both orders mean the same, and encodings have the memory first.
+        if (name.Text.ToLowerInvariant() is "xchg" or "test" && operands is [RegisterOperand, MemoryOperand])
+            operands.Reverse();
         return new InstructionStatement(line, word.Column, name.Text.ToLowerInvariant(), operands, prefixes) { Codes = codes };
     }
 

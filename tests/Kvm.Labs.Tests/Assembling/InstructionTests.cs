@@ -85,6 +85,7 @@ public sealed class InstructionTests
     [InlineData("cmovc eax, ebx", "0f42c3")]
     [InlineData("setz al", "0f94c0")]
     [InlineData("xchg rbx, rax", "4893")]
+    [InlineData("xchg eax, [rbx]", "8703")]
     [InlineData("mov sil, 3", "40b603")]
     [InlineData("in al, 0x60", "e460")]
     [InlineData("vmcall", "0f01c1")]

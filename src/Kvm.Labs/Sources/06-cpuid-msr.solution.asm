@@ -1,0 +1,36 @@
+; Lab 6: CPUID and model-specific registers. What a processor says of itself is the VMM's decision.
+
+        org 0x8000
+        bits 64
+
+SECRET  equ 0x4b560000          ; a register that reads 0x123456789abcdef0; 0x4b560001 takes a value
+
+start:
+        mov eax, 0x40000000     ; the leaf of hypervisors: the signature is in ebx, ecx, edx
+        cpuid
+        mov [signature], ebx
+        mov [signature + 4], ecx
+        mov [signature + 8], edx
+
+        mov eax, 1
+        cpuid
+        shr ecx, 13
+        and cl, 1
+        mov [has_cx16], cl
+
+        mov ecx, SECRET
+        rdmsr
+        not eax
+        not edx
+        inc ecx
+        wrmsr
+
+        mov esi, signature
+        mov ecx, 12
+        mov dx, 0x3f8
+        rep outsb
+        mov al, 0
+        out 0xf4, al
+
+signature: resb 12
+has_cx16:  db 0xff
