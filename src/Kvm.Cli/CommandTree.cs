@@ -21,6 +21,7 @@ internal sealed class CommandTree
             new SchedVerb(),
             new TraceVerb(),
             new NetVerb(),
+            new StatsVerb(),
             new ExplainVerb(),
             new LabVerb(),
             new CompletionVerb(this),

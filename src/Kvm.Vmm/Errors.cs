@@ -61,6 +61,7 @@ public static class ErrorTable
         .. Network.NetworkErrors.All,
         .. HostErrors.All,
         .. Reporting.OutcomeErrors.All,
+        .. Control.ControlErrors.All,
         .. Scheduling.SchedulingErrors.All,
         .. Debugging.DebuggingErrors.All,
     ];

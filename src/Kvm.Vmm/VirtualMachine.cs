@@ -157,6 +157,15 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>As <see cref="VirtioSet.LeaveMemory"/>.</summary>
     internal void LeaveMemory(ulong bytes) => _virtio.LeaveMemory(bytes);
 
+    /// <summary>Its vCPUs, for who looks at them while they run.</summary>
+    internal IReadOnlyList<VcpuThread> Vcpus => _vcpus;
+
+    /// <summary>What it is.</summary>
+    internal VmConfig Config => _config;
+
+    /// <summary><c>kvm</c> or <c>soft</c>.</summary>
+    internal string EngineName => _engine.Name;
+
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
 

@@ -14,6 +14,7 @@ public class HelpTests
     [InlineData("sched", "sched --help")]
     [InlineData("trace", "trace --help")]
     [InlineData("net", "net --help")]
+    [InlineData("stats", "stats --help")]
     [InlineData("explain", "explain --help")]
     [InlineData("lab", "lab --help")]
     [InlineData("completion", "completion --help")]

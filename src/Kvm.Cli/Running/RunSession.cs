@@ -4,6 +4,7 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Control;
 using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
@@ -111,6 +112,7 @@ internal sealed class RunSession : IDisposable
         if (place is not null)
             place.Seats.WhenLost = OnSchedulerLost;
         using var waiting = _settings.Gdb is { Wait: true } first ? new GdbServer(machine, first, OnNotice) : null;
+        using var control = Control(machine);
         machine.Start();
         using var attaching = _settings.Gdb is { Wait: false } later ? new GdbServer(machine, later, OnNotice) : null;
         // A signal that came while the machine was built found nothing to stop.
@@ -121,6 +123,17 @@ internal sealed class RunSession : IDisposable
         var ownEnd = result.Outcome is not (VmOutcome.StoppedByUser or VmOutcome.Signalled or VmOutcome.Timeout);
         _output?.Drain(ownEnd && Volatile.Read(ref _signals) == 0 ? null : s_patience);
         return result;
+    }
+
+    /// <summary>The socket by which others ask the guest; only where somebody gave it a name.</summary>
+    private ControlServer? Control(VirtualMachine machine)
+    {
+        if (_settings.Machine.Name == VmConfig.DefaultName)
+            return null;
+        var server = ControlServer.TryOpen(machine, Folders.Runtime, out string? why);
+        if (server is null && _global.Verbose)
+            OnNotice($"kvmsharp stats cannot ask this guest: {why}");
+        return server;
     }
 
     /// <summary>The guest's place at a scheduler; null where its policy needs none, or a signal ended the wait for one.</summary>

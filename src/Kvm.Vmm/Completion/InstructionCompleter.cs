@@ -24,7 +24,10 @@ internal sealed class InstructionCompleter(KvmVcpu vcpu, GuestMemory memory, IoB
     /// <summary>CR0, CR2 and segments come with SREGS; these are MSRs that a completed instruction may read or write.</summary>
     private static readonly uint[] s_msrs = [0xc000_0081, 0xc000_0082, 0xc000_0083, 0xc000_0084, 0xc000_0102, 0xc000_0103, 0x174, 0x175, 0x176];
 
-    private readonly Dictionary<Mnemonic, long> _counts = [];
+    /// <summary>More than there are mnemonics.</summary>
+    private const int Mnemonics = 4096;
+
+    private long[]? _counts;
     private Worker? _worker;
 
     /// <summary>Completes the instruction KVM failed on, and counts it by mnemonic.</summary>
@@ -34,17 +37,19 @@ internal sealed class InstructionCompleter(KvmVcpu vcpu, GuestMemory memory, IoB
         _worker ??= new Worker(vcpu, memory, ports, mmio, layout());
         if (!_worker.TryComplete(vcpu.RunPage.FailedInstruction))
             return false;
-        ref long count = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_counts, _worker.Mnemonic, out _);
-        count++;
+        _counts ??= new long[Mnemonics];
+        _counts[(int)_worker.Mnemonic % Mnemonics]++;
         return true;
     }
 
-    /// <summary>Adds how many instructions were completed, by mnemonic in lower case.</summary>
+    /// <summary>Adds how many instructions were completed, by mnemonic in lower case. Any thread.</summary>
     public void AddCounts(IDictionary<string, long> table)
     {
-        foreach (var (mnemonic, count) in _counts)
+        for (int i = 0; i < (Volatile.Read(ref _counts)?.Length ?? 0); i++)
         {
-            string name = mnemonic.ToString().ToLowerInvariant();
+            if (_counts![i] is not (> 0 and var count))
+                continue;
+            string name = ((Mnemonic)i).ToString().ToLowerInvariant();
             table[name] = table.TryGetValue(name, out long before) ? before + count : count;
         }
     }

@@ -61,6 +61,8 @@ internal sealed class PassiveVcpuEngine(SoftProcessor processor) : SoftwareVcpu(
 
     public override long TotalExits => (long)Processor.Halts;
 
+    public override bool RunsOnOwnThread => false;
+
     /// <summary>Only the first vCPU is a boot processor.</summary>
     public override void SetBootState(BootState state) => throw new InvalidOperationException("an application processor starts by INIT and SIPI");
 

@@ -44,6 +44,9 @@ internal interface IVcpuEngine : IVcpuDebug, IDisposable
     /// <summary>Takes the processor's whole state out: registers, extended state, MSRs, pending events. The interrupt chips' is not part of it.</summary>
     void Save(ArchitecturalState state);
 
+    /// <summary>True if <see cref="Run"/> runs this vCPU and not another one's thread does.</summary>
+    bool RunsOnOwnThread => true;
+
     /// <summary>Takes out general registers, RIP, flags, segments, control registers and EFER; the rest of <paramref name="state"/> may change or not. Cheap; also while an exit is dealt with.</summary>
     void SaveRegisters(ArchitecturalState state);
 

@@ -36,6 +36,8 @@ internal abstract class SoftwareVcpu : IVcpuEngine
 
     public void Save(ArchitecturalState state) => Processor.GetState(state);
 
+    public virtual bool RunsOnOwnThread => true;
+
     public void SaveRegisters(ArchitecturalState state) => Processor.GetState(state);
 
     public void Restore(ArchitecturalState state) => Processor.SetState(state);

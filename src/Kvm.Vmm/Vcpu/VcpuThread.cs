@@ -16,6 +16,7 @@ internal sealed class VcpuThread : IDisposable
         None = 0,
         Stop = 1,
         CheckStuck = 2,
+        Sample = 4,
     }
 
     private readonly IVcpuEngine _engine;
@@ -24,6 +25,9 @@ internal sealed class VcpuThread : IDisposable
     private readonly int[] _affinity;
     private readonly Thread _thread;
     private DebugHold? _hold;
+    private X86.State.ArchitecturalState? _sample;
+    private ulong _sampledRip;
+    private int _sampled;
     private int _requests;
     private int _threadId;
     private volatile bool _stuck;
@@ -81,6 +85,23 @@ internal sealed class VcpuThread : IDisposable
 
     /// <summary>True if the answer came within <paramref name="patience"/>.</summary>
     public bool WaitForStuckCheck(TimeSpan patience) => _stuckAnswered.Wait(patience);
+
+    /// <summary>Asks the thread where its guest is; <see cref="TryTakeSample"/> tells soon after. By one thread.</summary>
+    public void RequestSample()
+    {
+        if (!_engine.RunsOnOwnThread)
+            return;
+        _sample ??= new X86.State.ArchitecturalState();
+        Ask(Request.Sample);
+    }
+
+    /// <summary>The answer to <see cref="RequestSample"/>, once.</summary>
+    public bool TryTakeSample(out ulong rip)
+    {
+        bool taken = Interlocked.Exchange(ref _sampled, 0) != 0;
+        rip = taken ? Volatile.Read(ref _sampledRip) : 0;
+        return taken;
+    }
 
     /// <summary>Waits until the thread has ended; at once if it never started.</summary>
     public void Join()
@@ -152,6 +173,9 @@ internal sealed class VcpuThread : IDisposable
                 _stuckAnswered.Set();
             }
 
+            if (request.HasFlag(Request.Sample))
+                TakeSample(_sample!);
+
             if (_gate is not null && !PassGate(_gate))
                 continue;
             int step = -1;
@@ -163,6 +187,13 @@ internal sealed class VcpuThread : IDisposable
             else if (stop != VcpuStop.Kicked)
                 return stop;
         }
+    }
+
+    private void TakeSample(X86.State.ArchitecturalState state)
+    {
+        _engine.SaveRegisters(state);
+        Volatile.Write(ref _sampledRip, state.Rip);
+        Volatile.Write(ref _sampled, 1);
     }
 
     /// <summary>Waits for the scheduler's permit; false where the thread was asked for something instead.</summary>

@@ -48,7 +48,9 @@ public sealed partial class SoftProcessor
                 return false;
             }
 
-            _halts++;
+            // A kick ends the wait but not the halt: the next run goes on with it.
+            _halts += _resting ? 0UL : 1UL;
+            _resting = true;
             WaitForEvent(ref cpu);
         }
     }

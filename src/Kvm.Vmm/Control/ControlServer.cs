@@ -1,0 +1,163 @@
+using System.Buffers;
+using Kvm.Interop;
+
+namespace Kvm.Vmm.Control;
+
+/// <summary>
+/// A running guest's control socket (<see cref="ControlProtocol"/>): mode 0600 in a folder of this user's, other users' clients are sent
+/// away. Its thread sleeps until somebody asks; while somebody listens it also asks the vCPUs where they are.
+/// </summary>
+public sealed class ControlServer : IDisposable
+{
+    private const int MostClients = 8;
+    private const int SampleMs = 20;
+    private const ulong BellData = ulong.MaxValue, ListenerData = ulong.MaxValue - 1;
+
+    private readonly VirtualMachine _machine;
+    private readonly UnixListener _listener;
+    private readonly EventFd _bell = new();
+    private readonly Epoll _epoll = new();
+    private readonly Dictionary<ulong, ControlClientSession> _clients = [];
+    private readonly RipSampler _sampler;
+    private readonly Thread _thread;
+    private ulong _last;
+    private long _nextSample;
+    private volatile bool _stop;
+
+    private ControlServer(VirtualMachine machine, UnixListener listener)
+    {
+        _machine = machine;
+        _listener = listener;
+        _sampler = new RipSampler(machine.Vcpus);
+        _epoll.Add(_bell.Handle.Fd, EpollEvents.In, BellData);
+        _epoll.Add(_listener.Handle.Fd, EpollEvents.In, ListenerData);
+        _thread = new Thread(Main, maxStackSize: 256 << 10) { Name = "control", IsBackground = true };
+        _thread.Start();
+    }
+
+    private static long Now => Environment.TickCount64;
+
+    /// <summary>Offers a machine's socket.</summary>
+    /// <param name="machine">The machine, which outlives this.</param>
+    /// <param name="runtimeFolder">Where sockets are.</param>
+    /// <param name="why">Why there is none, where there is none: the guest does without.</param>
+    /// <returns>Null where the name is no file's, or the socket cannot be made.</returns>
+    public static ControlServer? TryOpen(VirtualMachine machine, string runtimeFolder, out string? why)
+    {
+        ArgumentNullException.ThrowIfNull(machine);
+        ArgumentNullException.ThrowIfNull(runtimeFolder);
+        why = null;
+        if (ControlProtocol.PathOf(runtimeFolder, machine.Config.Name) is not { } path)
+        {
+            why = "its name has other characters than letters, digits, '-', '_' and '.', or more than 64";
+            return null;
+        }
+
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            return new ControlServer(machine, UnixListener.Open(path, backlog: MostClients));
+        }
+        catch (Exception e) when (e is KvmException or IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            why = e is KvmException { Errno: Errno.EADDRINUSE } ? "another guest has its name" : e.Message;
+            return null;
+        }
+    }
+
+    /// <summary>Hangs up on clients and removes the socket.</summary>
+    public void Dispose()
+    {
+        _stop = true;
+        _bell.Signal();
+        _thread.Join();
+        foreach (var client in _clients.Values)
+            client.Dispose();
+        _listener.Dispose();
+        _epoll.Dispose();
+        _bell.Dispose();
+    }
+
+    private void Main()
+    {
+        Span<EpollEvent> events = new EpollEvent[MostClients + 2];
+        while (!_stop)
+        {
+            int count = _epoll.Wait(events, Patience());
+            long now = Now;
+            foreach (ref readonly var happened in events[..Math.Max(0, count)])
+                OnEvent(happened, now);
+            foreach (var (data, client) in _clients.Where(c => c.Value.Due <= now).ToList())
+                Keep(data, client.Advance(now, Write));
+            Sample(now);
+        }
+    }
+
+    /// <summary>How long nothing is to be done, in ms; −1 for ever.</summary>
+    private int Patience()
+    {
+        if (_clients.Count == 0)
+            return -1;
+        long due = _clients.Values.Min(client => client.Due);
+        if (_clients.Values.Any(client => client.Listens))
+            due = Math.Min(due, _nextSample);
+        return (int)Math.Clamp(due - Now, 0, ControlProtocol.MostIntervalMs);
+    }
+
+    private void OnEvent(in EpollEvent happened, long now)
+    {
+        if (happened.Data == BellData)
+            _bell.Drain();
+        else if (happened.Data == ListenerData)
+            Accept(now);
+        else if (_clients.TryGetValue(happened.Data, out var client))
+            Keep(happened.Data, ((happened.Events & ~EpollEvents.Out) == 0 || client.Receive(now)) && client.Send());
+    }
+
+    private void Accept(long now)
+    {
+        if (!_listener.TryAccept(out var socket) || socket is null)
+            return;
+        if (_clients.Count == MostClients || socket.GetPeer(out var peer) != 0 || (peer.UserId != 0 && peer.UserId != HostUser.EffectiveId))
+        {
+            socket.Dispose();
+            return;
+        }
+
+        var client = new ControlClientSession(socket, now);
+        _clients[++_last] = client;
+        _epoll.Add(client.Fd, EpollEvents.In, _last);
+    }
+
+    /// <summary>Goes on with a client or hangs up on it.</summary>
+    private void Keep(ulong data, bool keep)
+    {
+        if (!_clients.TryGetValue(data, out var client))
+            return;
+        if (keep)
+        {
+            _epoll.Modify(client.Fd, client.IsBehind ? EpollEvents.In | EpollEvents.Out : EpollEvents.In, data);
+            return;
+        }
+
+        _epoll.Remove(client.Fd);
+        _clients.Remove(data);
+        client.Dispose();
+    }
+
+    private void Sample(long now)
+    {
+        if (!_clients.Values.Any(client => client.Listens))
+        {
+            _sampler.Clear();
+            return;
+        }
+
+        if (now < _nextSample)
+            return;
+        _sampler.Tick();
+        _nextSample = now + SampleMs;
+    }
+
+    private void Write(IBufferWriter<byte> to) => StatisticsJson.Write(to, _machine, _sampler);
+}
