@@ -12,7 +12,6 @@ public class HelpTests
     [InlineData("disk", "disk --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
-    [InlineData("trace", "trace --help")]
     [InlineData("net", "net --help")]
     [InlineData("stats", "stats --help")]
     [InlineData("explain", "explain --help")]
@@ -28,6 +27,18 @@ public class HelpTests
             File.WriteAllText(Snapshot(name), ended.Output);
         ended.Output.Should().Be(File.ReadAllText(Snapshot(name)), "after a change of an option type: KVMSHARP_UPDATE=1 scripts/test Kvm.Cli.Tests");
         ended.Output.Split('\n').Should().OnlyContain(l => l.Length <= 110);
+    }
+
+    [SkippableFact]
+    public void Trace_takes_what_run_takes_and_options_of_its_own()
+    {
+        Published.Require();
+        var run = Published.Run("run", "--help").Output.Split('\n').Where(line => line.StartsWith("  --", StringComparison.Ordinal)).Select(line => line.Trim().Split(' ')[0]).ToList();
+        var trace = Published.Run("trace", "--help").Output;
+        run.Should().HaveCountGreaterThan(40);
+        foreach (var option in run.Concat(["--only", "--exit-port", "--exit-address", "--from", "--count", "--format", "--output", "--symbols", "--replay"]))
+            trace.Should().Contain($"  {option} ");
+        trace.Split('\n').Should().OnlyContain(line => line.Length <= 110);
     }
 
     [SkippableFact]
