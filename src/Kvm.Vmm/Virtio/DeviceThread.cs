@@ -18,11 +18,9 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private const ulong WatchBit = 1UL << 32;
     private const int SecondShift = 8, QueueMask = 0xff;
 
-    // With one processor the driver does nothing while this thread looks for it.
-    private static readonly bool s_mayPoll = Environment.ProcessorCount > 1;
-
     private readonly VirtioDevice _device;
     private readonly Action<string> _failed;
+    private readonly bool _polls;
     private readonly EventFd[] _bells;
     private readonly EventFd _stop = new();
     private readonly Epoll _epoll = new();
@@ -35,15 +33,17 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     /// <summary>Starts the thread.</summary>
     /// <param name="device">The device; its queues' scheduler is to be this object.</param>
     /// <param name="failed">Told of an exception on the thread, which is a fault of the program.</param>
-    public DeviceThread(VirtioDevice device, Action<string> failed)
+    /// <param name="polls">It looks for more for a while before it sleeps; with one processor never, as the driver does nothing meanwhile.</param>
+    public DeviceThread(VirtioDevice device, Action<string> failed, bool polls = true)
     {
-        (_device, _failed) = (device, failed);
+        (_device, _failed, _polls) = (device, failed, polls && Environment.ProcessorCount > 1);
         _bells = new EventFd[device.QueueCount];
         _events = new EpollEvent[device.QueueCount + 1];
         for (int i = 0; i < _bells.Length; i++)
         {
             _bells[i] = new EventFd();
-            _epoll.Add(_bells[i].Handle.Fd, EpollEvents.In, (ulong)i);
+            // An edge: each ring is one, whether or not anybody has read the one before, so nobody does.
+            _epoll.Add(_bells[i].Handle.Fd, EpollEvents.EdgeTriggered | EpollEvents.In, (ulong)i);
         }
 
         _epoll.Add(_stop.Handle.Fd, EpollEvents.In, StopData);
@@ -110,6 +110,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         var window = new PollWindow();
         while (Collect(ref awake, ref window))
         {
+            if (!_polls)
+            {
+                awake = Rest(awake);
+                continue;
+            }
+
             int turns = 0;
             while (turns < TurnsBetweenBells && Poll(awake, window.Nanoseconds))
                 turns++;
@@ -123,7 +129,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     {
         bool sleep = awake == 0;
         int count = _epoll.Wait(_events, sleep ? -1 : 0);
-        if (sleep && s_mayPoll)
+        if (sleep && _polls)
             window.Woke((long)Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds);
         for (int i = 0; i < count; i++)
         {
@@ -135,14 +141,11 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         return true;
     }
 
-    private ulong Woken(in EpollEvent happened)
+    private static ulong Woken(in EpollEvent happened)
     {
         ulong data = happened.Data;
         if ((data & WatchBit) == 0)
-        {
-            _bells[data].Drain();
             return 1UL << (int)data;
-        }
 
         ulong woken = (happened.Events & ~EpollEvents.Out) != 0 ? 1UL << (int)(data & QueueMask) : 0;
         return woken | ((happened.Events & EpollEvents.Out) != 0 ? 1UL << (int)(data >> SecondShift & QueueMask) : 0);

@@ -2,18 +2,14 @@
 //   NAME BYTES DEPTH REQUESTS TICKS        (ticks of the time stamp counter)
 // The same file boots under kvmsharp and QEMU's microvm. It takes the first block device behind virtio-mmio, else behind virtio-pci.
 // virtio 1.2: 2.7 (split queues), 3.1.1 (initialization), 4.1 (PCI), 4.2 (MMIO), 5.2 (block).
-#include <stdint.h>
+#include "guest.h"
 
-#define ENTRIES 128
 #define MOST_DEPTH 32
 #define LARGEST (128 << 10)
 #define SECTOR 512
 #define FLUSH (1u << 9)           // VIRTIO_BLK_F_FLUSH: without it the device must write through (5.2.5.1)
 #define DISK_BYTES (64ull << 20)
-#define ROW_TICKS 800000000ull
 
-struct descriptor { uint64_t address; uint32_t length; uint16_t flags, next; };
-struct used_element { uint32_t id, length; };
 struct header { uint32_t type, reserved; uint64_t sector; };
 
 static struct descriptor descriptors[ENTRIES] __attribute__((aligned(4096)));
@@ -27,34 +23,6 @@ static volatile void *doorbell;
 static int doorbell_is_32_bits;
 static uint16_t seen;
 static uint64_t noise = 0x2545f4914f6cdd1d;
-
-static inline void out8(uint16_t port, uint8_t value) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }
-static inline void out32(uint16_t port, uint32_t value) { __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port)); }
-static inline uint32_t in32(uint16_t port) { uint32_t v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return v; }
-static inline uint64_t ticks(void) { uint32_t a, d; __asm__ volatile("lfence; rdtsc" : "=a"(a), "=d"(d)); return (uint64_t)d << 32 | a; }
-
-static void print(const char *text) { while (*text) out8(0x3f8, (uint8_t)*text++); }
-
-static void print_number(uint64_t value)
-{
-    char text[24], *p = text + sizeof text - 1;
-    *p = 0;
-    do *--p = (char)('0' + value % 10); while (value /= 10);
-    print(p);
-}
-
-static void end(uint8_t code)
-{
-    for (;;) out8(0xf4, code);
-}
-
-static void fail(const char *why)
-{
-    print("FAILED ");
-    print(why);
-    print("\n");
-    end(1);
-}
 
 // --- virtio-mmio (virtio 1.2, 4.2.2) ---
 
@@ -244,16 +212,7 @@ static void row(const char *name, uint32_t type, uint32_t bytes, int depth)
         requests += (uint64_t)reap(1, type, bytes);
     while (flying > 0)
         flying -= reap(0, type, bytes);
-    print(name);
-    print(" ");
-    print_number(bytes);
-    print(" ");
-    print_number((uint64_t)depth);
-    print(" ");
-    print_number(requests);
-    print(" ");
-    print_number(now - start);
-    print("\n");
+    print_row(name, bytes, (uint64_t)depth, requests, now - start);
 }
 
 void bench_main(void)
