@@ -17,6 +17,12 @@ if (args is ["disk-rates", var folder])
     return;
 }
 
+if (args is ["switch-rates"])
+{
+    SwitchRates.Print();
+    return;
+}
+
 if (args is ["sched-rates"])
 {
     SchedRates.Print();

@@ -62,6 +62,16 @@ internal sealed class StreamBackend : IWatchedBackend
     /// <summary>True once the other end hung up, or said what cannot be.</summary>
     public bool IsGone => Volatile.Read(ref _isGone);
 
+    /// <summary>True while something waits for the socket to take more.</summary>
+    public bool NeedsRoom
+    {
+        get
+        {
+            lock (_sending)
+                return _isFull || _restStart != _restEnd;
+        }
+    }
+
     /// <inheritdoc/>
     public int DescriptorOf(int pair) => _socket.Handle.Fd;
 

@@ -188,7 +188,7 @@ internal sealed class SwitchNode : IDisposable
             throw;
         }
 
-        if (_remote.Count > 0)
+        if (_nextLink > 0)
             _host.Notice?.Invoke($"the switch {_name} is served by this process now");
         _remote.Clear();
         _served.TrySetResult(_server.EnsureUplink(_uplink));

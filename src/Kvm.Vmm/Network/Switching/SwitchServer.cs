@@ -14,6 +14,8 @@ internal sealed class SwitchServer : IDisposable
     /// <summary>What comes back with the listener's and the uplink's events; smaller numbers are clients'.</summary>
     private const ulong ListenerData = ulong.MaxValue - 1, UplinkData = ulong.MaxValue - 2;
 
+    private const EpollEvents Edges = EpollEvents.In | EpollEvents.RdHup | EpollEvents.EdgeTriggered;
+
     // Clients that have not said what they want yet, and how long they may take.
     private const int MostStrangers = 32;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
@@ -88,6 +90,7 @@ internal sealed class SwitchServer : IDisposable
         foreach (var client in _clients.Values)
         {
             more |= client.Pump?.Move() ?? false;
+            WatchForRoom(client);
             if (client.Pump?.IsGone ?? Stopwatch.GetElapsedTime(client.Since) > s_patience)
                 _gone.Add(client);
         }
@@ -144,7 +147,17 @@ internal sealed class SwitchServer : IDisposable
         var client = new Client(socket, _nextClient++);
         _clients.Add(client.Number, client);
         _strangers++;
-        _epoll.Add(socket.Handle.Fd, EpollEvents.In | EpollEvents.Out | EpollEvents.RdHup | EpollEvents.EdgeTriggered, client.Number);
+        _epoll.Add(socket.Handle.Fd, Edges, client.Number);
+    }
+
+    /// <summary>Waits for room where it is needed alone: else each frame that a client takes would wake the thread.</summary>
+    private void WatchForRoom(Client client)
+    {
+        if (client.Pump is { IsGone: false, Backend: StreamBackend stream } && stream.NeedsRoom != client.WaitsForRoom)
+        {
+            client.WaitsForRoom = !client.WaitsForRoom;
+            _epoll.Modify(client.Socket.Handle.Fd, Edges | (client.WaitsForRoom ? EpollEvents.Out : 0), client.Number);
+        }
     }
 
     private void On(Client client, bool hungUp)
@@ -241,6 +254,9 @@ internal sealed class SwitchServer : IDisposable
         public long Since { get; } = Stopwatch.GetTimestamp();
 
         public SwitchHello.Reader Hello { get; } = new();
+
+        /// <summary>Its socket is watched for room.</summary>
+        public bool WaitsForRoom { get; set; }
 
         /// <summary>What it is at; null as long as it is a stranger.</summary>
         public PortPump? Pump { get; set; }
