@@ -83,8 +83,14 @@ public sealed class MachineLayout
     /// <summary>Bytes at <see cref="CommandLine"/>, the NUL included.</summary>
     public const int CommandLineSize = 0x10000;
 
-    /// <summary>Everything the loader may write below the EBDA; kernel segments must keep away from it.</summary>
-    public static readonly AddressRange BootData = new(0, CommandLine + CommandLineSize);
+    /// <summary>What the loader may write below the EBDA for every kernel but the command line: vectors, BIOS data, GDT, start information.</summary>
+    public static readonly AddressRange StartData = new(0, StartInfo + StartInfoSize);
+
+    /// <summary>What it writes for Linux besides: zero page and page tables, and room up to the command line.</summary>
+    public static readonly AddressRange LinuxData = new(ZeroPage, CommandLine - ZeroPage);
+
+    /// <summary>Where the command line is.</summary>
+    public static readonly AddressRange CommandLineData = new(CommandLine, CommandLineSize);
 
     /// <summary>Extended BIOS data area: end of usable RAM below 640 KiB.</summary>
     public const ulong Ebda = 0x9fc00;

@@ -60,6 +60,19 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         _ports.Add(MachineLayout.TestPorts, MachineLayout.TestPortsSize, new TestMemory("test-ports", MachineLayout.TestPortsSize));
         _ports.Add(MachineLayout.TestInterrupts, (ulong)interrupts.Size, interrupts);
         _mmio.Add(MachineLayout.TestMemory.Start, MachineLayout.TestMemory.Size, new TestMemory("test-memory", (int)MachineLayout.TestMemory.Size));
+        SetFirmwareVectors();
+    }
+
+    /// <summary>
+    /// The 8259s as a PC's firmware leaves them: vectors 0x08 and 0x70, and IRQ 11 alone let through. Real-mode tests rely on that.
+    /// KVM's are not on this bus and stay as they are.
+    /// </summary>
+    private void SetFirmwareVectors()
+    {
+        ReadOnlySpan<(ushort Port, byte Value)> writes =
+            [(0x20, 0x11), (0x21, 0x08), (0x21, 0x04), (0x21, 0x01), (0x21, 0xfb), (0xa0, 0x11), (0xa1, 0x70), (0xa1, 0x02), (0xa1, 0x01), (0xa1, 0xf7)];
+        foreach (var (port, value) in writes)
+            _ports.Write(port, [value]);
     }
 
     /// <summary>PCI bus 0.</summary>

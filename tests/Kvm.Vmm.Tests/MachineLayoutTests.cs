@@ -75,7 +75,9 @@ public class MachineLayoutTests
             new(MachineLayout.MpTable, MachineLayout.MpTableSize),
         ];
         AssertDisjoint([.. boot, .. firmware]);
-        boot.Should().OnlyContain(r => MachineLayout.BootData.Contains(r));
+        AddressRange[] kept = [MachineLayout.StartData, MachineLayout.LinuxData, MachineLayout.CommandLineData];
+        AssertDisjoint(kept);
+        boot.Should().OnlyContain(r => kept.Any(k => k.Contains(r)));
         firmware.Should().OnlyContain(r => MachineLayout.Firmware.Contains(r));
     }
 

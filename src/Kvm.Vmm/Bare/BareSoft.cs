@@ -266,6 +266,10 @@ internal sealed class BareSoft : IBareEngine
 
         public bool TakeNmi() => chips?.TakeNmi() ?? false;
 
+        public void MergeNmis()
+        {
+        }
+
         public bool TakeInit() => chips?.TakeInit() ?? false;
 
         public int TakeStartup() => chips?.TakeStartup() ?? -1;

@@ -27,7 +27,7 @@ internal static class BzImagePlacer
             var payload = file.Part(header.Payload, header.PayloadLength);
             var plain = ElfParser.Parse(payload);
             var way = ElfPlacer.ChooseUnpacked(payload, plain, request.Protocol);
-            SegmentPlacer.PlaceFromFile(payload, plain.Segments, ram, request.MemoryIsZero);
+            SegmentPlacer.PlaceFromFile(payload, plain.Segments, ram, request.MemoryIsZero, isLinux: true);
             return Describe(header, way, plain.Extent, CompressionFormat.Unknown);
         }
 

@@ -9,7 +9,7 @@ internal static class ElfPlacer
         var (mode, entry, isLinux) = Choose(image, request.Protocol);
         bool flat = mode == EntryMode.Multiboot32 && image.Multiboot!.FlatEntry is not null;
         ElfSegment[] segments = flat ? [image.Multiboot!.Flat] : image.Elf!.Segments;
-        SegmentPlacer.PlaceFromFile(image.File, segments, ram, request.MemoryIsZero);
+        SegmentPlacer.PlaceFromFile(image.File, segments, ram, request.MemoryIsZero, mode is EntryMode.Linux64 or EntryMode.Linux32);
         return new PlacedKernel
         {
             Mode = mode,

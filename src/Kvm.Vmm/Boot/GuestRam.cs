@@ -18,15 +18,20 @@ internal sealed class GuestRam(GuestMemory memory, MachineLayout layout)
     /// <param name="file">The file it is of.</param>
     /// <param name="what">The name of the piece.</param>
     /// <param name="range">Where it goes.</param>
-    internal void CheckRoom(ImageSource file, string what, AddressRange range)
+    /// <param name="isLinux">Whether it is entered by a protocol of Linux, with more boot data than others.</param>
+    internal void CheckRoom(ImageSource file, string what, AddressRange range, bool isLinux = true)
     {
         bool inRam = false;
         foreach (var ram in layout.Ram)
             inRam |= ram.Contains(range);
         if (!inRam)
             throw LoadException.Whole(LoadErrors.DoesNotFit, file, what, $"{range} is not inside the guest's {layout.MemorySize >> 20} MiB of RAM");
-        if (range.Overlaps(MachineLayout.BootData))
-            throw LoadException.Whole(LoadErrors.Overlap, file, what, $"{range} overlaps the boot data in {MachineLayout.BootData}");
+        foreach (var data in (ReadOnlySpan<AddressRange>)[MachineLayout.StartData, isLinux ? MachineLayout.LinuxData : default, MachineLayout.CommandLineData])
+        {
+            if (range.Overlaps(data))
+                throw LoadException.Whole(LoadErrors.Overlap, file, what, $"{range} overlaps the boot data in {data}");
+        }
+
         if (range.Overlaps(MachineLayout.Firmware))
             throw LoadException.Whole(LoadErrors.Overlap, file, what, $"{range} overlaps the firmware tables in {MachineLayout.Firmware}");
     }

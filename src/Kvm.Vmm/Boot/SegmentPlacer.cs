@@ -4,16 +4,16 @@ namespace Kvm.Vmm.Boot;
 internal static class SegmentPlacer
 {
     /// <summary>Refuses segments that are not in RAM or lie where boot data goes.</summary>
-    internal static void Check(ImageSource file, ReadOnlySpan<ElfSegment> segments, GuestRam ram)
+    internal static void Check(ImageSource file, ReadOnlySpan<ElfSegment> segments, GuestRam ram, bool isLinux)
     {
         foreach (var s in segments)
-            ram.CheckRoom(file, $"segment {s.Index}", s.Range);
+            ram.CheckRoom(file, $"segment {s.Index}", s.Range, isLinux);
     }
 
     /// <summary>Reads segments from a file straight to their places.</summary>
-    internal static void PlaceFromFile(ImageSource file, ReadOnlySpan<ElfSegment> segments, GuestRam ram, bool memoryIsZero)
+    internal static void PlaceFromFile(ImageSource file, ReadOnlySpan<ElfSegment> segments, GuestRam ram, bool memoryIsZero, bool isLinux)
     {
-        Check(file, segments, ram);
+        Check(file, segments, ram, isLinux);
         foreach (var s in segments)
         {
             ram.ReadFile(file, s.FileOffset, s.Address, s.FileSize, $"segment {s.Index}");
@@ -33,7 +33,7 @@ internal static class SegmentPlacer
     /// <param name="memoryIsZero">True if guest memory outside <paramref name="unpacked"/> was never written.</param>
     internal static void PlaceFromGuest(ImageSource file, ElfSegment[] segments, AddressRange unpacked, GuestRam ram, bool memoryIsZero)
     {
-        Check(file, segments, ram);
+        Check(file, segments, ram, isLinux: true);
         var moves = segments.Where(s => s.FileSize != 0).OrderBy(s => s.FileOffset).ToArray();
         bool disjoint = true, down = true, up = true;
         for (int i = 0; i < moves.Length; i++)

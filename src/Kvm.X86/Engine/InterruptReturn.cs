@@ -14,6 +14,8 @@ internal static class InterruptReturn
             : Protected(ref cpu, context, size);
         if (done)
         {
+            if (cpu.NmiMasked != 0)
+                context.Chips?.MergeNmis();
             cpu.NmiMasked = 0;
             Interlocked.MemoryBarrier(); // IRET serialises
             if ((cpu.Rflags & Bits.Tf) != 0)

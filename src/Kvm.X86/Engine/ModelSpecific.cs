@@ -32,7 +32,7 @@ internal static class ModelSpecific
             case Pat: value = cpu.Pat; return true;
             case MiscEnable: value = cpu.MiscEnable; return true;
             case DebugCtl: value = cpu.DebugCtl; return true;
-            case SpecCtrl: value = cpu.SpecCtrl; return true;
+            case SpecCtrl: value = cpu.SpecCtrl; return context.HasSpeculationControl;
             case Xss: value = cpu.Xss; return true;
             case MtrrCap: value = 0x508; return true; // eight variable ranges, fixed ranges, write combining
             case UpdateSignature: value = 0x0100_0065UL << 32; return true;
@@ -65,24 +65,33 @@ internal static class ModelSpecific
             case FsBase: return TryAddress(ref cpu, value, ref cpu.Segments[Seg.Fs].Base);
             case GsBase: return TryAddress(ref cpu, value, ref cpu.Segments[Seg.Gs].Base);
             case KernelGsBase: return TryAddress(ref cpu, value, ref cpu.KernelGsBase);
-            case TscAux: cpu.TscAux = (uint)value; return value >> 32 == 0;
+            case TscAux: return value >> 32 == 0 && TrySet(ref cpu.TscAux, value);
             case SysenterCs: cpu.SysenterCs = (uint)value; return true;
             case SysenterEsp: return TryAddress(ref cpu, value, ref cpu.SysenterEsp);
             case SysenterEip: return TryAddress(ref cpu, value, ref cpu.SysenterEip);
             case Pat: return TryWritePat(ref cpu, value);
             case MiscEnable: cpu.MiscEnable = value; return true;
             case DebugCtl: cpu.DebugCtl = value & 3; return true;
-            case SpecCtrl: cpu.SpecCtrl = value & 7; return (value & ~7UL) == 0;
-            case PredCmd: return (value & ~1UL) == 0;
-            case Xss: cpu.Xss = value; return value == 0;
+            case SpecCtrl: return context.HasSpeculationControl && (value & ~7UL) == 0 && TrySet(ref cpu.SpecCtrl, value);
+            case PredCmd: return context.HasSpeculationControl && (value & ~1UL) == 0;
+            case Xss: return value == 0 && TrySet(ref cpu.Xss, value);
             case UpdateSignature or McgStatus or FeatureControl or SysCfg or HwCr: return true;
             default:
                 return context.Mtrr.TryWrite(index, value) || TryWriteChips(context, index, value) || IsProcessorVendorRegister(index);
         }
     }
 
+    private static bool TrySet(ref ulong register, ulong value)
+    {
+        register = value;
+        return true;
+    }
+
     private static bool TryWriteChips(CpuContext context, uint index, ulong value)
     {
+        // The APIC knows the widest address there is, not this processor's.
+        if (index == ApicBase && value >> context.State.PhysicalBits != 0)
+            return false;
         if (context.Chips == null || !context.Chips.TryWriteMsr(index, value))
             return false;
         if (index == ApicBase)

@@ -136,7 +136,10 @@ internal static class Segmentation
         return loaded.IsPresent || Fault.Raise(ref cpu, Vector.SegmentNotPresent, error);
     }
 
-    /// <summary>After a return to an outer level: data segments that level may not use become null (SDM vol. 2, RET).</summary>
+    /// <summary>
+    /// After a return to an outer level: data segments that level may not use become null (SDM vol. 2, RET). Their bases stay,
+    /// as processors have it: FS and GS are used in 64-bit mode whatever their selectors are.
+    /// </summary>
     public static void DropPrivilegedData(ref Cpu cpu)
     {
         ReadOnlySpan<int> registers = [Seg.Es, Seg.Ds, Seg.Fs, Seg.Gs];
@@ -146,7 +149,7 @@ internal static class Segmentation
             bool conforming = s.IsCode && (s.Type & 4) != 0;
             if (s.IsUnusable || conforming || s.Dpl >= cpu.Cpl)
                 continue;
-            s = new SegmentRegister { Attributes = SegmentRegister.UnusableBit };
+            s = new SegmentRegister { Base = s.Base, Attributes = SegmentRegister.UnusableBit };
         }
     }
 

@@ -185,7 +185,8 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     {
         bool trap = (cpu.Rflags & Bits.Tf) != 0;
         int shadow = cpu.InterruptShadow;
-        if (shadow != 2 && DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
+        // Behind MOV SS too: Intel's processors hold these breakpoints off there, AMD's, of which this is one, do not.
+        if (DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
             return LoopResult.Fault;
         cpu.Rflags &= ~Bits.Rf;
         ulong rip = cpu.Rip;
@@ -195,7 +196,8 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
             return result;
         if (cpu.InterruptShadow == shadow)
             cpu.InterruptShadow = 0;
-        if (trap)
+        // SYSCALL and SYSRET see to it themselves.
+        if (trap && Stepped.Code is not (Iced.Intel.Code.Syscall or Iced.Intel.Code.Sysretd or Iced.Intel.Code.Sysretq))
             cpu.PendingDebug |= DebugRegisters.SingleStep;
         RequestAttention();
         return result;
@@ -216,6 +218,9 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         }
 
         _context.WatchHit = null; // the instruction was not executed: it will access again
+        // Traps that MOV SS held back are lost to an exception of the next instruction, but not to a software interrupt.
+        if (cpu.FaultSource != (int)EventSource.Software)
+            cpu.PendingDebug = 0;
         int vector = cpu.FaultVector;
         var source = (EventSource)cpu.FaultSource;
         bool hasError = source != EventSource.Software && Vector.HasErrorCode(vector) && (cpu.Cr0 & Bits.Cr0Pe) != 0;
@@ -231,6 +236,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         ulong bits = cpu.PendingDebug, rip = cpu.Rip;
         cpu.PendingDebug = 0;
         DebugRegisters.Record(ref cpu, bits);
+        cpu.Activity = (int)ActivityState.Running; // a HLT that was stepped over does not halt
         bool alive = Events.Deliver(ref cpu, _context, Vector.Debug, EventSource.Exception, false, 0);
         return AfterDelivery(ref cpu, alive, rip, out exit);
     }

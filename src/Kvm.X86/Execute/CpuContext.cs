@@ -193,6 +193,8 @@ internal sealed unsafe class CpuContext : IDisposable
         var extended = cpuid.Query(0x8000_0001, 0);
         Cpu->Features = ((structured.Ebx & (1u << 3)) != 0 ? CpuFeatures.Bmi1 : 0) | ((extended.Ecx & (1u << 5)) != 0 ? CpuFeatures.Lzcnt : 0)
             | ((basic.Ecx & (1u << 22)) != 0 ? CpuFeatures.Movbe : 0);
+        // Leaf 7 is Intel's way to say that IA32_SPEC_CTRL and IA32_PRED_CMD are there, 0x80000008 AMD's (IBPB, IBRS, STIBP, SSBD).
+        HasSpeculationControl = (structured.Edx & (1u << 26)) != 0 || (cpuid.Query(0x8000_0008, 0).Ebx & 0x0100_d000) != 0;
         Cpu->PhysicalBits = Math.Clamp((int)(cpuid.Query(0x8000_0008, 0).Eax & 0xff), 36, 52);
         var components = cpuid.Query(0xd, 0);
         Xcr0Allowed = components.Eax | ((ulong)components.Edx << 32) | 1;
@@ -225,6 +227,9 @@ internal sealed unsafe class CpuContext : IDisposable
             entry->WriteTag &= ~Tlb.SlowNotify;
     }
 
+    /// <summary>Whether CPUID shows IA32_SPEC_CTRL and IA32_PRED_CMD.</summary>
+    public bool HasSpeculationControl { get; private set; }
+
     /// <summary>CR8 where there are no chips.</summary>
     public byte TaskPriority { get; set; }
 
@@ -238,13 +243,25 @@ internal sealed unsafe class CpuContext : IDisposable
         {
             case 1:
                 uint osxsave = (Cpu->Cr4 & Bits.Cr4OsXsave) != 0 ? 1u << 27 : 0;
-                return result with { Ebx = (result.Ebx & 0xff_ffff) | (ApicId << 24), Ecx = (result.Ecx & ~(1u << 27)) | osxsave };
+                return result with { Ebx = (result.Ebx & 0xff_ffff) | (ApicId << 24), Ecx = (result.Ecx & ~(1u << 27)) | osxsave, Edx = result.Edx & ~HiddenApic };
+            case 0x8000_0001:
+                return result with { Edx = result.Edx & ~HiddenApic };
             case 0xb:
                 return result with { Ecx = (result.Ecx & ~0xffu) | (byte)subleaf, Edx = ApicId };
             case 0xd when subleaf <= 1:
                 return result with { Ebx = 576 + ((Cpu->Xcr0 & 4) != 0 ? 256u : 0) };
             default:
                 return result;
+        }
+    }
+
+    /// <summary>The flag of the local APIC in EDX, which goes while IA32_APIC_BASE disables it (SDM vol. 3, 11.4.3).</summary>
+    private uint HiddenApic
+    {
+        get
+        {
+            const uint apicBase = 0x1b, enable = 1 << 11, flag = 1 << 9;
+            return Chips != null && Chips.TryReadMsr(apicBase, out ulong value) && (value & enable) == 0 ? flag : 0;
         }
     }
 

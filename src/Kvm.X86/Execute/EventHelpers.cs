@@ -101,12 +101,16 @@ internal static unsafe class EventHelpers
         return true;
     }
 
+    /// <summary>Flags of SYSCALL and SYSRET: they trap if TF is set at their end, not as others at their beginning.</summary>
     private static void SetFlags(Cpu* cpu, uint flags)
     {
         cpu->Rflags = (flags & 0x3f7fd5) | 2;
         cpu->FlagKind = FlagKind.Explicit;
         if ((flags & Bits.Tf) != 0)
+        {
+            cpu->PendingDebug |= DebugRegisters.SingleStep;
             cpu->Attention = -1;
+        }
         else if ((flags & Bits.If) != 0)
             CpuContext.From(cpu).LookForEvents();
     }

@@ -25,6 +25,9 @@ public interface IInterruptSource
     /// <summary>Takes the pending NMI; false if there is none.</summary>
     bool TakeNmi();
 
+    /// <summary>NMIs are no longer blocked (IRET): those that came meanwhile are one (SDM vol. 3, 6.7.1).</summary>
+    void MergeNmis();
+
     /// <summary>
     /// Takes a pending INIT and puts the local APIC into its state after INIT (SDM vol. 3, 11.4.7.3); the processor then
     /// resets itself. False if there is none.

@@ -22,6 +22,12 @@ public enum InterruptEvents
     /// <summary>INIT was received: the processor resets and, unless it is the bootstrap processor, waits for a start-up IPI.</summary>
     Init = 1 << 4,
 
+    /// <summary>
+    /// Another NMI came while one waited that the processor did not block. It would have been taken at once, and the second been kept:
+    /// so both count, until <see cref="IInterruptSource.MergeNmis"/>.
+    /// </summary>
+    SecondNmi = 1 << 5,
+
     /// <summary>Either kind of maskable interrupt.</summary>
     Maskable = Interrupt | ExternalInterrupt,
 }

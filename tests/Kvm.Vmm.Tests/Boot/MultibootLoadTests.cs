@@ -54,6 +54,17 @@ public class MultibootLoadTests
     }
 
     [Fact]
+    public void An_ELF_image_may_lie_where_only_Linux_gets_boot_data()
+    {
+        using var m = new TestMemory(32 * MiB);
+        byte[] image = [.. Header(0), 0xf4, 0xf4, 0xf4, 0xf4];
+        m.Load(new ElfBuilder(false) { Entry = 0x8000 + 12 }.Load(0x8000, image).Build()).EntryPoint.Should().Be(0x8000 + 12);
+        m.Bytes(0x8000, image.Length).Should().Equal(image);
+        m.Refuse(new ElfBuilder(false) { Entry = 0x6800 + 12 }.Load(0x6800, image).Build(), LoadErrors.Overlap);
+        m.Refuse(new ElfBuilder(false) { Entry = 0x2_0000 + 12 }.Load(0x2_0000, image).Build(), LoadErrors.Overlap);
+    }
+
+    [Fact]
     public void A_flat_image_is_placed_by_its_address_fields()
     {
         using var m = new TestMemory(32 * MiB);

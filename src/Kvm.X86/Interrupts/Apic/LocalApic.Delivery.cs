@@ -36,7 +36,7 @@ public sealed partial class LocalApic
             case ApicDelivery.Fixed or ApicDelivery.LowestPriority:
                 return AcceptFixed(vector, levelTriggered);
             case ApicDelivery.Nmi:
-                Raise(InterruptEvents.Nmi);
+                RaiseNmi();
                 return true;
             case ApicDelivery.Init:
                 AcceptInit();
@@ -72,7 +72,7 @@ public sealed partial class LocalApic
         if (Interlocked.Exchange(ref _lint1Line, asserted ? 1 : 0) != 0 || !asserted)
             return;
         if (Mode == ApicMode.Disabled)
-            Raise(InterruptEvents.Nmi);
+            RaiseNmi();
         else
             TriggerLint(ref _lvtLint1);
     }
@@ -112,13 +112,7 @@ public sealed partial class LocalApic
     /// <summary>INIT makes start-up IPIs sent before it void.</summary>
     private void AcceptInit()
     {
-        int before, after;
-        do
-        {
-            before = Volatile.Read(ref _events);
-            after = (before | (int)InterruptEvents.Init) & ~(int)InterruptEvents.Startup;
-        }
-        while (Interlocked.CompareExchange(ref _events, after, before) != before);
+        Change(before => (before | InterruptEvents.Init) & ~InterruptEvents.Startup);
         Target?.Notify();
     }
 

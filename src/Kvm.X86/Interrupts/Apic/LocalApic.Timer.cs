@@ -75,6 +75,8 @@ public sealed partial class LocalApic : ITimerClient
 
     private void WriteLvtTimer(uint value)
     {
+        // A count that is over, but whose driver has not come round to it, is over in the mode it ran in.
+        Expire(_tsc.Clock.Now);
         lock (_timerLock)
         {
             uint before = _lvtTimer;

@@ -102,7 +102,11 @@ public sealed partial class LocalApic
     }
 
     /// <summary>Takes the pending NMI. Processor's thread.</summary>
-    public bool TakeNmi() => Take(InterruptEvents.Nmi);
+    public bool TakeNmi() =>
+        (Change(before => (before & InterruptEvents.SecondNmi) != 0 ? before & ~InterruptEvents.SecondNmi : before & ~InterruptEvents.Nmi) & InterruptEvents.Nmi) != 0;
+
+    /// <summary>Forgets all but one of the NMIs that wait. Processor's thread.</summary>
+    public void MergeNmis() => Take(InterruptEvents.SecondNmi);
 
     /// <summary>Takes a pending start-up IPI's vector, or −1. Processor's thread.</summary>
     public int TakeStartup() => Take(InterruptEvents.Startup) ? Volatile.Read(ref _startupVector) : -1;
@@ -117,6 +121,24 @@ public sealed partial class LocalApic
     }
 
     private bool Take(InterruptEvents one) => (Interlocked.And(ref _events, ~(int)one) & (int)one) != 0;
+
+    private void RaiseNmi()
+    {
+        if ((Change(before => before | ((before & InterruptEvents.Nmi) == 0 ? InterruptEvents.Nmi : InterruptEvents.SecondNmi)) & InterruptEvents.Nmi) == 0)
+            Target?.Notify();
+    }
+
+    /// <summary>Changes what waits, whole; the value is what it was. <paramref name="change"/> captures nothing, so that nothing is allocated.</summary>
+    private InterruptEvents Change(Func<InterruptEvents, InterruptEvents> change)
+    {
+        int before;
+        do
+        {
+            before = Volatile.Read(ref _events);
+        }
+        while (Interlocked.CompareExchange(ref _events, (int)change((InterruptEvents)before), before) != before);
+        return (InterruptEvents)before;
+    }
 
     private void Raise(InterruptEvents one)
     {

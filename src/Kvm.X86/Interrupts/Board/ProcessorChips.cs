@@ -59,6 +59,9 @@ public sealed class ProcessorChips : IInterruptSource, IStateful
     public bool TakeNmi() => Apic.TakeNmi();
 
     /// <inheritdoc/>
+    public void MergeNmis() => Apic.MergeNmis();
+
+    /// <inheritdoc/>
     public bool TakeInit() => Apic.TakeInit();
 
     /// <inheritdoc/>

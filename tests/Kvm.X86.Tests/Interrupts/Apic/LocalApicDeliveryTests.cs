@@ -170,9 +170,8 @@ public sealed class LocalApicDeliveryTests
     }
 
     [Fact]
-    public void An_NMI_IPI_waits_once_until_it_is_taken()
+    public void An_NMI_IPI_waits_until_it_is_taken()
     {
-        _rig.Ipi(0x400 | ToOthers);
         _rig.Ipi(0x400 | ToOthers);
         _rig.Apics[0].Pending.Should().Be(InterruptEvents.None);
         _rig.Apics[2].Pending.Should().Be(InterruptEvents.Nmi);
@@ -231,6 +230,24 @@ public sealed class LocalApicDeliveryTests
         _rig.Write(Eoi, 0);
         _rig.Apic.SetExternalLine(true);
         _rig.Apic.AcknowledgeInterrupt().Should().Be(-1);
+    }
+
+    [Fact]
+    public void SDM_6_7_1_NMIs_that_wait_together_are_two_and_those_that_came_while_blocked_one()
+    {
+        var nmi = new ApicMessage(0, false, ApicDelivery.Nmi, 0);
+        for (int i = 0; i < 3; i++)
+            _rig.Bus.Deliver(nmi).Should().BeTrue();
+        _rig.Apic.TakeNmi().Should().BeTrue();
+        _rig.Apic.TakeNmi().Should().BeTrue();
+        _rig.Apic.TakeNmi().Should().BeFalse();
+
+        _rig.Bus.Deliver(nmi).Should().BeTrue();
+        _rig.Bus.Deliver(nmi).Should().BeTrue();
+        _rig.Apic.MergeNmis();
+        _rig.Apic.TakeNmi().Should().BeTrue();
+        _rig.Apic.TakeNmi().Should().BeFalse();
+        _rig.Apic.Pending.Should().Be(InterruptEvents.None);
     }
 
     [Fact]
@@ -305,7 +322,7 @@ public sealed class LocalApicDeliveryTests
                 rig.Write(IcrLow, low);
             }
 
-            return rig.Apics.All(a => (a.Pending & ~(InterruptEvents.Maskable | InterruptEvents.Nmi | InterruptEvents.Init | InterruptEvents.Startup)) == 0);
+            return rig.Apics.All(a => (a.Pending & ~(InterruptEvents.Maskable | InterruptEvents.Nmi | InterruptEvents.SecondNmi | InterruptEvents.Init | InterruptEvents.Startup)) == 0);
         }).QuickCheckThrowOnFailure();
     }
 

@@ -51,6 +51,19 @@ public sealed class LocalApicTimerTests
     }
 
     [Fact]
+    public void A_one_shot_that_is_over_stays_over_when_the_mode_becomes_periodic()
+    {
+        Start(0x41, 100_000);
+        _rig.Clock.Advance(100_001); // its queue has not come round to it
+        _rig.Write(LvtTimer, 0x41 | Periodic);
+        _rig.Read(CurrentCount).Should().Be(0);
+        _rig.Apic.AcknowledgeInterrupt().Should().Be(0x41);
+        _rig.Write(Eoi, 0);
+        _rig.Advance(1_000_000);
+        _rig.Apic.Pending.Should().Be(InterruptEvents.None);
+    }
+
+    [Fact]
     public void Periodic_fires_each_period_and_missed_periods_are_one_interrupt()
     {
         Start(0x41 | Periodic, 100_000);
