@@ -2,6 +2,7 @@ using Kvm.Devices.Bus;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Pci;
 using Kvm.Devices.Platform;
+using Kvm.Devices.Snapshot;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Vcpu;
@@ -36,20 +37,27 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         _acpi = new AcpiPm("acpi-pm", time, engine.Line(MachineLayout.SciGsi), PowerOff, Reset);
         _pvpanic = new PvPanic("pvpanic", OnPanic);
         var keyboard = new I8042("i8042", Reset, engine.Line(MachineLayout.KeyboardGsi));
+        var control = new SystemControlA("system-control-a", Reset);
+        var postCode = new PostCodePort("post-code");
+        var delay = new PostCodePort("io-delay");
+        var exit = new DebugExitPort("debug-exit", OnDebugExit);
 
         ports.Add(MachineLayout.Com1, Serial16550.Size, _serial);
         ports.Add(MachineLayout.Rtc, Rtc.Size, _rtc);
         ports.Add(MachineLayout.I8042Data, 1, keyboard);
         ports.Add(MachineLayout.I8042Command, 1, keyboard.CommandPort);
-        ports.Add(MachineLayout.SystemControlA, SystemControlA.Size, new SystemControlA("system-control-a", Reset));
-        ports.Add(MachineLayout.PostCode, PostCodePort.Size, new PostCodePort("post-code"));
-        ports.Add(MachineLayout.IoDelay, PostCodePort.Size, new PostCodePort("io-delay"));
+        ports.Add(MachineLayout.SystemControlA, SystemControlA.Size, control);
+        ports.Add(MachineLayout.PostCode, PostCodePort.Size, postCode);
+        ports.Add(MachineLayout.IoDelay, PostCodePort.Size, delay);
         ports.Add(MachineLayout.AcpiBlock, AcpiPm.Size, _acpi);
         ports.Add(MachineLayout.Pvpanic, PvPanic.Size, _pvpanic);
-        ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, new DebugExitPort("debug-exit", OnDebugExit));
+        ports.Add(MachineLayout.DebugExit, DebugExitPort.Size, exit);
         Pci = new PciBus(ports, mmio, memory);
-        Pci.Add(0, new PciHostBridge("pci-host"));
-        ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, new PciConfigPorts("pci-config", Pci, Reset));
+        var bridge = new PciHostBridge("pci-host");
+        Pci.Add(0, bridge);
+        var configuration = new PciConfigPorts("pci-config", Pci, Reset);
+        ports.Add(MachineLayout.PciConfig, MachineLayout.PciConfigSize, configuration);
+        Parts = [_serial, _rtc, keyboard, control, postCode, delay, _acpi, _pvpanic, exit, bridge, configuration];
         mmio.Add(MachineLayout.PciEcam.Start, MachineLayout.PciEcam.Size, new PciEcam(Pci));
     }
 
@@ -74,6 +82,9 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         foreach (var (port, value) in writes)
             _ports.Write(port, [value]);
     }
+
+    /// <summary>Each device with state.</summary>
+    public IReadOnlyList<IStateful> Parts { get; }
 
     /// <summary>PCI bus 0.</summary>
     public PciBus Pci { get; }

@@ -105,7 +105,8 @@ public sealed class VirtualMachine : IDisposable
             {
                 if (_debugger is { } made)
                     return made;
-                var debugger = new MachineDebugger(_vcpus, _engine, _ram.Memory);
+                var debugger = new MachineDebugger(_vcpus, _engine, _ram.Memory,
+                    budget => _virtio.Devices.Count == 0 ? _engine.KeepHistory(_devices.Parts, _console, budget) : null);
                 if (_started)
                     debugger.Hold.BeginOpen();
                 foreach (var vcpu in _vcpus)
@@ -261,6 +262,9 @@ public sealed class VirtualMachine : IDisposable
 
     /// <summary>A vCPU's local APIC in KVM's layout; while the machine stands still.</summary>
     internal bool TryReadLapic(int vcpu, Span<byte> page) => _engine.TryReadLapic(vcpu, page);
+
+    /// <summary>Whether runs of the machine repeat.</summary>
+    internal bool IsDeterministic => _config.Deterministic;
 
     /// <summary>Whether a debugger holds the guest, which then is neither idle nor stuck.</summary>
     internal bool IsHeld => Volatile.Read(ref _debugger) is { IsStopped: true };

@@ -18,6 +18,8 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
     private readonly Lock _lock = new();
     private volatile bool _serialHidden;
     private long _readyTicks;
+    private long _produced;
+    private long _shown;
 
     /// <summary>When the awaited text was complete, since the process started; null while it was not.</summary>
     public TimeSpan? ReadyAt => Volatile.Read(ref _readyTicks) is var t and not 0 ? TimeSpan.FromTicks(t) : null;
@@ -35,6 +37,24 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
     {
         get => _serialHidden;
         set => _serialHidden = value;
+    }
+
+    /// <summary>
+    /// How much the guest has written, and whether its serial port is hidden. A run that is set back writes what it wrote before again: that
+    /// is not shown, nor looked at, a second time.
+    /// </summary>
+    public (long Produced, bool SerialHidden) Position
+    {
+        get
+        {
+            lock (_lock)
+                return (_produced, _serialHidden);
+        }
+        set
+        {
+            lock (_lock)
+                (_produced, _serialHidden) = value;
+        }
     }
 
     /// <summary>Takes output of the serial port.</summary>
@@ -59,6 +79,13 @@ internal sealed class ConsoleWatcher(string? readyText, ConsoleSink? next)
 
     private void WriteLocked(ReadOnlySpan<byte> text)
     {
+        int again = (int)Math.Min(_shown - _produced, text.Length);
+        _produced += text.Length;
+        if (again > 0)
+            text = text[again..];
+        if (text.IsEmpty)
+            return;
+        _shown = _produced;
         if (_ready is not null && _ready.Feed(text))
         {
             Volatile.Write(ref _readyTicks, ProcessClock.SinceProcessStart().Ticks);

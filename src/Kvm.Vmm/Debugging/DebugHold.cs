@@ -137,6 +137,13 @@ internal sealed class DebugHold(int vcpus, Action<bool, bool> hold)
         }
     }
 
+    /// <summary>Whether the machine stands still and may be moved by another thread than its vCPUs'.</summary>
+    public bool TryBorrow()
+    {
+        lock (_lock)
+            return AllParked && !_gone.AsSpan().Contains(true);
+    }
+
     /// <summary>Waits until the machine stands still, or has ended. False if that took longer than <paramref name="patience"/>.</summary>
     public bool TryWait(TimeSpan patience, out DebugStop stop)
     {

@@ -19,6 +19,9 @@ public enum DebugStopReason
 
     /// <summary>The guest has ended, and will not go on.</summary>
     Ended,
+
+    /// <summary>There is no past before this: the machine is where its history begins.</summary>
+    HistoryEnd,
 }
 
 /// <summary>A stop of a whole machine.</summary>

@@ -1,4 +1,5 @@
 using Kvm.Devices.Memory;
+using Kvm.Vmm.Debugging.History;
 using Kvm.Vmm.Vcpu;
 using Kvm.X86.Engine;
 using Kvm.X86.Paging;
@@ -24,8 +25,15 @@ public sealed class MachineDebugger
     private readonly ArchitecturalState?[] _states;
     private readonly bool[] _fresh;
 
-    internal MachineDebugger(VcpuThread[] threads, IEngine engine, GuestMemory memory)
+    private readonly Func<long, MachineHistory?> _keepHistory;
+    private readonly List<RunPlace> _snapshots = [];
+    private MachineHistory? _history;
+    private bool _changed;
+    private volatile bool _goesBack;
+
+    internal MachineDebugger(VcpuThread[] threads, IEngine engine, GuestMemory memory, Func<long, MachineHistory?> keepHistory)
     {
+        _keepHistory = keepHistory;
         _threads = threads;
         _memory = memory;
         _oneThread = engine.OneThread;
@@ -50,9 +58,71 @@ public sealed class MachineDebugger
     /// <summary>Guest-physical memory; what is written is seen by the guest at once.</summary>
     public GuestMemory Memory => _memory;
 
+    /// <summary>Whether the machine can be set back: <see cref="KeepHistory"/> was called, and it is one that repeats.</summary>
+    public bool CanGoBack => _history is not null;
+
+    /// <summary>Where a deterministic machine is in its run: instructions retired, and exceptions and interrupts delivered, by all vCPUs.</summary>
+    public (ulong Instructions, ulong Deliveries)? Place => _history?.Place is { } place ? (place.Instructions, place.Deliveries) : null;
+
+    /// <summary>
+    /// Keeps the past from here on, by checkpoints of what changed (docs/debugging.md, "Backwards"): of a deterministic machine without
+    /// virtio devices, before it has run.
+    /// </summary>
+    /// <param name="budget">Bytes for copies of pages, beside those of the first checkpoint; beyond it checkpoints become fewer, at the end the oldest past goes.</param>
+    /// <returns>Null, or why it cannot be.</returns>
+    public string? KeepHistory(long budget = DefaultHistoryBytes)
+    {
+        RequireStopped();
+        _history ??= _keepHistory(budget);
+        return CanGoBack ? null : "only a machine whose runs repeat, without disks and other virtio devices, can be set back: run with --engine soft --deterministic";
+    }
+
+    /// <summary>What <see cref="KeepHistory"/> spends where nothing is said.</summary>
+    public const long DefaultHistoryBytes = 256L << 20;
+
+    /// <summary>Checkpoints kept, and bytes of copies of pages for all but the first.</summary>
+    public (int Checkpoints, long Bytes) HistorySize => _history is { } history ? (history.Checkpoints, history.Bytes) : (0, 0);
+
+    /// <summary>Remembers the present place for <see cref="RestoreSnapshot"/>: costs nothing, as the past is kept anyhow.</summary>
+    /// <returns>Its number.</returns>
+    /// <exception cref="InvalidOperationException">No past is kept.</exception>
+    public int TakeSnapshot()
+    {
+        RequireStopped();
+        BeginAnew();
+        _snapshots.Add((_history ?? throw new InvalidOperationException("no past is kept")).Place);
+        return _snapshots.Count - 1;
+    }
+
+    /// <summary>Goes to a place that was remembered.</summary>
+    /// <returns>Null, or why it cannot be.</returns>
+    public string? RestoreSnapshot(int number)
+    {
+        if ((uint)number >= (uint)_snapshots.Count)
+            return $"there is no snapshot {number}: {_snapshots.Count} were taken since the past begins";
+        var place = _snapshots[number];
+        if (_changed || _history is null || place.Events < _history.Start.Events)
+            return "its past was given up, or begins anew with what the debugger changed";
+        GoBack(history => history.GoTo(place));
+        return null;
+    }
+
+    /// <summary>Sets the machine back by the last step any vCPU made, and waits for it; <see cref="RequestStop"/> ends the wait.</summary>
+    /// <exception cref="InvalidOperationException">No past is kept.</exception>
+    public DebugStop StepBack() => GoBack(history => history.StepBack());
+
+    /// <summary>
+    /// Sets the machine back to the last breakpoint or watchpoint it came by, else to where its past begins, and waits for it;
+    /// <see cref="RequestStop"/> ends the wait, somewhere on the way. At a watchpoint the access is not made yet.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">No past is kept.</exception>
+    public DebugStop ContinueBack() => GoBack(history => history.ContinueBack(_points));
+
     /// <summary>Has all vCPUs stop soon; any thread.</summary>
     public void RequestStop()
     {
+        if (_goesBack)
+            _history?.GiveUp();
         Hold.Halt(new DebugStop(DebugStopReason.Requested));
         Nudge();
     }
@@ -133,6 +203,7 @@ public sealed class MachineDebugger
                 threads[0] = VcpuResume.Step;
         }
 
+        BeginAnew();
         Array.Clear(_fresh);
         return Hold.TryResume(threads, _oneThread ? stepped : -1) ? null : Ended;
     }
@@ -185,7 +256,7 @@ public sealed class MachineDebugger
     public void WriteState(int vcpu, ArchitecturalState state)
     {
         RequireStopped();
-        _fresh[vcpu] = false;
+        (_fresh[vcpu], _changed) = (false, true);
         _threads[vcpu].Engine.Restore(state);
     }
 
@@ -209,6 +280,7 @@ public sealed class MachineDebugger
     public bool TryWriteMemory(int vcpu, ulong linear, ReadOnlySpan<byte> bytes)
     {
         var state = State(vcpu);
+        _changed = true;
         for (bool probe = true; ; probe = false)
         {
             for (int done = 0; done < bytes.Length;)
@@ -233,6 +305,7 @@ public sealed class MachineDebugger
     public bool TryWritePhysical(ulong physical, ReadOnlySpan<byte> bytes)
     {
         RequireStopped();
+        _changed = true;
         return _memory.TryWrite(physical, bytes);
     }
 
@@ -266,6 +339,38 @@ public sealed class MachineDebugger
     {
         foreach (var thread in _threads)
             thread.Nudge();
+    }
+
+    private DebugStop GoBack(Func<MachineHistory, DebugStop> how)
+    {
+        RequireStopped();
+        var history = _history ?? throw new InvalidOperationException("no past is kept");
+        if (!Hold.TryBorrow())
+            return new DebugStop(DebugStopReason.Ended);
+        BeginAnew();
+        _goesBack = true;
+        try
+        {
+            return how(history);
+        }
+        finally
+        {
+            _goesBack = false;
+            Array.Clear(_fresh);
+            Publish();
+        }
+    }
+
+    /// <summary>What a debugger changed no run would have come to: the past begins here.</summary>
+    private void BeginAnew()
+    {
+        if (_changed && _history is not null)
+        {
+            _history.Begin();
+            _snapshots.Clear();
+        }
+
+        _changed = false;
     }
 
     private bool IsAtBreakpoint(int vcpu) => FindBreakpoint(State(vcpu).CodeAddress) is not null;

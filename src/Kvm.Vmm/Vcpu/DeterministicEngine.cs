@@ -2,6 +2,9 @@ using Kvm.Devices.Bus;
 using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Platform;
+using Kvm.Devices.Snapshot;
+using Kvm.Vmm.Console;
+using Kvm.Vmm.Debugging.History;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.X86.Deterministic;
@@ -23,6 +26,7 @@ internal sealed class DeterministicEngine : IEngine
     private readonly ChipSet _chips;
     private readonly SoftMachine _machine;
     private readonly List<SoftProcessor> _processors = [];
+    private readonly SystemControlB _control;
     private readonly ulong _seed;
     private DeterministicRunner? _runner;
 
@@ -33,7 +37,8 @@ internal sealed class DeterministicEngine : IEngine
         _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = new WallClock(_clock) });
         _chips.Register(ports, mmio);
         Time = new GuestTimeProvider(_chips.Timers, Epoch);
-        ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", Time, _chips.Pit));
+        _control = new SystemControlB("system-control-b", Time, _chips.Pit);
+        ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, _control);
         _machine = new SoftMachine(memory, ports, mmio, SoftEngine.MakeCpuid(_clock, config), HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
@@ -51,6 +56,13 @@ internal sealed class DeterministicEngine : IEngine
         new(_seed, (long)(_runner?.Instructions ?? 0), TimeSpan.FromTicks((long)(_clock.Now / 100)));
 
     public bool OneThread => true;
+
+    /// <summary>The machine's past, where it is kept.</summary>
+    public MachineHistory? History { get; private set; }
+
+    /// <inheritdoc/>
+    public MachineHistory? KeepHistory(IReadOnlyList<IStateful> devices, ConsoleWatcher console, long budget) =>
+        History ??= new MachineHistory(new HistoryParts(Runner, _processors, _machine, _clock, _chips, [.. devices, _control], console), budget);
 
     public PagingReport? Paging => PagingReport.Of(_processors);
 

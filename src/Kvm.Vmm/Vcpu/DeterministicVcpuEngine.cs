@@ -19,9 +19,27 @@ internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftPr
         StartCounting();
     }
 
-    public override VcpuStop Run() => Answer(engine.Runner.Run(out int stopped), stopped);
+    public override VcpuStop Run()
+    {
+        while (true)
+        {
+            var exit = engine.Runner.Run(out int stopped);
+            if (exit != SoftExit.Limit)
+                return Answer(exit, stopped);
+            engine.History!.Mark();
+        }
+    }
 
-    public override VcpuStop Step(int vcpu) => Answer(engine.Runner.Step(vcpu, out int stopped), stopped);
+    public override VcpuStop Step(int vcpu)
+    {
+        while (true)
+        {
+            var exit = engine.Runner.Step(vcpu, out int stopped);
+            if (exit != SoftExit.Limit)
+                return Answer(exit, stopped);
+            engine.History!.Mark();
+        }
+    }
 
     private VcpuStop Answer(SoftExit exit, int stopped)
     {

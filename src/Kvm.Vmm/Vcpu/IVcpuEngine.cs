@@ -121,6 +121,12 @@ internal interface IEngine : IDisposable
     /// <summary>Notifications that do not end a run, or null where the engine has none.</summary>
     Virtio.IDoorbells? Doorbells => null;
 
+    /// <summary>Begins to keep the past of a machine that has not begun to run; null where runs do not repeat.</summary>
+    /// <param name="devices">Each device with state.</param>
+    /// <param name="console">Where the guest's output goes.</param>
+    /// <param name="budget">Bytes for copies of pages.</param>
+    Debugging.History.MachineHistory? KeepHistory(IReadOnlyList<Devices.Snapshot.IStateful> devices, Console.ConsoleWatcher console, long budget) => null;
+
     /// <summary>Whether the first vCPU's thread runs all vCPUs.</summary>
     bool OneThread => false;
 

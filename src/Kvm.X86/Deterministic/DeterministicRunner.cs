@@ -22,6 +22,11 @@ public sealed class DeterministicRunner : ITimerDriver
     /// <summary>Instructions of a turn of a single processor. Nothing in the guest depends on it: it is how soon a kick is noticed.</summary>
     private const ulong LongTurn = 1_000_000;
 
+    /// <summary>For <see cref="Step"/>: whichever processor's turn it is.</summary>
+    public const int AnyProcessor = -2;
+
+    private const int NoProcessor = -1;
+
     private readonly SoftProcessor[] _processors;
     private readonly TimerQueue _timers;
     private readonly InstructionClock _clock;
@@ -33,7 +38,7 @@ public sealed class DeterministicRunner : ITimerDriver
     private int _resting;
     private int _thread;
     private int _kicked;
-    private int _stepped = -1;
+    private int _stepped = NoProcessor;
 
     /// <summary>Becomes the driver of the machine's timers.</summary>
     /// <param name="processors">All processors, by number; of a machine with <see cref="SoftMachine.Deterministic"/> set.</param>
@@ -66,6 +71,16 @@ public sealed class DeterministicRunner : ITimerDriver
         }
     }
 
+    /// <summary>Ends <see cref="Run"/> and <see cref="Step"/> by <see cref="SoftExit.Limit"/> when so many instructions are retired by all processors, from where it goes on as if it had not.</summary>
+    public ulong Limit { get; set; } = ulong.MaxValue;
+
+    /// <summary>Whose turn it is, how many instructions of it are left, and how many processors have found nothing to do. While nothing runs.</summary>
+    public (int Turn, ulong Left, int Resting) Turn
+    {
+        get => (_turn, _left, _resting);
+        set => (_turn, _left, _resting) = value;
+    }
+
     /// <summary>
     /// Makes <see cref="Run"/> return <see cref="SoftExit.Kicked"/>: from a device, on the thread of <see cref="Run"/>, behind the
     /// instruction in hand; from elsewhere at the end of a turn, so that the guest cannot tell.
@@ -90,6 +105,8 @@ public sealed class DeterministicRunner : ITimerDriver
             processor = -1;
             if (Interlocked.Exchange(ref _kicked, 0) != 0)
                 return SoftExit.Kicked;
+            if (Limit != ulong.MaxValue && Instructions >= Limit)
+                return SoftExit.Limit;
             FireTimers();
             var exit = TakeTurn();
             int ran = _turn;
@@ -110,13 +127,13 @@ public sealed class DeterministicRunner : ITimerDriver
     /// Runs until the processor of a number has made one step (<see cref="SoftProcessor.DebugStep"/>), which ends it by
     /// <see cref="SoftExit.Debug"/>; the others run meanwhile as their turns come. The run is the one it would have been anyhow.
     /// </summary>
-    /// <param name="number">Which processor is to step.</param>
+    /// <param name="number">Which processor is to step, or <see cref="AnyProcessor"/>.</param>
     /// <param name="processor">Which processor ended the run; −1 if none did.</param>
     public SoftExit Step(int number, out int processor)
     {
         _stepped = number;
         var exit = Run(out processor);
-        _stepped = -1;
+        _stepped = NoProcessor;
         return exit;
     }
 
@@ -140,10 +157,13 @@ public sealed class DeterministicRunner : ITimerDriver
         var processor = _processors[_turn];
         ulong before = processor.Instructions, now = _clock.Now, deadline = _timers.NextDeadline;
         ulong most = deadline > now ? Math.Min(_left, deadline - now) : 1;
+        if (Limit != ulong.MaxValue)
+            most = Math.Min(most, Limit - Instructions);
         _turnEnd = now + most;
         _clock.BeginTurn(processor);
         _running = processor;
-        var exit = _stepped < 0 ? processor.Run(most) : _stepped == _turn ? processor.DebugStep(wait: false) : processor.Run(1);
+        var exit = _stepped == NoProcessor ? processor.Run(most)
+            : _stepped == _turn || _stepped == AnyProcessor ? processor.DebugStep(wait: false) : processor.Run(1);
         _running = null;
         _clock.EndTurn();
         ulong done = processor.Instructions - before;

@@ -37,6 +37,9 @@ public sealed class InstructionClock : GuestClock
         _running = null;
     }
 
+    /// <summary>Sets the time of a machine that does not run, before its chips are restored.</summary>
+    public void Set(ulong nanoseconds) => _base = nanoseconds;
+
     /// <summary>Between turns: nothing happens until then.</summary>
     internal void SkipTo(ulong nanoseconds) => _base = Math.Max(_base, nanoseconds);
 }

@@ -12,6 +12,13 @@ internal sealed class SeededRandom(ulong seed, int processor)
 
     private ulong _state = Mix(seed + (Step * ((ulong)processor + 1)));
 
+    /// <summary>Where in its sequence it is.</summary>
+    public ulong State
+    {
+        get => _state;
+        set => _state = value;
+    }
+
     /// <summary>The next number of the sequence.</summary>
     public ulong Next()
     {

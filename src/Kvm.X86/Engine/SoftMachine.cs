@@ -79,6 +79,19 @@ public sealed class SoftMachine
 
     internal CodePages Code { get; }
 
+    /// <summary>The pages written since somebody last looked; null unless <see cref="TrackWrites"/> was called.</summary>
+    public Paging.DirtyPages? Dirty { get; private set; }
+
+    /// <summary>Notes written pages from here on, at the cost of a fill of the translation buffer for the first write to each. While nothing runs; for machines that are deterministic.</summary>
+    public void TrackWrites()
+    {
+        if (Dirty != null)
+            return;
+        Dirty = new Paging.DirtyPages(Memory);
+        foreach (var processor in _processors)
+            processor.TrackWrites(Dirty);
+    }
+
     /// <summary>Guest page tables that processors shadow.</summary>
     internal CodePages Tables { get; }
 
@@ -101,6 +114,7 @@ public sealed class SoftMachine
     /// <param name="length">Bytes.</param>
     public void NotifyWritten(ulong address, ulong length)
     {
+        Dirty?.Mark(address, length);
         for (ulong page = address & ~0xfffUL; length != 0 && page - (address & ~0xfffUL) < length + (address & 0xfff); page += 4096)
         {
             ulong owners = Code.Owners(page);

@@ -57,12 +57,42 @@ public sealed partial class SoftProcessor
         return SoftExit.Debug;
     }
 
+    /// <summary>Linear address of the next instruction. While the processor does not run.</summary>
+    public ulong CodeAddress => NextCode(ref _context.State);
+
+    /// <summary>Takes all that a run goes on from. While the processor does not run; of a deterministic machine.</summary>
+    public void Save(ProcessorMoment moment)
+    {
+        ArgumentNullException.ThrowIfNull(moment);
+        GetState(moment.State);
+        (moment.Instructions, moment.Deliveries, moment.Halts) = (Instructions, Deliveries, _halts);
+        (moment.Random, moment.Resting, moment.InsideRepeat) = (_random?.State ?? 0, _resting, _insideRepeat);
+    }
+
+    /// <summary>Goes back to what <see cref="Save"/> took.</summary>
+    public void Restore(ProcessorMoment moment)
+    {
+        ArgumentNullException.ThrowIfNull(moment);
+        SetState(moment.State);
+        RunLoopAccess.SetRetired(_context, moment.Instructions);
+        (Deliveries, _halts, _resting, _insideRepeat) = (moment.Deliveries, moment.Halts, moment.Resting, moment.InsideRepeat);
+        _yield = false;
+        if (_random != null)
+            _random.State = moment.Random;
+    }
+
+    internal void TrackWrites(Paging.DirtyPages pages)
+    {
+        _context.Physical.Dirty = pages;
+        _context.FlushTlb(true);
+    }
+
     /// <summary>At a breakpoint: the run ends before its instruction.</summary>
     private bool AtBreakpoint(ref Cpu cpu)
     {
         if (_insideRepeat)
             return false;
-        ulong linear = CodeAddress(ref cpu);
+        ulong linear = NextCode(ref cpu);
         if (!_plan!.IsBreakpoint(linear))
             return false;
         Hit = new DebugHit(DebugCause.Breakpoint, new DebugPoint(DebugPointKind.Execute, linear));
@@ -79,5 +109,5 @@ public sealed partial class SoftProcessor
         return true;
     }
 
-    private bool OnCodeWithBreakpoint(ref Cpu cpu) => _plan != null && _plan.HasCode(CodeAddress(ref cpu));
+    private bool OnCodeWithBreakpoint(ref Cpu cpu) => _plan != null && _plan.HasCode(NextCode(ref cpu));
 }

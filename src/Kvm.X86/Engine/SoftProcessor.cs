@@ -16,6 +16,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
     private readonly CpuContext _context;
     private readonly CodeCache _cache;
     private readonly StepRunner _runner;
+    private readonly SeededRandom? _random;
     private readonly IInterruptSource? _chips;
     private readonly CodeNotices _notices = new();
     private readonly CodeNotice[] _taken = new CodeNotice[CodeNotices.MostNotices];
@@ -39,7 +40,8 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         if (machine.Deterministic is { } seed)
         {
             _context.Exact = true;
-            _context.RandomSource = new SeededRandom(seed, index).Fill;
+            _random = new SeededRandom(seed, index);
+            _context.RandomSource = _random.Fill;
         }
 
         _context.TakeFeatures(machine.Cpuid);
@@ -186,7 +188,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         bool trap = (cpu.Rflags & Bits.Tf) != 0;
         int shadow = cpu.InterruptShadow;
         // Behind MOV SS too: Intel's processors hold these breakpoints off there, AMD's, of which this is one, do not.
-        if (DebugRegisters.TryHitInstruction(ref cpu, CodeAddress(ref cpu)))
+        if (DebugRegisters.TryHitInstruction(ref cpu, NextCode(ref cpu)))
             return LoopResult.Fault;
         cpu.Rflags &= ~Bits.Rf;
         ulong rip = cpu.Rip;
@@ -203,7 +205,7 @@ public sealed partial class SoftProcessor : IInterruptTarget, IDisposable
         return result;
     }
 
-    private static ulong CodeAddress(ref Cpu cpu) =>
+    private static ulong NextCode(ref Cpu cpu) =>
         Segmentation.Is64(ref cpu) ? cpu.Rip : (uint)(cpu.Segments[Seg.Cs].Base + cpu.Rip);
 
     private bool DeliverFault(ref Cpu cpu, out SoftExit exit)

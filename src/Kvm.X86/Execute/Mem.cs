@@ -195,7 +195,7 @@ internal static unsafe class Mem
             return null;
         }
 
-        return Tlb.Fill(context, tlb, linear, mapping);
+        return Tlb.Fill(context, tlb, linear, mapping, access);
     }
 
     /// <summary>Whether all bits above the linear width repeat its highest bit.</summary>

@@ -88,6 +88,9 @@ internal static unsafe class RunLoop
     /// <summary>Instructions retired since the start: what has been handed out less what is left.</summary>
     public static ulong Retired(Cpu* cpu) => cpu->Retired - (ulong)cpu->Left;
 
+    /// <summary>Goes on counting from another number.</summary>
+    public static void SetRetired(Cpu* cpu, ulong instructions) => cpu->Retired = instructions + (ulong)cpu->Left;
+
     private static void Refill(Cpu* cpu)
     {
         if (cpu->Left > 0)
@@ -151,6 +154,8 @@ internal static unsafe class RunLoopAccess
     }
 
     public static LoopResult Step(StepRunner runner, CpuContext context, int most) => RunLoop.Step(runner, context.Cpu, most);
+
+    public static void SetRetired(CpuContext context, ulong instructions) => RunLoop.SetRetired(context.Cpu, instructions);
 
     public static ulong Retired(CpuContext context) => RunLoop.Retired(context.Cpu);
 }

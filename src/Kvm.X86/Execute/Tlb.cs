@@ -65,7 +65,7 @@ internal static unsafe class Tlb
     public static void Clear(nint tlb) => new Span<byte>((void*)tlb, Bytes).Fill(0xff);
 
     /// <summary>Fills the entry of <paramref name="linear"/> from a finished walk and returns it.</summary>
-    public static TlbEntry* Fill(CpuContext context, nint tlb, ulong linear, in PageMapping mapping)
+    public static TlbEntry* Fill(CpuContext context, nint tlb, ulong linear, in PageMapping mapping, AccessKind access)
     {
         var entry = At(tlb, linear);
         if (entry->ReadTag == Invalid)
@@ -77,9 +77,19 @@ internal static unsafe class Tlb
         bool ram = mapping.Physical != context.ApicPage && context.Physical.TryHost(mapping.Physical, 4096, out host, out rom);
         if (!ram)
             slow |= SlowIo;
+        bool writable = mapping.Writable && mapping.Dirty;
+        if (writable && context.Physical.Dirty is { } dirty)
+        {
+            // The first write to a page comes back here.
+            if (access == AccessKind.Write)
+                dirty.Mark(mapping.Physical);
+            else
+                writable = dirty.Contains(mapping.Physical);
+        }
+
         entry->Addend = ram ? host - (nint)page : 0;
         entry->ReadTag = page | (slow & ~SlowNotify) | (mapping.Readable ? 0 : NoAccess);
-        entry->WriteTag = page | slow | (rom ? SlowIo : 0) | (mapping.Writable && mapping.Dirty ? 0 : NoAccess);
+        entry->WriteTag = page | slow | (rom ? SlowIo : 0) | (writable ? 0 : NoAccess);
         entry->Info = mapping.Physical | (mapping.Executable ? InfoExecute : 0) | (ram ? 0 : InfoIo) | (rom ? InfoReadOnly : 0)
             | (mapping.Global ? InfoGlobal : 0) | (mapping.Large ? InfoLarge : 0);
         return entry;

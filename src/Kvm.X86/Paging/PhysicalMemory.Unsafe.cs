@@ -10,6 +10,9 @@ internal sealed class PhysicalMemory(GuestMemory memory)
 {
     private readonly GuestRegion[] _regions = memory.Regions.ToArray();
 
+    /// <summary>Where written pages are noted; null where nobody asked.</summary>
+    public DirtyPages? Dirty { get; set; }
+
     /// <summary>The memory behind it.</summary>
     public GuestMemory Memory => memory;
 
@@ -48,6 +51,7 @@ internal sealed class PhysicalMemory(GuestMemory memory)
     /// <summary>Replaces an aligned entry if it still is what was read; true also where memory cannot be written (tables in ROM keep their bits).</summary>
     public unsafe bool TryReplace64(ulong address, ulong expected, ulong value)
     {
+        Dirty?.Mark(address);
         // SAFETY: as Read64, and the region is writable.
         return !TryHost(address, 8, out nint host, out bool readOnly) || readOnly
             || Interlocked.CompareExchange(ref *(ulong*)host, value, expected) == expected;
@@ -56,6 +60,7 @@ internal sealed class PhysicalMemory(GuestMemory memory)
     /// <summary>32-bit form of <see cref="TryReplace64"/>.</summary>
     public unsafe bool TryReplace32(ulong address, uint expected, uint value)
     {
+        Dirty?.Mark(address);
         // SAFETY: as Read32, and the region is writable.
         return !TryHost(address, 4, out nint host, out bool readOnly) || readOnly
             || Interlocked.CompareExchange(ref *(uint*)host, value, expected) == expected;

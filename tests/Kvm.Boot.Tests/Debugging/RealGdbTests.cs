@@ -52,15 +52,29 @@ public class RealGdbTests
         var session = new Session("soft", GuestFiles.Require("small/vmlinux"));
         string said = session.Run(
             "break start_kernel", "continue", "backtrace", "stepi 200", "info registers",
-            "watch *(int *)&jiffies_64", "continue", "backtrace 3", "delete",
-            "break kernel_init", "continue", "info symbol $pc", "print/x $xmm0", "monitor exits", "kill");
+            // Which comes first is the scheduler's to say.
+            "watch *(int *)&system_state", "break kernel_init", "continue", "continue", "print/x $xmm0", "monitor exits", "kill");
         said.Should().Contain("in start_kernel ()")
             .And.Contain("secondary_startup_64", "it was called from there")
             .And.MatchRegex(@"gs_base +0xffff").And.MatchRegex(@"cr3 +0x[0-9a-f]+")
-            .And.Contain("Old value").And.Contain("do_timer")
-            .And.Contain("kernel_init in section .text")
+            .And.Contain("Old value = 0").And.Contain("in rest_init ()")
+            .And.Contain("in kernel_init ()")
             .And.Contain("v4_int32")
             .And.Contain("instructions");
+    }
+
+    [SkippableFact]
+    public void It_goes_backwards_in_a_deterministic_kernel()
+    {
+        var session = new Session("deterministic", GuestFiles.Require("small/vmlinux"));
+        string said = session.Run(
+            "break start_kernel", "continue", "stepi 3", "info registers rip", "reverse-stepi", "reverse-stepi", "reverse-stepi", "info registers rip",
+            "break kernel_init", "continue", "delete", "break rest_init", "reverse-continue", "info symbol $pc",
+            "delete", "reverse-continue", "info registers rip", "kill");
+        said.Should().Contain("No more reverse-execution history")
+            .And.Contain("kernel_init").And.Contain("rest_init in section")
+            .And.MatchRegex(@"rip +0x1000000 ", "the first instruction");
+        System.Text.RegularExpressions.Regex.Matches(said, "in start_kernel").Count.Should().BeGreaterThan(1);
     }
 
     [SkippableFact]
@@ -96,6 +110,7 @@ public class RealGdbTests
             {
                 KernelPath = kernel,
                 Engine = engine == "kvm" ? EngineChoice.Kvm : EngineChoice.Soft,
+                Deterministic = engine == "deterministic",
                 Append = "quiet",
                 Timeout = TimeSpan.FromMinutes(5),
             };

@@ -37,7 +37,8 @@ public sealed class GdbServer : IDisposable
         _monitor = new MonitorCommands(machine, notice);
         (_listener, _path) = Listen(endpoint);
         // Made now: a guest that is to wait does so from its first instruction on.
-        _ = machine.Debugger;
+        if (machine.Debugger.IsStopped && machine.IsDeterministic && machine.Debugger.KeepHistory() is { } refusal)
+            notice?.Invoke($"gdb: it cannot go backwards: {refusal}");
         _thread = new Thread(Accept, maxStackSize: 256 << 10) { Name = "gdb", IsBackground = true };
         _thread.Start();
         notice?.Invoke($"gdb: target remote {Address}");

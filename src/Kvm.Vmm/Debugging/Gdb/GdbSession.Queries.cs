@@ -51,6 +51,8 @@ internal sealed partial class GdbSession
         _reportsSwBreak = rest.IndexOf("swbreak+"u8) >= 0;
         _reportsHwBreak = rest.IndexOf("hwbreak+"u8) >= 0;
         _reply.Text("PacketSize=").Number(PacketReader.MostBytes - 1).Text(";qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+");
+        if (_debugger.CanGoBack)
+            _reply.Text(";ReverseStep+;ReverseContinue+");
         return GdbAnswer.Reply;
     }
 

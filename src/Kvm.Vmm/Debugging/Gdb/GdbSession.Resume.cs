@@ -8,6 +8,7 @@ internal sealed partial class GdbSession
     private VcpuResume[] _orders = [];
     private (int Vcpu, ulong Start, ulong End)? _range;
     private volatile bool _interrupted;
+    private char? _backwards;
 
     /// <summary>Ctrl-C: has a running guest stop; any thread.</summary>
     public void Interrupt()
@@ -117,10 +118,33 @@ internal sealed partial class GdbSession
         return GdbAnswer.Running;
     }
 
+    /// <summary><c>bs</c> and <c>bc</c>.</summary>
+    private GdbAnswer ResumeBackwards(ReadOnlySpan<byte> rest)
+    {
+        if (!_debugger.CanGoBack || rest.Length != 1 || rest[0] is not ((byte)'s' or (byte)'c'))
+            return GdbAnswer.Reply;
+        _interrupted = false;
+        _range = null;
+        _backwards = (char)rest[0];
+        return GdbAnswer.Running;
+    }
+
+    /// <summary>Goes back, if that was asked for, where there is time for it: a run of many instructions may be made again.</summary>
+    private bool TryGoBack(TimeSpan patience, out DebugStop stop)
+    {
+        stop = default;
+        if (_backwards is not { } how || patience != Timeout.InfiniteTimeSpan)
+            return false;
+        _backwards = null;
+        stop = how == 's' ? _debugger.StepBack() : _debugger.ContinueBack();
+        return true;
+    }
+
     /// <summary>Waits for the machine to stop; a step inside gdb's range is followed by the next one.</summary>
     private bool TryWaitForStop(TimeSpan patience, out DebugStop stop)
     {
-        while (_debugger.TryWait(patience, out stop))
+        stop = default;
+        while (_backwards is null && _debugger.TryWait(patience, out stop))
         {
             if (stop.Reason != DebugStopReason.Step || _range is not { } range || stop.Vcpu != range.Vcpu || _interrupted)
                 return true;

@@ -86,13 +86,13 @@ internal sealed partial class GdbSession
         }
     }
 
-    /// <summary>After <see cref="GdbAnswer.Running"/>: waits for the stop and makes the reply of it. False if that took longer than <paramref name="patience"/>.</summary>
+    /// <summary>After <see cref="GdbAnswer.Running"/>: waits for the stop and makes the reply of it. False if that takes longer than <paramref name="patience"/>.</summary>
     public bool Wait(TimeSpan patience)
     {
-        if (!TryWaitForStop(patience, out var stop))
+        if (!TryGoBack(patience, out var stop) && !TryWaitForStop(patience, out stop))
             return false;
         _stop = stop;
-        if (stop.Reason is DebugStopReason.Step or DebugStopReason.Breakpoint or DebugStopReason.Watchpoint)
+        if (stop.Reason is DebugStopReason.Step or DebugStopReason.Breakpoint or DebugStopReason.Watchpoint or DebugStopReason.HistoryEnd)
             _general = _resumed = stop.Vcpu;
         _reply.Begin();
         WriteStop();
@@ -130,6 +130,7 @@ internal sealed partial class GdbSession
         'Z' => ChangePoint(rest, add: true),
         'z' => ChangePoint(rest, add: false),
         'c' or 'C' or 's' or 'S' => ResumeOld((char)command, rest),
+        'b' => ResumeBackwards(rest),
         'v' => Verbose(rest),
         'q' => Query(rest),
         'Q' => Set(rest),
@@ -268,6 +269,9 @@ internal sealed partial class GdbSession
                 break;
             case DebugStopReason.Breakpoint when _reportsHwBreak && _hardware.Contains(_stop.Point.Address):
                 _reply.Text("hwbreak:;");
+                break;
+            case DebugStopReason.HistoryEnd:
+                _reply.Text("replaylog:begin;");
                 break;
             case DebugStopReason.Watchpoint:
                 _reply.Text(_stop.Point.Kind switch { DebugPointKind.Read => "rwatch:", DebugPointKind.Access => "awatch:", _ => "watch:" })

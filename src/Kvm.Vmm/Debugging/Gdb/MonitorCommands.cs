@@ -13,6 +13,8 @@ internal sealed class MonitorCommands(VirtualMachine machine, Action<string>? no
         lapic               the local APIC of the chosen thread's vCPU
         pagetables ADDRESS  the walk of the guest's page tables for an address (hexadecimal)
         devices             the devices and what they did
+        snapshot            remembers the present state under a number, in a deterministic run
+        restore NUMBER      goes there; then: maintenance flush register-cache
         physical on|off     whether memory commands take guest-physical addresses
         help                this list
 
@@ -39,6 +41,8 @@ internal sealed class MonitorCommands(VirtualMachine machine, Action<string>? no
             ["lapic"] => Lapic(vcpu),
             ["pagetables", var address] => Walk(vcpu, address),
             ["devices"] => Devices(),
+            ["snapshot"] => Snapshot(),
+            ["restore", var number] => Restore(number),
             ["physical", "on"] => Physical(true),
             ["physical", "off"] => Physical(false),
             _ => $"no such command: {Printable(command)}\n{Help}",
@@ -49,6 +53,23 @@ internal sealed class MonitorCommands(VirtualMachine machine, Action<string>? no
     {
         PhysicalMemory = on;
         return on ? "memory is guest-physical now\n" : "memory is seen through the guest's page tables now\n";
+    }
+
+    private string Snapshot()
+    {
+        var debugger = machine.Debugger;
+        if (!debugger.CanGoBack)
+            return "this machine keeps no past: run with --engine soft --deterministic, without disks and other virtio devices\n";
+        int number = debugger.TakeSnapshot();
+        var (checkpoints, bytes) = debugger.HistorySize;
+        return string.Create(CultureInfo.InvariantCulture, $"snapshot {number}, after {debugger.Place!.Value.Instructions} instructions; {checkpoints} checkpoints, {bytes >> 20} MiB\n");
+    }
+
+    private string Restore(string text)
+    {
+        if (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int number))
+            return $"{Printable(text)} is no number of a snapshot\n";
+        return machine.Debugger.RestoreSnapshot(number) is { } refusal ? refusal + "\n" : $"at snapshot {number}; now: maintenance flush register-cache\n";
     }
 
     private string Exits()
