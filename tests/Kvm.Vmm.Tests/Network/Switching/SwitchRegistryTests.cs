@@ -2,6 +2,8 @@ using System.Buffers.Binary;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 using Kvm.Devices.Net.Switch;
+using Kvm.Devices.Tests.Virtio.Net;
+using Kvm.Devices.Virtio.Net;
 using Kvm.Interop;
 using Kvm.Tests.Support;
 using Kvm.Vmm.Network.Switching;
@@ -172,6 +174,39 @@ public sealed class SwitchRegistryTests : IDisposable
         }
 
         received.Should().Equal(texts);
+    }
+
+    /// <summary>Where it was restored the switch may know it elsewhere: the guest says where it is, and frames come.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Card_on_a_switch_has_its_guest_announce_itself_after_a_restore_and_goes_on(bool elsewhere)
+    {
+        var process = Process();
+        var a = Card(process, 1);
+        using var backend = process.Join("s", new SwitchPortConfig(), null, message => throw new InvalidOperationException(message), null);
+        using var guest = new NetGuest(backend, new NetOptions { Mac = SwitchCard.MacOf(2) });
+        byte[] announcement = NetGuest.Frame(64, MacAddress.Broadcast, SwitchCard.MacOf(2));
+        guest.Send(NetGuest.Header(), announcement).Should().BeTrue();
+        a.ReceiveFrame().AsSpan(NetHeader.Size).SequenceEqual(announcement).Should().BeTrue();
+        guest.LinkStatus().Should().Be(1);
+        if (elsewhere)
+        {
+            // Somebody had the address meanwhile.
+            using var stray = SwitchCard.Join(process, "s", 2);
+            stray.Send(1, "it is mine now");
+            a.Receive();
+        }
+
+        guest.Move();
+        guest.LinkStatus().Should().Be(3, "the link is up and is to be announced");
+        guest.Send(NetGuest.Header(), announcement).Should().BeTrue();
+        a.ReceiveFrame();
+        guest.Command(3, 0).Should().Be(0);
+        guest.LinkStatus().Should().Be(1);
+        guest.Offer(2000);
+        a.Send(2, "hello");
+        guest.Receiver.TakeUsed().Should().NotBeNull();
     }
 
     [Fact]
