@@ -31,6 +31,8 @@ public class UsageTests
     [InlineData("run vmlinuz --net usr", "KVM0003", "--net: 'usr' begins with 'usr'")]
     [InlineData("run vmlinuz --net tap=t,mac=1", "KVM0003", "has the part 'mac=1'")]
     [InlineData("run vmlinuz --publish 80", "KVM0003", "--publish: '80' is not [ADDRESS:]HOST:GUEST")]
+    [InlineData("run vmlinuz --gdb host:1", "KVM0003", "--gdb: 'host:1' is neither a port")]
+    [InlineData("run vmlinuz --gdb 1234,later", "KVM0003", "where only nowait and i386 can be")]
     [InlineData("run vmlinuz --disk d,queues=17", "KVM0003", "has 17 queues; a disk has 1 to 16")]
     [InlineData("run vmlinuz --balloon-stats 5", "KVM0003", "--balloon-stats: '5' is not a duration")]
     [InlineData("run vmlinuz --balloon-stats 1500ms", "KVM0003", "--balloon-stats: '1500ms' is not 1 to 65535 whole seconds")]

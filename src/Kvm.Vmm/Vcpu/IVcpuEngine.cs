@@ -1,4 +1,5 @@
 using Kvm.Vmm.Boot;
+using Kvm.Vmm.Console;
 using Kvm.X86.State;
 
 namespace Kvm.Vmm.Vcpu;
@@ -125,7 +126,7 @@ internal interface IEngine : IDisposable
     /// <param name="devices">Each device with state.</param>
     /// <param name="console">Where the guest's output goes.</param>
     /// <param name="budget">Bytes for copies of pages.</param>
-    Debugging.History.MachineHistory? KeepHistory(IReadOnlyList<Devices.Snapshot.IStateful> devices, Console.ConsoleWatcher console, long budget) => null;
+    Debugging.History.MachineHistory? KeepHistory(IReadOnlyList<Devices.Snapshot.IStateful> devices, ConsoleWatcher console, long budget) => null;
 
     /// <summary>Whether the first vCPU's thread runs all vCPUs.</summary>
     bool OneThread => false;

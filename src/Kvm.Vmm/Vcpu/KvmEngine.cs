@@ -87,7 +87,7 @@ internal sealed class KvmEngine : IEngine
             MsrSetup.Apply(vcpu);
             var completer = _config.Complete ? new InstructionCompleter(vcpu, _memory, _ports, _mmio, ExtendedStateLayout.OfHost) : null;
             var observatory = new ExitObservatory(index);
-            var debug = new KvmVcpuDebug(vcpu, _memory, DebugFacts, _plants);
+            var debug = new KvmVcpuDebug(vcpu, index == 0, _memory, DebugFacts, _plants);
             var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, observatory.Counts, debug) : null;
             var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
             return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), observatory, debug, index, _config.KernelPath);

@@ -13,7 +13,7 @@ internal sealed class KvmPlants(GuestMemory memory)
 
     private readonly Dictionary<ulong, (ulong Physical, byte Original)> _plants = [];
 
-    /// <summary>Replaces them.</summary>
+    /// <summary>Replaces them. The first vCPU says where they are: they are in memory, which all share.</summary>
     /// <param name="points">Linear addresses, and where they lead.</param>
     public void Set(IEnumerable<(ulong Linear, ulong Physical)> points)
     {
@@ -22,8 +22,11 @@ internal sealed class KvmPlants(GuestMemory memory)
             _plants[linear] = (physical, 0);
     }
 
+    /// <summary>Whether there is none.</summary>
+    public bool IsEmpty => _plants.Count == 0;
+
     /// <summary>Whether code of this linear address is one.</summary>
-    public bool Contains(ulong linear) => _plants.Count > 0 && _plants.ContainsKey(linear);
+    public bool Contains(ulong linear) => _plants.ContainsKey(linear);
 
     /// <summary>Puts them into memory: the guest is about to run.</summary>
     public void Plant()

@@ -13,7 +13,7 @@ namespace Kvm.Vmm.Vcpu;
 /// calls it on a running machine, as each call replaces what the one before said (api.rst, KVM_SET_GUEST_DEBUG).
 /// </summary>
 /// <remarks>Used by the vCPU's thread, or by the debugger's while the vCPU stands still. Allocates nothing on an exit.</remarks>
-internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugFacts> facts, KvmPlants plants)
+internal sealed class KvmVcpuDebug(KvmVcpu vcpu, bool first, GuestMemory memory, Func<DebugFacts> facts, KvmPlants plants)
 {
     private const int Slots = 4;
     private const string UseSoft = "run with --engine soft";
@@ -22,7 +22,6 @@ internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugF
     private readonly DebugPoint?[] _slots = new DebugPoint?[Slots];
     private readonly ArchitecturalState _state = new();
     private ulong? _repair;
-    private bool _planted;
     private bool _debugged;
 
     /// <summary>Why the last exit was a stop.</summary>
@@ -45,6 +44,8 @@ internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugF
             return $"x86 processors have no watchpoints on reads alone, and this guest runs on KVM: watch accesses, or {UseSoft}";
         if (point.Kind != DebugPointKind.Execute)
             return WhyNoWatch(point);
+        if (!first)
+            return null; // code is where the first vCPU finds it: this one may not have been started
         bool user = IsUser(point.Address, out bool mapped);
         bool registers = user ? facts().BreakUser : facts().BreakKernel, traps = user ? facts().TrapUser : facts().TrapKernel;
         if (!registers && !(traps && mapped))
@@ -76,8 +77,8 @@ internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugF
                 rest.Add((point.Address, translation.PhysicalAddress));
         }
 
-        plants.Set(rest);
-        _planted = rest.Count > 0;
+        if (first)
+            plants.Set(rest);
         _debugged = points.Count > 0;
         Apply();
     }
@@ -123,7 +124,7 @@ internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugF
     /// <summary>KVM gave up on an instruction: true if that is a planted <c>int3</c>.</summary>
     public bool TryTakePlanted()
     {
-        if (!_planted)
+        if (plants.IsEmpty)
             return false;
         vcpu.GetRegs(out var regs);
         vcpu.GetSregs(out var sregs);
@@ -194,7 +195,7 @@ internal sealed class KvmVcpuDebug(KvmVcpu vcpu, GuestMemory memory, Func<DebugF
 
         if (enabled != 0x400)
             control.Control |= KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_HW_BP;
-        if (_planted)
+        if (!plants.IsEmpty)
             control.Control |= KvmConst.KVM_GUESTDBG_ENABLE | KvmConst.KVM_GUESTDBG_USE_SW_BP;
         control.Arch.Debugreg[7] = enabled;
         vcpu.SetGuestDebug(control);

@@ -51,7 +51,7 @@ public class MachineDebuggerTests
             for (int i = 0; i < count; i++)
                 a.inc(ecx);
             a.DebugExit(5);
-        });
+        }, config => config with { Cpus = 2 });
         for (uint i = 0; i < count; i++)
             guest.Debugger.Add(new DebugPoint(DebugPointKind.Execute, TinyKernel.Entry + i)).Should().BeNull();
         for (uint i = 1; i < count; i++)

@@ -74,11 +74,11 @@ public class RealGdbTests
         said.Should().Contain("No more reverse-execution history")
             .And.Contain("kernel_init").And.Contain("rest_init in section")
             .And.MatchRegex(@"rip +0x1000000 ", "the first instruction");
-        System.Text.RegularExpressions.Regex.Matches(said, "in start_kernel").Count.Should().BeGreaterThan(1);
+        System.Text.RegularExpressions.Regex.Count(said, "in start_kernel").Should().BeGreaterThan(1);
     }
 
     [SkippableFact]
-    public void More_than_five_hundred_steps_are_made_in_a_second()
+    public void A_thousand_steps_are_made_by_one_command()
     {
         var session = new Session("soft", GuestFiles.Require("bare/hot-alu.elf"));
         session.Run("stepi 1000", "info registers rip", "kill").Should().MatchRegex(@"rip +0x1001");
