@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using Kvm.Interop.Slirp;
 using Kvm.Vmm;
@@ -19,7 +20,7 @@ public sealed class NetworkModelTests : IDisposable
     public void Dispose() => File.Delete(_file);
 
     /// <summary>
-    /// One serves what it fetched from the host; the other reaches it by its name and by the address of a service, one of whose machines is not there, and neither the
+    /// One serves what it fetched from the host, to the host too by a published port; the other reaches it by its name and by the address of a service, one of whose machines is not there, and neither the
     /// host nor a port that no rule allows.
     /// </summary>
     [SkippableFact]
@@ -30,6 +31,7 @@ public sealed class NetworkModelTests : IDisposable
         byte[] content = RandomNumberGenerator.GetBytes(300_000);
         using var server = new FileServer(new IPEndPoint(IPAddress.Loopback, 0), content);
         string name = string.Create(CultureInfo.InvariantCulture, $"test-{Environment.ProcessId}"), host = $"http://10.77.0.1:{server.Port}/file";
+        int published = FreePort();
         File.WriteAllText(_file, $$"""
             {
               "name": "{{name}}", "subnet": "10.77.0.0/24", "uplink": "user", "domain": "lab",
@@ -38,8 +40,9 @@ public sealed class NetworkModelTests : IDisposable
                 { "name": "db1", "labels": ["db"], "address": "10.77.0.21" },
                 { "name": "db2", "labels": ["db"], "address": "10.77.0.22" }
               ],
-              "rules": [ "allow from label=web to label=db tcp/80", "allow from label=db to uplink" ],
+              "rules": [ "allow from label=web to label=db tcp/80", "allow from label=db to uplink", "allow from uplink to vm=db1 tcp/80" ],
               "services": [ { "name": "shop", "address": "10.77.0.50", "port": "tcp/8080", "target_port": 80, "backends": "label=db" } ],
+              "publish": [ { "host": "{{published}}", "to": "db1", "port": "tcp/80" } ],
               "allow_host": ["{{server.Port}}"]
             }
             """);
@@ -54,6 +57,7 @@ public sealed class NetworkModelTests : IDisposable
                 failure = Record.Exception(() => web = Boot("web1",
                     $"kvmsharp.resolve=db1.lab kvmsharp.fetch=http://db1.lab/file kvmsharp.fetch=http://shop.lab:8080/file kvmsharp.refused={host} kvmsharp.refused=http://db1.lab:81/file",
                     vm => { }, ("GUEST-SERVES", vm => vm.SendConsoleInput("end\n"u8))));
+                failure ??= Record.Exception(() => FileServer.Fetch(new IPEndPoint(IPAddress.Loopback, published)).AsSpan().SequenceEqual(content).Should().BeTrue());
                 vm.SendConsoleInput("end\n"u8);
             },
             ("GUEST-SERVES", _ => serves.Set()));
@@ -67,9 +71,17 @@ public sealed class NetworkModelTests : IDisposable
         var counters = network.Counters.ToDictionary(c => c.Name, c => c.Value);
         counters["allow from label=web to label=db tcp/80"].Should().BePositive();
         counters["allow from label=db to uplink"].Should().BePositive();
+        counters["allow from uplink to vm=db1 tcp/80"].Should().BePositive("the host fetched it too");
         counters["default"].Should().BePositive("what no rule is about was tried");
         (counters["leases"], counters["serviceFlows"], counters["spoofed"], counters["dhcpMalformed"], counters["dnsMalformed"]).Should().Match<(long Leases, long Flows, long, long, long)>(
             c => c.Leases >= 2 && c.Flows >= 1 && c.Item3 == 0 && c.Item4 == 0 && c.Item5 == 0);
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private LinuxRun Boot(string name, string tasks, Action<VirtualMachine> meanwhile, params (string, Action<VirtualMachine>)[] when) =>

@@ -21,13 +21,15 @@ public sealed class FlowPolicy : IFramePolicy
     public const int MostPorts = 4096;
 
     private const int Services = -2;
-    private const ushort DhcpServer = 67, DhcpClient = 68;
+    private const ushort DhcpServer = 67, DhcpClient = 68, Dhcp6Server = 547;
+    private const byte RouterAdvertisement = 134;
 
     private readonly Lock _change = new();
     private readonly FlowTable _flows;
     private readonly IFlowAlias? _alias;
     private readonly long[] _kinds = new long[(int)PacketKind.TooManyHeaders + 1];
     private readonly Dictionary<int, string?> _names = [];
+    private readonly HashSet<uint> _reserved;
     private volatile State _state;
     private long _spoofed;
     private long _rogue;
@@ -37,11 +39,12 @@ public sealed class FlowPolicy : IFramePolicy
     /// <param name="policy">The rules.</param>
     /// <param name="flows">What is known of flows.</param>
     /// <param name="alias">Who rewrites frames before they come here; null is nobody.</param>
-    public FlowPolicy(CompiledPolicy policy, FlowTable flows, IFlowAlias? alias = null)
+    /// <param name="reserved">IPv4 addresses that are somebody's: who has none of its own may not send from them; null is none.</param>
+    public FlowPolicy(CompiledPolicy policy, FlowTable flows, IFlowAlias? alias = null, IEnumerable<uint>? reserved = null)
     {
         ArgumentNullException.ThrowIfNull(policy);
         ArgumentNullException.ThrowIfNull(flows);
-        (_flows, _alias) = (flows, alias);
+        (_flows, _alias, _reserved) = (flows, alias, [.. reserved ?? []]);
         _state = new State(policy, 1, [], []);
     }
 
@@ -51,7 +54,7 @@ public sealed class FlowPolicy : IFramePolicy
     /// <summary>Frames from an address that is not their sender's.</summary>
     public long Spoofed => Volatile.Read(ref _spoofed);
 
-    /// <summary>Answers of DHCP servers that are not the network's.</summary>
+    /// <summary>What only the network itself may say, said by others: answers of DHCP servers, routers' advertisements.</summary>
     public long Rogue => Volatile.Read(ref _rogue);
 
     /// <summary>Errors about packets of flows that nobody knows.</summary>
@@ -108,9 +111,8 @@ public sealed class FlowPolicy : IFramePolicy
         var key = packet.Key;
         if (kind == PacketKind.Flow)
             _alias?.Restore(ref key);
-        // Questions are for the network's own server, whoever else hears them; answers come from nobody else.
-        if (kind == PacketKind.Flow && key is { Version: 4, Protocol: PacketHeaders.Udp, SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient })
-            return key.SourcePort == DhcpServer && Refuse(ref _rogue);
+        if (IsDhcp(kind, in key) || (kind == PacketKind.Neighbour && frame[packet.TransportOffset] == RouterAdvertisement && !state.IsUplink(from)))
+            return !IsQuestion(kind, in key) && Refuse(ref _rogue);
         if (kind <= PacketKind.Fragment && !IsOwnAddress(state, fromPort, kind, in packet, in key, frame))
             return Refuse(ref _spoofed);
         switch (kind)
@@ -119,14 +121,14 @@ public sealed class FlowPolicy : IFramePolicy
                 return AllowsFlow(state, fromPort, toPort, frame, in key, packet.TcpFlags);
             case PacketKind.Arp or PacketKind.Neighbour:
                 return state.Policy.MaySend(from, to) || state.Policy.MaySend(to, from) || Refuse(ref _kinds[(int)kind]);
+            case PacketKind.Fragment or PacketKind.Other or PacketKind.Error when state.Policy.Always(from, to) is { } rule && state.Policy.Allows(rule):
+                state.Policy.Counted(rule);
+                return true;
             case PacketKind.Error:
-                // An error goes to the sender of what it is about.
+                // It goes to the sender of what it is about.
                 if (!_flows.Knows(state, (ushort)toPort, (ushort)fromPort, packet.Key, out int about))
                     return Refuse(ref _unrelated);
                 state.Policy.Counted(about);
-                return true;
-            case PacketKind.Fragment or PacketKind.Other when state.Policy.Always(from, to) is { } rule && state.Policy.Allows(rule):
-                state.Policy.Counted(rule);
                 return true;
             default:
                 return Refuse(ref _kinds[(int)kind]);
@@ -138,6 +140,12 @@ public sealed class FlowPolicy : IFramePolicy
         Interlocked.Increment(ref counter);
         return false;
     }
+
+    private static bool IsDhcp(PacketKind kind, in FlowKey key) => kind == PacketKind.Flow && key.Protocol == PacketHeaders.Udp
+        && (key.Version == 4 ? key is { SourcePort: DhcpServer or DhcpClient, DestinationPort: DhcpServer or DhcpClient } : key.SourcePort == Dhcp6Server);
+
+    // For the network's own server, whoever else hears it; answers come from nobody else.
+    private static bool IsQuestion(PacketKind kind, in FlowKey key) => kind == PacketKind.Flow && key.SourcePort == DhcpClient;
 
     private bool AllowsFlow(State state, int fromPort, int toPort, ReadOnlySpan<byte> frame, in FlowKey key, byte tcpFlags)
     {
@@ -158,18 +166,18 @@ public sealed class FlowPolicy : IFramePolicy
         return allowed;
     }
 
-    private static bool IsOwnAddress(State state, int port, PacketKind kind, in PacketHeaders packet, in FlowKey key, ReadOnlySpan<byte> frame)
+    private bool IsOwnAddress(State state, int port, PacketKind kind, in PacketHeaders packet, in FlowKey key, ReadOnlySpan<byte> frame)
     {
         uint own = state.AddressOf(port);
-        if (own == 0)
+        if (own == 0 && (_reserved.Count == 0 || state.IsUplink(state.EndpointOf(port))))
             return true;
         if (kind == PacketKind.Flow)
-            return key.Version == 6 || key.Source == own;
+            return key.Version == 6 || (own == 0 ? !_reserved.Contains((uint)key.Source) : key.Source == own);
         if (kind != PacketKind.Arp && frame[packet.NetworkOffset] >> 4 == 6)
             return true;
         uint from = BinaryPrimitives.ReadUInt32BigEndian(frame[(packet.NetworkOffset + (kind == PacketKind.Arp ? 14 : 12))..]);
         // RFC 5227, 2.1.1: who asks whether an address is free has none.
-        return from == own || (kind == PacketKind.Arp && from == 0);
+        return (own == 0 ? !_reserved.Contains(from) : from == own) || (kind == PacketKind.Arp && from == 0);
     }
 
     private void Change(int port, string? name, uint address)
@@ -184,14 +192,15 @@ public sealed class FlowPolicy : IFramePolicy
             var addresses = new uint[Math.Max(_state.Addresses.Length, port + 1)];
             _state.Addresses.CopyTo(addresses, 0);
             addresses[port] = address;
-            _state = new State(_state.Policy, _state.Generation, Numbers(_state.Policy), addresses);
+            // What was decided about somebody else here on another thread meanwhile is decided anew.
+            _state = new State(_state.Policy, _state.Generation + 1, Numbers(_state.Policy), addresses);
         }
 
         if (other)
             _flows.Forget((ushort)port);
     }
 
-    private void Publish() => _state = new State(_state.Policy, _state.Generation, Numbers(_state.Policy),
+    private void Publish() => _state = new State(_state.Policy, _state.Generation + 1, Numbers(_state.Policy),
         [.. _state.Addresses.Select((address, port) => _names.ContainsKey(port) ? address : 0)]);
 
     private int[] Numbers(CompiledPolicy policy)
@@ -222,6 +231,8 @@ public sealed class FlowPolicy : IFramePolicy
 
             return CompiledPolicy.Stranger;
         }
+
+        public bool IsUplink(int endpoint) => endpoint >= 0 && policy.Endpoints[endpoint].IsUplink;
 
         public int EndpointOf(int port) => (uint)port < (uint)endpoints.Length ? endpoints[port] : CompiledPolicy.Stranger;
 

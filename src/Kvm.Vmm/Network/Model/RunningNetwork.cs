@@ -12,7 +12,7 @@ namespace Kvm.Vmm.Network.Model;
 public sealed class RunningNetwork : IDisposable
 {
     private static readonly Lock s_gate = new();
-    private static readonly Dictionary<string, Served> s_networks = new(StringComparer.Ordinal);
+    private static readonly Dictionary<(SwitchRegistry, string), Served> s_networks = [];
 
     private Served? _served;
 
@@ -39,16 +39,19 @@ public sealed class RunningNetwork : IDisposable
     }
 
     /// <summary>As <see cref="Serve"/>, but where another process serves it that is good too.</summary>
-    public static RunningNetwork Enter(NetworkModel model, Action<string> failed, Action<string>? notice)
+    public static RunningNetwork Enter(NetworkModel model, Action<string> failed, Action<string>? notice) => Enter(model, failed, notice, SwitchRegistry.Shared);
+
+    /// <summary>The same among the switches of a registry, which is as a process of its own.</summary>
+    internal static RunningNetwork Enter(NetworkModel model, Action<string> failed, Action<string>? notice, SwitchRegistry registry)
     {
         ArgumentNullException.ThrowIfNull(model);
         lock (s_gate)
         {
-            if (!s_networks.TryGetValue(model.Name, out var served))
+            if (!s_networks.TryGetValue((registry, model.Name), out var served))
             {
-                if (s_networks.Values.Select(other => model.Conflict(other.Model)).FirstOrDefault(why => why is not null) is { } conflict)
+                if (s_networks.Values.Where(other => other.Registry == registry).Select(other => model.Conflict(other.Model)).FirstOrDefault(why => why is not null) is { } conflict)
                     throw new VmmException(NetworkErrors.BadModel, $"the network {model.Name}: {conflict}");
-                s_networks.Add(model.Name, served = new Served(model, failed, notice));
+                s_networks.Add((registry, model.Name), served = new Served(model, failed, notice, registry));
             }
             else if (served.Model.SubnetText != model.SubnetText)
             {
@@ -101,7 +104,7 @@ public sealed class RunningNetwork : IDisposable
         {
             if (--served.Users > 0)
                 return;
-            s_networks.Remove(served.Model.Name);
+            s_networks.Remove((served.Registry, served.Model.Name));
             served.End();
         }
     }
@@ -109,12 +112,12 @@ public sealed class RunningNetwork : IDisposable
     /// <summary>What this process has of a network, for all who have it.</summary>
     private sealed class Served
     {
-        public Served(NetworkModel model, Action<string> failed, Action<string>? notice)
+        public Served(NetworkModel model, Action<string> failed, Action<string>? notice, SwitchRegistry registry)
         {
-            Model = model;
+            (Model, Registry) = (model, registry);
             try
             {
-                Switch = SwitchRegistry.Shared.TryManage(model.Name, new SwitchOptions(), UplinkOf(model), failed, notice, Prepare);
+                Switch = registry.TryManage(model.Name, new SwitchOptions(), UplinkOf(model), failed, notice, Prepare);
             }
             finally
             {
@@ -124,6 +127,8 @@ public sealed class RunningNetwork : IDisposable
         }
 
         public NetworkModel Model { get; }
+
+        public SwitchRegistry Registry { get; }
 
         public ManagedSwitch? Switch { get; }
 
@@ -143,7 +148,8 @@ public sealed class RunningNetwork : IDisposable
         {
             Services?.Dispose();
             var services = new VirtualServices(Model.Services, TimeProvider.System);
-            var policy = new FlowPolicy(Model.Policy(), new FlowTable(TimeProvider.System), services);
+            var policy = new FlowPolicy(Model.Policy(), new FlowTable(TimeProvider.System), services,
+                [Model.Plan.Server, Model.Plan.Gateway, Model.Plan.Nameserver, .. Model.Plan.ServiceAddresses, .. Model.Machines.Select(machine => machine.Address)]);
             Services = new NetworkServices(network, Model.Plan, policy, services, Model.Machines.Select(machine => machine.Vlan), TimeProvider.System);
         }
 

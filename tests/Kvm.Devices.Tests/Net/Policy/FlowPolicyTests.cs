@@ -72,6 +72,7 @@ public sealed class FlowPolicyTests
         _policy.Allows(Db, Web, Packets.Error(DbAddress, WebAddress, Request())).Should().BeTrue();
         _policy.Allows(Other, Web, Packets.Error(OtherAddress, WebAddress, Request())).Should().BeFalse("the segment did not pass there");
         _policy.Unrelated.Should().Be(2);
+        _policy.Allows(Web, Uplink, Packets.Error(WebAddress, "192.0.2.1", Packets.TcpFrame("192.0.2.1", 1, WebAddress, 2))).Should().BeTrue("all is allowed there, and not remembered");
     }
 
     [Fact]
@@ -130,6 +131,28 @@ public sealed class FlowPolicyTests
         _policy.Allows(Web, Uplink, Packets.UdpFrame("0.0.0.0", 68, "255.255.255.255", 67)).Should().BeFalse("it is for the network's server alone");
         (_policy.Rogue, _policy.Spoofed).Should().Be((1, 2), "who asks does nothing wrong");
         _policy.Allows(Web, Services, offer).Should().BeTrue("they decide themselves");
+    }
+
+    [Fact]
+    public void Who_has_no_address_of_its_own_takes_nobody_else_s_and_only_the_way_out_is_a_router()
+    {
+        var policy = new FlowPolicy(new CompiledPolicy([], true, s_endpoints), _flows, reserved: [0x0a00_0001]);
+        policy.Bind(Other, "other");
+        policy.Bind(Uplink, "uplink");
+        byte[] claim = Packets.Ethernet(0x0806, [0, 1, 8, 0, 6, 4, 0, 2, .. Packets.FromMac, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+        foreach (byte[] frame in (byte[][])[claim, Request()])
+        {
+            policy.Allows(Other, Db, frame).Should().BeFalse();
+            policy.Allows(Uplink, Db, frame).Should().BeTrue();
+        }
+
+        policy.Allows(Other, Db, Packets.TcpFrame(OtherAddress, 1, DbAddress, 2)).Should().BeTrue();
+        byte[] advertisement = Packets.Frame("fe80::1", "ff02::1", Packets.Icmp6, [134, 0, 0, 0, .. new byte[12]]), answer = Packets.UdpFrame("fe80::1", 547, "fe80::2", 546);
+        advertisement[21] = 255;
+        policy.Allows(Other, Db, advertisement).Should().BeFalse();
+        policy.Allows(Uplink, Db, advertisement).Should().BeTrue();
+        policy.Allows(Other, Db, answer).Should().BeFalse();
+        (policy.Spoofed, policy.Rogue).Should().Be((2, 2));
     }
 
     [Fact]
