@@ -266,9 +266,7 @@ internal sealed class BareSoft : IBareEngine
 
         public bool TakeNmi() => chips?.TakeNmi() ?? false;
 
-        public void MergeNmis()
-        {
-        }
+        public void MergeNmis() => chips?.MergeNmis();
 
         public bool TakeInit() => chips?.TakeInit() ?? false;
 

@@ -89,6 +89,46 @@ internal static unsafe class Branch
         return HelperCall.Continue;
     }
 
+    /// <summary>The same for a jump whose target is not in its code.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static nint Dispatch(Cpu* cpu, Op* op, ulong rip)
+    {
+        rip &= cpu->RipMask;
+        var entry = JumpEntry(cpu, rip);
+        ulong packed = entry->Packed ^ cpu->JumpKey;
+        if (entry->Rip == rip && packed >> 48 == 0)
+        {
+            Op* target = (Op*)packed;
+            ((ulong*)cpu)[Slots.CodeBase] = rip - target->Offset;
+            return Hot.Go(cpu, target);
+        }
+
+        return Arrive(cpu, op, rip);
+    }
+
+    /// <summary>
+    /// Goes on, by the run loop, at a RIP from a register or from memory that the jump cache does not know. One that is not canonical
+    /// is refused: the jump itself raises #GP(0) and has changed nothing (SDM vol. 2, CALL, JMP and RET).
+    /// </summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static nint Arrive(Cpu* cpu, Op* op, ulong rip)
+    {
+        rip &= cpu->RipMask;
+        if (Mem.IsCanonical(cpu, rip))
+        {
+            cpu->Rip = rip;
+            return HelperCall.Continue;
+        }
+
+        if (op->Fn == (nint)(delegate*<Cpu*, Op*, nint>)&CallRegister)
+            ((ulong*)cpu)[4] += 8;
+        else if (op->Fn == (nint)(delegate*<Cpu*, Op*, nint>)&Ret)
+            ((ulong*)cpu)[4] -= (ulong)op->Imm;
+        cpu->Left += op->V; // counted already
+        Fault.Protection(cpu);
+        return HelperCall.LeaveFaulted(cpu, op);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static JumpCacheEntry* JumpEntry(Cpu* cpu, ulong rip) =>
         (JumpCacheEntry*)cpu->JumpCache + ((rip ^ (rip >> 12)) & (JumpCacheEntries - 1));
@@ -101,9 +141,8 @@ internal static unsafe class Branch
         int left = cpu->Left - op->V;
         cpu->Left = left;
         if ((left | cpu->Attention) >= 0)
-            return Dispatch(cpu, rip);
-        cpu->Rip = rip;
-        return HelperCall.Continue;
+            return Dispatch(cpu, op, rip);
+        return Arrive(cpu, op, rip);
     }
 
     /// <summary>CALL rel32: pushes the return address (Disp is its offset in the page), then as JMP.</summary>
@@ -159,9 +198,8 @@ internal static unsafe class Branch
         int left = cpu->Left - op->V;
         cpu->Left = left;
         if ((left | cpu->Attention) >= 0)
-            return Dispatch(cpu, rip);
-        cpu->Rip = rip;
-        return HelperCall.Continue;
+            return Dispatch(cpu, op, rip);
+        return Arrive(cpu, op, rip);
     }
 }
 

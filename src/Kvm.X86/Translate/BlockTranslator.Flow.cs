@@ -21,8 +21,7 @@ internal sealed unsafe partial class BlockTranslator
             case SimpleKind.JumpRegister:
                 Clobber();
                 LoadTo(Host.Rax, op.Reg, 8);
-                Account(op.V, false);
-                Dispatch();
+                Indirect(op);
                 break;
             case SimpleKind.Call or SimpleKind.CallRegister:
                 Call(ref op, kind == SimpleKind.CallRegister);
@@ -119,8 +118,7 @@ internal sealed unsafe partial class BlockTranslator
         _e.RegReg(8, Opcode.MovLoad, Host.Rcx, Host.Rax);
         LoadTo(Host.Rax, op.Reg, 8);
         StoreFrom(4, 8, Host.Rcx);
-        Account(op.V, false);
-        Dispatch();
+        Indirect(op);
     }
 
     private void Return(in Op op)
@@ -130,39 +128,43 @@ internal sealed unsafe partial class BlockTranslator
         _e.RegMem(8, Opcode.MovLoad, Host.Rax, memory);
         _e.RegMem(8, Opcode.Lea, Host.Rdx, new HostMemory(Host.Rdx, (int)op.Imm));
         StoreFrom(4, 8, Host.Rdx);
-        Account(op.V, false);
-        Dispatch();
+        Indirect(op);
     }
 
     /// <summary>The taken side of a conditional jump is written out of the way.</summary>
     private void AddEdge(byte* jump) => AddStub(ExitKind.Chain, jump).Place = StubPlace.Edge;
 
-    /// <summary>
-    /// Counts the instructions done and leaves if the run loop wants control (Branch.Take). Direct: the way out computes the target.
-    /// Otherwise the target's RIP is in RAX. Uses RCX and the host's flags.
-    /// </summary>
-    private void Account(int instructions, bool direct)
+    /// <summary>A jump to the RIP in RAX: counts, and goes there; what the jump cache does not know is looked at first (Branch.Arrive).</summary>
+    private void Indirect(in Op op)
+    {
+        byte* wanted = Count(op.V);
+        byte* other = Dispatch(out byte* invalid);
+        Emitter.Patch(wanted, _e.At);
+        Emitter.Patch(other, _e.At);
+        Emitter.Patch(invalid, _e.At);
+        AddStub(ExitKind.Arrive, _e.Jmp());
+    }
+
+    /// <summary>Counts the instructions done. The value is the jump taken if the run loop wants control (Branch.Take). Uses RCX and the host's flags.</summary>
+    private byte* Count(int instructions)
     {
         _e.RegMem(4, Opcode.MovLoad, Host.Rcx, _field.Left);
         _e.RegImm(4, Opcode.AluImmediate, 5, Host.Rcx, instructions);
         _e.RegMem(4, Opcode.MovStore, Host.Rcx, _field.Left);
         _e.RegMem(4, Opcode.AluLoad + 8, Host.Rcx, _field.Attention);
-        byte* leave = _e.Jcc(Cc.S);
-        if (direct)
-            AddStub(ExitKind.Chain, leave).Place = StubPlace.Leave;
-        else
-            Emitter.Patch(leave, _arena.LeaveAtRip);
+        return _e.Jcc(Cc.S);
     }
 
     /// <summary>A direct jump: counts, and goes to its target, patched in when the target is known.</summary>
     private void Edge(ref Op op)
     {
-        Account(op.V, true);
+        AddStub(ExitKind.Chain, Count(op.V)).Place = StubPlace.Leave;
         var target = TargetOf(op, out bool crosses);
         if (crosses)
         {
             LoadTarget(op);
-            Dispatch();
+            Emitter.Patch(Dispatch(out byte* invalid), _arena.LeaveAtRip);
+            Emitter.Patch(invalid, _arena.LeaveAtRip);
             return;
         }
 
@@ -199,9 +201,10 @@ internal sealed unsafe partial class BlockTranslator
 
     /// <summary>
     /// Goes on at the RIP in RAX by the jump cache (Branch.Dispatch). A block that is not translated has the way to the interpreter
-    /// where others have their code.
+    /// where others have their code. The jumps taken where the cache has another RIP's entry (the value) or one that no longer holds are the
+    /// caller's to lead on; RAX is as it was.
     /// </summary>
-    private void Dispatch()
+    private byte* Dispatch(out byte* invalid)
     {
         _e.RegReg(8, Opcode.MovLoad, Host.Rcx, Host.Rax);
         _e.RegImm8(8, Opcode.ShiftImmediate, 5, Host.Rcx, 12);
@@ -210,15 +213,16 @@ internal sealed unsafe partial class BlockTranslator
         _e.RegImm8(4, Opcode.ShiftImmediate, 4, Host.Rcx, 4);
         _e.RegMem(8, Opcode.AluLoad, Host.Rcx, _field.JumpCache);
         _e.RegMem(8, Opcode.AluLoad + 56, Host.Rax, new HostMemory(Host.Rcx, 0));
-        Emitter.Patch(_e.Jcc(Cc.Ne), _arena.LeaveAtRip);
+        byte* other = _e.Jcc(Cc.Ne);
         _e.RegMem(8, Opcode.MovLoad, Host.Rdx, new HostMemory(Host.Rcx, 8));
         _e.RegMem(8, Opcode.AluLoad + 48, Host.Rdx, _field.JumpKey);
         _e.RegReg(8, Opcode.MovLoad, Host.Rcx, Host.Rdx);
         _e.RegImm8(8, Opcode.ShiftImmediate, 5, Host.Rcx, 48);
-        Emitter.Patch(_e.Jcc(Cc.Ne), _arena.LeaveAtRip);
+        invalid = _e.Jcc(Cc.Ne);
         _e.ExtendMem(false, 2, 4, Host.Rcx, new HostMemory(Host.Rdx, OffsetField));
         _e.RegReg(8, Opcode.AluStore + 40, Host.Rcx, Host.Rax);
         _e.RegMem(8, Opcode.MovStore, Host.Rax, CpuField.Slot(Slots.CodeBase));
         _e.JmpMemory(new HostMemory(Host.Rdx, ImmField));
+        return other;
     }
 }

@@ -76,7 +76,7 @@ internal sealed unsafe partial class BlockTranslator
 
     private void WriteExit(in Stub stub)
     {
-        if (stub.Kind == ExitKind.Access)
+        if (stub.Kind is ExitKind.Access or ExitKind.Arrive)
             _e.RegMem(8, Opcode.MovStore, Host.Rax, _field.HostValue);
         // lea rax, [record]; jmp leave: the record follows the jump, and the code that resumes with flags follows the record.
         byte* lea = _e.At;

@@ -17,6 +17,9 @@ internal enum ExitKind : byte
 
     /// <summary>The interpreter is to go on at an op.</summary>
     Interpret,
+
+    /// <summary>A jump by register or memory that the jump cache does not know, or behind which the run loop is wanted; its target is in Cpu.HostValue.</summary>
+    Arrive,
 }
 
 /// <summary>

@@ -36,6 +36,7 @@ internal static unsafe class HostExits
                 ExitKind.Single => Single(cpu, record, out result),
                 ExitKind.Flags => Normalize(cpu, record),
                 ExitKind.Chain => Chain(cpu, record, out result),
+                ExitKind.Arrive => Leave(Branch.Arrive(cpu, (Op*)record->Op, cpu->HostValue), out result),
                 _ => Leave(record->Op, out result),
             };
             if (code == Ended)
