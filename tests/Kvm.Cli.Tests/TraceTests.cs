@@ -127,6 +127,31 @@ public class TraceTests
     }
 
     [SkippableFact]
+    public void A_browser_shows_the_page_with_what_the_guest_wrote_as_text()
+    {
+        Published.Require();
+        var browser = new[] { "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome" }.FirstOrDefault(File.Exists);
+        Skip.If(browser is null, "needs a browser: package chromium");
+        var guest = Guests.Make("markup", a =>
+        {
+            a.mov(Iced.Intel.AssemblerRegisters.dx, 0x3f8);
+            foreach (var c in "<b>&\u001b")
+            {
+                a.mov(Iced.Intel.AssemblerRegisters.al, (sbyte)c);
+                a.@out(Iced.Intel.AssemblerRegisters.dx, Iced.Intel.AssemblerRegisters.al);
+            }
+
+            Kvm.Boot.Tests.TinyKernel.DebugExit(a, 0);
+        });
+        var page = Guests.Nothing("page") + ".html";
+        Published.Run("trace", guest, "--engine", "soft", "--format", "html", "--output", page, "--console", "none").ExitCode.Should().Be(0);
+        var profile = Guests.Nothing("profile");
+        var ended = Published.Shell($"timeout 50 {browser} --headless --no-sandbox --disable-gpu --user-data-dir={profile} --dump-dom file://{page} 2>/dev/null");
+        ended.Output.Should().Contain("6 of 6 exits").And.Contain("wrote 0x3c '&lt;' to port 0x3f8 (COM1_DATA)").And.Contain("'\\x1b'").And.Contain("class=\"chosen\"").And.Contain("<h2>Registers</h2>");
+        System.Text.RegularExpressions.Regex.Matches(ended.Output, "<tr[ >]").Should().HaveCount(7, "a head and a row for each exit");
+    }
+
+    [SkippableFact]
     public void A_reader_that_goes_away_ends_the_run()
     {
         Published.Require();

@@ -18,7 +18,7 @@ internal sealed class TraceOptions
     private readonly ValueOption _addresses = new("--exit-address", "LIST", Shown, "Exits for these guest-physical addresses, such as 0xfee00000-0xfee00fff.");
     private readonly ValueOption _from = new("--from", "N", Shown, "Begins with the exit of this number. [default: 1]");
     private readonly ValueOption _count = new("--count", "N", Shown, "Shows so many exits; then the run ends.");
-    private readonly ValueOption _format = new("--format", "NAME", Form, "text for people, json (an object a line), chrome (for chrome://tracing and Perfetto), binary (for --replay). [default: text]")
+    private readonly ValueOption _format = new("--format", "NAME", Form, "text for people, json (an object a line), chrome (for chrome://tracing and Perfetto), binary (for --replay), html (a page for a browser). [default: text]")
     { Kind = ValueKind.OneOf, Values = TraceFormats.Names };
     private readonly ValueOption _output = new("--output", "FILE", Form, "Where it goes, else standard output; FILE,size=SIZE is its longest, 1G where nothing is said.") { Kind = ValueKind.File };
     private readonly ValueOption _symbols = new("--symbols", "FILE", Form, "Names of the guest's code: a vmlinux or a System.map, where KERNEL has none and none lies beside it.") { Kind = ValueKind.File };

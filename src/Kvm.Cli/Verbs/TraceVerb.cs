@@ -29,6 +29,7 @@ internal sealed class TraceVerb : RunVerb
             ("kvmsharp trace vmlinux --exit-port 0x3f8-0x3ff --format json | jq -r .value", "what goes through the serial port"),
             ("kvmsharp trace vmlinux --format chrome --output boot.json --timeout 20s", "for ui.perfetto.dev"),
             ("kvmsharp trace vmlinux --format binary --output boot.trace --timeout 20s", "recorded, to be looked at again"),
+            ("kvmsharp trace vmlinux --count 5000 --format html --output boot.html", "a page for a browser"),
             ("kvmsharp trace --replay boot.trace --only mmio --from 1000 --count 5", "five of them"),
         ];
         Notes =

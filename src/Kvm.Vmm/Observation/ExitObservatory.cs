@@ -90,6 +90,15 @@ internal sealed class ExitObservatory : IAccessObserver
         }
     }
 
+    /// <summary>The place of a reason's histogram: that of <see cref="TimedReasons"/>, which a search would need a comparer for.</summary>
+    private static int IndexOf(KvmExit reason)
+    {
+        int at = 0;
+        while (at < TimedReasons.Length && TimedReasons[at] != reason)
+            at++;
+        return at;
+    }
+
     private void BeginSample()
     {
         // Numerical Recipes' generator; its high bits are good enough for distances.
@@ -102,7 +111,6 @@ internal sealed class ExitObservatory : IAccessObserver
     {
         long ns = (long)((Stopwatch.GetTimestamp() - _began) * (1e9 / Stopwatch.Frequency));
         _began = 0;
-        int at = Array.IndexOf(TimedReasons, _reason);
-        _latencies[at < 0 ? TimedReasons.Length : at].Add(ns);
+        _latencies[IndexOf(_reason)].Add(ns);
     }
 }

@@ -7,24 +7,30 @@ using Kvm.Vmm.Explain;
 namespace Kvm.Vmm.Tracing;
 
 /// <summary>A trace as one JSON object a line (docs/cli.md, "trace").</summary>
-internal sealed class JsonTraceFormat(SymbolTable? symbols) : ITraceFormat
+internal sealed class JsonTraceFormat(SymbolTable? symbols, JavaScriptEncoder? encoder = null) : ITraceFormat
 {
     private readonly ExitWords _words = new(symbols);
     private readonly ArrayBufferWriter<byte> _bytes = new(2048);
-    private readonly Utf8JsonWriter _json = new(Stream.Null, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    private readonly Utf8JsonWriter _json = new(Stream.Null, new JsonWriterOptions { Encoder = encoder ?? JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
 
     public void Begin(TraceOutput output)
     {
     }
 
-    public bool Write(TraceOutput output, in ExitSample sample)
+    public bool Write(TraceOutput output, in ExitSample sample) => output.TryAdd(Line(default, in sample));
+
+    /// <summary>One exit as a line, valid until the next call.</summary>
+    /// <param name="before">What comes before the object.</param>
+    /// <param name="sample">The exit.</param>
+    public ReadOnlySpan<byte> Line(ReadOnlySpan<byte> before, in ExitSample sample)
     {
         _bytes.ResetWrittenCount();
+        _bytes.Write(before);
         _json.Reset(_bytes);
         WriteExit(in sample);
         _json.Flush();
         _bytes.Write("\n"u8);
-        return output.TryAdd(_bytes.WrittenSpan);
+        return _bytes.WrittenSpan;
     }
 
     public void End(TraceOutput output, long lost)

@@ -14,6 +14,9 @@ public enum TraceFormat
 
     /// <summary>What <c>trace --replay</c> reads.</summary>
     Binary,
+
+    /// <summary>A page for a browser, one file.</summary>
+    Html,
 }
 
 /// <summary>Writes exits in one form, one document. Used by one thread.</summary>
@@ -41,13 +44,14 @@ internal interface ITraceFormat : IDisposable
 public static class TraceFormats
 {
     /// <summary>Their names, in the order of <see cref="TraceFormat"/>.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["text", "json", "chrome", "binary"];
+    public static IReadOnlyList<string> Names { get; } = ["text", "json", "chrome", "binary", "html"];
 
     internal static ITraceFormat Create(TraceFormat format, SymbolTable? symbols) => format switch
     {
         TraceFormat.Json => new JsonTraceFormat(symbols),
         TraceFormat.Chrome => new ChromeTraceFormat(symbols),
         TraceFormat.Binary => new BinaryTraceFormat(),
+        TraceFormat.Html => new HtmlTraceFormat(symbols),
         _ => new TextTraceFormat(symbols),
     };
 }

@@ -48,6 +48,7 @@ public class TraceFormatTests
     [InlineData(TraceFormat.Text)]
     [InlineData(TraceFormat.Json)]
     [InlineData(TraceFormat.Chrome)]
+    [InlineData(TraceFormat.Html)]
     public void What_a_guest_prints_cannot_steer_a_terminal(TraceFormat format)
     {
         string text = Samples.Text(format, [.. Enumerable.Range(0, 256).Select(c => Samples.Serial(c + 1, (byte)c))]);
@@ -72,6 +73,41 @@ public class TraceFormatTests
             Encoding.UTF8.GetString(document).TrimEnd('\n').Split('\n')[^1].Should().MatchRegex("^# [0-9]+ exits were left away$");
         else
             TraceReader.Replay(new MemoryStream(document), "t", new TraceFilter(), TraceFormat.Text, Stream.Null, long.MaxValue, null).Lost.Should().BePositive();
+    }
+
+    [Fact]
+    public void A_page_holds_what_a_guest_wrote_as_data_that_is_no_markup()
+    {
+        string page = Samples.Text(TraceFormat.Html, [.. Enumerable.Range(0, 256).Select(c => Samples.Serial(c + 1, (byte)c))]);
+        const string begin = "<script type=\"application/json\" id=\"exits\">";
+        string data = page[(page.IndexOf(begin, StringComparison.Ordinal) + begin.Length)..page.LastIndexOf("</script>", StringComparison.Ordinal)];
+        data.Should().NotContainAny("<", ">", "&");
+        var exits = JsonDocument.Parse(data).RootElement;
+        exits.GetArrayLength().Should().Be(256);
+        exits[(int)'<'].GetProperty("did").GetString().Should().Contain("'<'");
+    }
+
+    [Theory]
+    [InlineData("style", "style-src")]
+    [InlineData("script", "script-src")]
+    public void A_page_s_policy_lets_nothing_run_but_its_own(string tag, string directive)
+    {
+        string page = Samples.Text(TraceFormat.Html, Samples.Serial());
+        int start = page.IndexOf($"<{tag}>", StringComparison.Ordinal) + tag.Length + 2;
+        string content = page[start..page.IndexOf($"</{tag}>", start, StringComparison.Ordinal)];
+        string hash = Convert.ToBase64String(System.Security.Cryptography.SHA256.HashData(Encoding.UTF8.GetBytes(content)));
+        page.Should().Contain($"{directive} 'sha256-{hash}'").And.Contain("default-src 'none'").And.NotContain("unsafe");
+        page.Should().NotContain("innerHTML");
+    }
+
+    [Fact]
+    public void A_page_that_is_full_is_whole_and_one_without_room_is_nothing()
+    {
+        var exits = Enumerable.Range(1, 500).Select(n => Samples.Serial(n)).ToArray();
+        string page = Encoding.UTF8.GetString(Samples.Document(TraceFormat.Html, 40_000, null, exits));
+        page.Length.Should().BeInRange(38_000, 40_000);
+        page.Should().EndWith("</html>\n").And.MatchRegex("id=\"lost\" value=\"[1-9][0-9]*\"");
+        Samples.Document(TraceFormat.Html, 2_000, null, exits).Should().BeEmpty();
     }
 
     [Theory]
