@@ -195,6 +195,9 @@ internal sealed class VirtioSet : IDisposable
             answering.Dispose();
         foreach (var device in _devices.Where(d => d is not NetDevice))
             (device as IDisposable)?.Dispose();
+        // Other guests of this process go on, and may have something for a card at any moment.
+        foreach (var backend in _backends)
+            (backend as SwitchBackend)?.Silence();
         foreach (var thread in _threads)
             thread.Dispose();
         foreach (var backend in _backends)

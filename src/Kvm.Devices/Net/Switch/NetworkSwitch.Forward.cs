@@ -45,7 +45,9 @@ public sealed partial class NetworkSwitch
         if (!source.IsUsable)
             return Drop(from, SwitchDrop.BadSource);
         long now = Now;
-        if (from.IsGone || !Learn(from, vlan, source, now))
+        if (from.IsGone)
+            return false;
+        if (!Learn(from, vlan, source, now))
             return Drop(from, SwitchDrop.Spoofed);
         Rewriter?.Rewrite(from.Number, in header, head);
         var destination = MacAddress.Read(head);

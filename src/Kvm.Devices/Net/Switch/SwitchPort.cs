@@ -13,6 +13,7 @@ public sealed class SwitchPort : IDisposable
     private readonly FrameRing? _queue;
     private readonly WeightedTurns? _turns;
     private readonly long[] _drops = new long[(int)SwitchDrop.Unfinished + 1];
+    private volatile bool _isGone;
     private uint _takes;
     private long _framesIn, _bytesIn, _framesOut, _bytesOut;
 
@@ -58,7 +59,11 @@ public sealed class SwitchPort : IDisposable
     internal long Deficit { get; set; }
 
     /// <summary>True once it is detached.</summary>
-    internal bool IsGone { get; set; }
+    internal bool IsGone
+    {
+        get => _isGone;
+        set => _isGone = value;
+    }
 
     /// <summary>Sends a frame: it is on its way, or dropped and counted, when this returns.</summary>
     /// <param name="frame">As for <see cref="INetworkBackend.Send"/>: the first piece is the caller's own copy, which a <see cref="IFrameRewriter"/> may change.</param>

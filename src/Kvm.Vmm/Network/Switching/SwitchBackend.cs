@@ -13,7 +13,7 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
     private readonly SwitchNode _node;
     private readonly Action _leave;
     private readonly TaskCompletionSource<string> _joined = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly Lock _changing = new();
+    private readonly Lock _changing = new(), _telling = new();
     private ICardLink _out = NoLink.Instance;
     private ICardLink _in = NoLink.Instance;
     private ICardLink? _next;
@@ -65,12 +65,19 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
     /// <inheritdoc/>
     public void Connect(INetworkListener listener)
     {
-        lock (_changing)
+        lock (_telling)
         {
             _listener = listener;
             if (!_isUp)
                 listener.LinkChanged(false);
         }
+    }
+
+    /// <summary>Nobody tells the card anything any more, and nobody is still telling it: its thread may end.</summary>
+    public void Silence()
+    {
+        lock (_telling)
+            _listener = null;
     }
 
     /// <summary>Says who wakes the card's queue when a descriptor is readable or writable: told of the one there is, and of every one that takes its place.</summary>
@@ -157,32 +164,40 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
             Volatile.Write(ref _next, link);
         }
 
-        _listener?.FramesWaiting(0);
-        _listener?.RoomAgain(0);
+        lock (_telling)
+        {
+            _listener?.FramesWaiting(0);
+            _listener?.RoomAgain(0);
+        }
     }
 
     /// <summary>Says whether the cable is plugged in. The node's thread.</summary>
     public void SetUp(bool up)
     {
-        INetworkListener? listener;
-        lock (_changing)
+        lock (_telling)
         {
-            if (_isUp == up)
-                return;
-            (_isUp, listener) = (up, _listener);
+            if (_isUp != up)
+                _listener?.LinkChanged(up);
+            _isUp = up;
         }
-
-        listener?.LinkChanged(up);
     }
 
     /// <inheritdoc/>
-    void IPortListener.FramesWaiting(SwitchPort port) => _listener?.FramesWaiting(0);
+    void IPortListener.FramesWaiting(SwitchPort port) => FramesWaiting(0);
 
     /// <inheritdoc/>
-    void INetworkListener.FramesWaiting(int pair) => _listener?.FramesWaiting(0);
+    public void FramesWaiting(int pair)
+    {
+        lock (_telling)
+            _listener?.FramesWaiting(pair);
+    }
 
     /// <inheritdoc/>
-    void INetworkListener.RoomAgain(int pair) => _listener?.RoomAgain(0);
+    void INetworkListener.RoomAgain(int pair)
+    {
+        lock (_telling)
+            _listener?.RoomAgain(pair);
+    }
 
     /// <inheritdoc/>
     void INetworkListener.LinkChanged(bool up) => _node.Wake();

@@ -11,8 +11,10 @@ namespace Kvm.Vmm.Network.Switching;
 /// </summary>
 internal static class SwitchHello
 {
-    /// <summary>Bytes of a message at most.</summary>
-    public const int Most = 512;
+    /// <summary>Bytes of a message at most: a trunk of every other VLAN takes ten thousand.</summary>
+    public const int Most = 12 << 10;
+
+    private const int MostRefusal = 200;
 
     private const string Version = "kvmsharp-switch 1", Managed = "ok managed", Plain = "ok", Refused = "no ";
 
@@ -39,7 +41,7 @@ internal static class SwitchHello
     /// <param name="refusal">Why the card is not there; nothing if it is.</param>
     /// <param name="managed">Nobody but who serves the switch now may serve it.</param>
     public static byte[] Answer(string refusal, bool managed) =>
-        Framed(refusal.Length == 0 ? managed ? Managed : Plain : Refused + (refusal.Length > Most / 4 ? refusal[..(Most / 4)] : refusal));
+        Framed(refusal.Length == 0 ? managed ? Managed : Plain : Refused + (refusal.Length > MostRefusal ? refusal[..MostRefusal] : refusal));
 
     /// <summary>Understands what the switch says; false if it is something else.</summary>
     public static bool TryReadAnswer(ReadOnlySpan<byte> message, out string refusal, out bool managed)

@@ -25,7 +25,7 @@ internal sealed class SwitchNode : IDisposable
     private readonly SwitchHost _madeFor, _host;
     private readonly SwitchOptions _options;
     private readonly SwitchUplink? _uplink;
-    private readonly Lock _gate = new();
+    private readonly Lock _gate = new(), _waking = new();
     private readonly List<SwitchBackend> _cards = [];
     private readonly EventFd _bell = new();
     private readonly Epoll _epoll = new();
@@ -38,6 +38,7 @@ internal sealed class SwitchNode : IDisposable
     private bool _isOthers;
     private int _pause = ShortPause;
     private volatile bool _stop;
+    private bool _isOver;
 
     /// <summary>Starts the thread.</summary>
     /// <param name="name">The switch's name.</param>
@@ -68,7 +69,15 @@ internal sealed class SwitchNode : IDisposable
     public NetworkSwitch? Switch => _server?.Switch;
 
     /// <summary>Has the thread look at everything again. Any thread.</summary>
-    public void Wake() => _bell.Signal();
+    public void Wake()
+    {
+        lock (_waking)
+        {
+            // A service may still send what nobody gets any more.
+            if (!_isOver)
+                _bell.Signal();
+        }
+    }
 
     /// <summary>Adds a card, which is then joined or not (<see cref="SwitchBackend.Joined"/>).</summary>
     public void Add(SwitchBackend card)
@@ -93,7 +102,11 @@ internal sealed class SwitchNode : IDisposable
         _thread.Join();
         _server?.Dispose();
         _epoll.Dispose();
-        _bell.Dispose();
+        lock (_waking)
+        {
+            _isOver = true;
+            _bell.Dispose();
+        }
     }
 
     private void Main()

@@ -144,10 +144,20 @@ internal sealed class SwitchServer : IDisposable
             return;
         }
 
-        var client = new Client(socket, _nextClient++);
-        _clients.Add(client.Number, client);
+        try
+        {
+            _epoll.Add(socket.Handle.Fd, Edges, _nextClient);
+        }
+        // The host has no memory for one more (epoll_ctl(2)).
+        catch (KvmException)
+        {
+            socket.Dispose();
+            return;
+        }
+
+        _clients.Add(_nextClient, new Client(socket, _nextClient));
+        _nextClient++;
         _strangers++;
-        _epoll.Add(socket.Handle.Fd, Edges, client.Number);
     }
 
     /// <summary>Waits for room where it is needed alone: else each frame that a client takes would wake the thread.</summary>
@@ -238,7 +248,7 @@ internal sealed class SwitchServer : IDisposable
             (_uplink, _uplinkIs) = (pump, wanted);
             return "";
         }
-        catch (VmmException e)
+        catch (Exception e) when (e is VmmException or KvmException)
         {
             return e.Message;
         }

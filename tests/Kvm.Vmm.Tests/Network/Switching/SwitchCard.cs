@@ -90,7 +90,14 @@ internal sealed class SwitchCard : INetworkListener, IDisposable
         }
     }
 
-    public void FramesWaiting(int pair) => _bell.Signal();
+    /// <summary>How often it was told of frames.</summary>
+    public int Told { get; private set; }
+
+    public void FramesWaiting(int pair)
+    {
+        Told++;
+        _bell.Signal();
+    }
 
     public void RoomAgain(int pair) => _bell.Signal();
 

@@ -131,6 +131,30 @@ public sealed class SwitchRegistryTests : IDisposable
     }
 
     [Fact]
+    public void Trunk_of_every_other_VLAN_is_said_to_another_process_too()
+    {
+        var (one, two) = (Process(), Process());
+        var seven = Card(one, 1, ",vlan=7");
+        var trunk = Card(two, 2, $",vlan=0,trunk={string.Join('+', Enumerable.Range(0, 2047).Select(i => 2 * i + 1))}");
+        seven.Send(0, "in seven");
+        trunk.ReceiveFrame().AsSpan(NetHeader.Size + 12, 4).ToArray().Should().Equal(0x81, 0, 0, 7);
+    }
+
+    /// <summary>What ends may be told of frames by others at that moment, who go on.</summary>
+    [Fact]
+    public void Card_that_is_silenced_is_told_nothing_any_more()
+    {
+        var process = Process();
+        var (a, b) = (Card(process, 1), Card(process, 2));
+        b.Send(1, "here I am");
+        a.Receive();
+        ((SwitchBackend)b.Backend).Silence();
+        a.Send(2, "too late");
+        b.Told.Should().Be(0);
+        b.Take().Should().NotBeNull("it is there all the same");
+    }
+
+    [Fact]
     public void Offloads_pass_between_processes_as_they_are_or_are_finished_as_the_receiver_s_driver_wants()
     {
         var (a, b) = (Card(Process(), 1), Card(Process(), 2));
@@ -322,7 +346,7 @@ public sealed class SwitchRegistryTests : IDisposable
     public static TheoryData<byte[]> Greetings => new()
     {
         new byte[] { 0, 0, 0, 0 },
-        new byte[] { 0, 0, 2, 1 },
+        new byte[] { 0, 0, 0x30, 1 },
         new byte[] { 0xff, 0xff, 0xff, 0xff },
         new byte[] { 0, 0, 0, 3, (byte)'h', (byte)'e', (byte)'y' },
         Framed("kvmsharp-switch 1\n,vlan=4095\n"),
