@@ -232,6 +232,15 @@ public sealed class VirtualMachine : IDisposable
             _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
     }
 
+    /// <summary>A vCPU cannot go on: a debugger that was not shown that yet is, and true.</summary>
+    internal bool OnDebugFault(int vcpu)
+    {
+        if (Volatile.Read(ref _debugger) is not { } debugger || !debugger.Hold.TryShowFault(vcpu))
+            return false;
+        debugger.Nudge();
+        return true;
+    }
+
     /// <summary>Exits by reason, and instructions retired, of all vCPUs so far.</summary>
     internal SortedDictionary<string, long> ExitCounts()
     {

@@ -16,6 +16,7 @@ internal sealed class DebugHold(int vcpus, Action<bool, bool> hold)
     private int _stepped;
     private bool _started;
     private bool _stopped;
+    private bool _faultShown;
     private DebugStop? _stop = new DebugStop(DebugStopReason.Requested);
 
     /// <summary>All vCPUs stand still; what holds also before the machine was started.</summary>
@@ -84,6 +85,26 @@ internal sealed class DebugHold(int vcpus, Action<bool, bool> hold)
             _ => DebugStopReason.Step,
         };
         Halt(new DebugStop(reason, vcpu, hit.Point));
+    }
+
+    /// <summary>On a vCPU's thread: it cannot go on. False if the debugger was shown that before, and let it go on.</summary>
+    public bool TryShowFault(int vcpu)
+    {
+        lock (_lock)
+        {
+            if (_faultShown)
+                return false;
+            _faultShown = true;
+            Halt(new DebugStop(DebugStopReason.Fault, vcpu));
+            return true;
+        }
+    }
+
+    /// <summary>The machine was changed: it may go on for longer now.</summary>
+    public void ForgetFault()
+    {
+        lock (_lock)
+            _faultShown = false;
     }
 
     /// <summary>Has all vCPUs stop; the caller then makes their threads look.</summary>

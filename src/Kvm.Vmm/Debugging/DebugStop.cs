@@ -20,6 +20,9 @@ public enum DebugStopReason
     /// <summary>The guest has ended, and will not go on.</summary>
     Ended,
 
+    /// <summary>A vCPU cannot go on: a triple fault, or what its engine cannot do. Going on ends the guest; a machine that keeps its past can go back.</summary>
+    Fault,
+
     /// <summary>There is no past before this: the machine is where its history begins.</summary>
     HistoryEnd,
 }

@@ -257,6 +257,7 @@ public sealed class MachineDebugger
     {
         RequireStopped();
         (_fresh[vcpu], _changed) = (false, true);
+        Hold.ForgetFault();
         _threads[vcpu].Engine.Restore(state);
     }
 
@@ -349,6 +350,7 @@ public sealed class MachineDebugger
             return new DebugStop(DebugStopReason.Ended);
         BeginAnew();
         _goesBack = true;
+        Hold.ForgetFault();
         try
         {
             return how(history);

@@ -45,12 +45,9 @@ internal sealed class DeterministicVcpuEngine(DeterministicEngine engine, SoftPr
     {
         if (exit == SoftExit.Kicked)
             return VcpuStop.Kicked;
+        _stopped = Math.Max(stopped, 0);
         if (exit == SoftExit.Debug)
-        {
-            _stopped = stopped;
             return VcpuStop.Debug;
-        }
-
         if (exit == SoftExit.Halted)
             return VcpuStop.Halted;
         var stop = Describe(engine.Processors[stopped], exit, out string text);

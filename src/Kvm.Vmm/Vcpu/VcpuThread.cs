@@ -184,7 +184,7 @@ internal sealed class VcpuThread : IDisposable
             var stop = step < 0 ? _engine.Run() : _engine.Step(step);
             if (stop == VcpuStop.Debug)
                 _machine.OnDebugStop(_engine.Hit.Vcpu, _engine.Hit.Hit);
-            else if (stop != VcpuStop.Kicked)
+            else if (stop != VcpuStop.Kicked && !(stop is VcpuStop.TripleFault or VcpuStop.Failed && _machine.OnDebugFault(_engine.Hit.Vcpu)))
                 return stop;
         }
     }

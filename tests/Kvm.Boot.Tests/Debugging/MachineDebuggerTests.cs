@@ -124,6 +124,35 @@ public class MachineDebuggerTests
     [InlineData("soft")]
     [InlineData("deterministic")]
     [InlineData("kvm")]
+    public void A_triple_fault_stops_for_the_debugger_before_it_ends_the_guest(string engine)
+    {
+        using var guest = new DebuggedMachine(engine, a =>
+        {
+            a.mov(__word_ptr[Data], 0);
+            a.lidt(__[Data]);
+            a.mov(eax, 0x1234);
+            a.ud2();
+        });
+        bool back = guest.Debugger.KeepHistory() is null;
+        back.Should().Be(engine == "deterministic");
+        guest.Debugger.Continue().Should().BeNull();
+        guest.Stopped().Should().Be(new DebugStop(DebugStopReason.Fault, 0));
+        if (back)
+        {
+            guest.Debugger.StepBack().Reason.Should().Be(DebugStopReason.Step);
+            guest.State().Gpr[0].Should().Be(0x1234);
+            guest.State().Rip.Should().Be(TinyKernel.Entry + 21, "the instruction that faults is the next one");
+            guest.Debugger.Continue().Should().BeNull();
+            guest.Stopped().Reason.Should().Be(DebugStopReason.Fault, "forward it comes there again");
+        }
+
+        guest.End().Outcome.Should().Be(VmOutcome.TripleFault);
+    }
+
+    [SkippableTheory]
+    [InlineData("soft")]
+    [InlineData("deterministic")]
+    [InlineData("kvm")]
     public void A_machine_that_stands_still_can_be_ended(string engine)
     {
         using var guest = new DebuggedMachine(engine, a => a.DebugExit(1));

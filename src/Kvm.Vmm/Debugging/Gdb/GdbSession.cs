@@ -92,7 +92,7 @@ internal sealed partial class GdbSession
         if (!TryGoBack(patience, out var stop) && !TryWaitForStop(patience, out stop))
             return false;
         _stop = stop;
-        if (stop.Reason is DebugStopReason.Step or DebugStopReason.Breakpoint or DebugStopReason.Watchpoint or DebugStopReason.HistoryEnd)
+        if (stop.Reason is DebugStopReason.Step or DebugStopReason.Breakpoint or DebugStopReason.Watchpoint or DebugStopReason.Fault or DebugStopReason.HistoryEnd)
             _general = _resumed = stop.Vcpu;
         _reply.Begin();
         WriteStop();
@@ -261,7 +261,7 @@ internal sealed partial class GdbSession
             return;
         }
 
-        _reply.Text(_stop.Reason == DebugStopReason.Requested ? "T02" : "T05").Text("thread:").Number((ulong)_stop.Vcpu + 1).Text(";");
+        _reply.Text(_stop.Reason switch { DebugStopReason.Requested => "T02", DebugStopReason.Fault => "T0b", _ => "T05" }).Text("thread:").Number((ulong)_stop.Vcpu + 1).Text(";");
         switch (_stop.Reason)
         {
             case DebugStopReason.Breakpoint when _reportsSwBreak && _software.Contains(_stop.Point.Address):

@@ -172,8 +172,9 @@ internal sealed partial class MachineHistory
     {
         if (IsAtMark)
             Mark();
+        var before = Place;
         var exit = _parts.Runner.Step(DeterministicRunner.AnyProcessor, out int processor);
-        if (exit is SoftExit.Shutdown or SoftExit.Unsupported or SoftExit.Halted)
+        if (exit is SoftExit.Shutdown or SoftExit.Unsupported or SoftExit.Halted && Place == before)
             throw new InvalidOperationException($"the run did not repeat: {exit} at {Place}");
         return processor;
     }
