@@ -101,6 +101,74 @@ public sealed class VirtioNetTests
         run.Result.Devices["net0"]["captureLost"].Should().Be(0);
     }
 
+    [SkippableTheory]
+    [InlineData(UserStack.Slirp)]
+    [InlineData(UserStack.Passt)]
+    public void Guest_answers_datagrams_at_a_published_port(UserStack stack)
+    {
+        GuestFiles.Require("small/vmlinux");
+        SkipWithout(stack);
+        using var probe = new UdpClient(s_anyPort);
+        int port = ((IPEndPoint)probe.Client.LocalEndPoint!).Port;
+        probe.Dispose();
+        string? answer = null;
+        using var serves = new ManualResetEventSlim();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "net", s_limit, c => c with
+        {
+            Networks = [new NetConfig { Kind = NetKind.User, Via = stack, Publish = [new PublishedPort(IPAddress.Loopback, (ushort)port, 7, Udp: true)] }],
+            Append = $"{c.Append} ip=dhcp kvmsharp.echo=7",
+        },
+            meanwhile: vm =>
+            {
+                WaitHandle.WaitAny([serves.WaitHandle, ((IAsyncResult)vm.Ended).AsyncWaitHandle]);
+                answer = AskByDatagram(port, vm.Ended);
+                vm.SendConsoleInput("end\n"u8);
+            },
+            when: ("GUEST-SERVES", _ => serves.Set()));
+        answer.Should().Be("is somebody there?", run.Tail);
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+    }
+
+    /// <summary>Asks until somebody answers: a datagram may be lost, and the guest's program be about to start.</summary>
+    private static string? AskByDatagram(int port, Task ended)
+    {
+        using var client = new UdpClient(s_anyPort);
+        client.Client.ReceiveTimeout = 500;
+        var deadline = DateTime.UtcNow + TimeSpan.FromMinutes(1);
+        while (DateTime.UtcNow < deadline && !ended.IsCompleted)
+        {
+            try
+            {
+                client.Send("is somebody there?"u8, new IPEndPoint(IPAddress.Loopback, port));
+                var from = new IPEndPoint(IPAddress.Any, 0);
+                return System.Text.Encoding.ASCII.GetString(client.Receive(ref from));
+            }
+            catch (SocketException)
+            {
+                // Nobody yet: no answer, or the host says that nobody listens.
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Over KVM, where that interprets kernels for a minute; everywhere the card is the same.</summary>
+    [SkippableFact]
+    public void Linux_over_KVM_gets_its_metadata_at_a_card()
+    {
+        TinyMachine.RequireKvm();
+        Skip.If(string.IsNullOrEmpty(Environment.GetEnvironmentVariable("KVMSHARP_FULL")), "takes a minute where KVM interprets kernels: scripts/test --full");
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Kvm, "net", TimeSpan.FromMinutes(10), c => c with
+        {
+            MemoryBytes = 64 << 20,
+            Networks = [new NetConfig { Kind = NetKind.None }],
+            Metadata = new MetadataConfig { Json = """{"ami-id": "ami-1"}""" },
+            Append = $"{c.Append} ip=169.254.7.7:::255.255.0.0::eth0:off kvmsharp.show=http://169.254.169.254/ami-id",
+        }, when: ("GUEST-SERVES", vm => vm.SendConsoleInput("end\n"u8)));
+        run.Console.Should().Contain("GUEST-SHOWS ami-1", run.Tail);
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+    }
+
     /// <summary>In a network of the test's own, where it is the nameserver too.</summary>
     [SkippableFact]
     public void Guest_of_a_user_network_resolves_a_name_and_reaches_the_host_by_IPv6()

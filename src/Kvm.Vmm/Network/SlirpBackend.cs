@@ -31,6 +31,12 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     private long _faults;
     private int _sockets;
 
+    // Frames that may open a socket and were not counted among the sockets yet, those of them that the stack had when it was last given all there were, and
+    // whether the card waits for room among them.
+    private int _openings;
+    private int _givenOpenings;
+    private bool _waits;
+
     /// <summary>Makes the stack, listens at published ports and starts the thread.</summary>
     /// <param name="config">What the user asked for.</param>
     /// <param name="failed">Told of an exception on the thread, which is a fault of the program.</param>
@@ -45,7 +51,8 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
             Ipv4 = (plan.Network, plan.Mask, plan.Host, plan.Nameserver, plan.Guest),
             Ipv6 = (plan.Address6(0), plan.Address6(plan.Host6), plan.Address6(plan.Nameserver6)),
             Mtu = config.Mtu,
-            HidesHost = config.AllowHost.Count == 0,
+            // The library would take the guest's answers to a program of the host that asked a published UDP port for more of the same.
+            HidesHost = config.AllowHost.Count == 0 && !config.Publish.Any(p => p.Udp),
         };
         _stack = (SlirpStack.IsInstalled ? SlirpStack.Create(settings, this) : null)
             ?? throw new VmmException(NetworkErrors.NoUserNetwork, SlirpStack.IsInstalled ? $"libslirp {SlirpStack.Version} makes no network of an MTU of {config.Mtu}" : "libslirp.so.0 is not installed");
@@ -99,11 +106,28 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
             return SendOutcome.Dropped;
         }
 
+        bool opens = verdict == GuardVerdict.Opening;
+        if (opens && MustWait())
+            return SendOutcome.Full;
         if (!_fromGuest.TryAdd(frame, length, out bool wasEmpty))
             return SendOutcome.Full;
+        if (opens)
+            Interlocked.Increment(ref _openings);
         if (wasEmpty)
             _bell.Signal();
         return SendOutcome.Sent;
+    }
+
+    /// <summary>True while what is on its way to the stack may be all the sockets that there may be; the card is told when the stack has counted.</summary>
+    private bool MustWait()
+    {
+        bool IsFull() => Volatile.Read(ref _sockets) + Volatile.Read(ref _openings) >= MostSockets;
+        if (!IsFull())
+            return false;
+        Volatile.Write(ref _waits, true);
+        Interlocked.MemoryBarrier();
+        _bell.Signal();
+        return IsFull();
     }
 
     /// <inheritdoc/>
@@ -152,6 +176,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
                 _stack.Turn(_bell.Handle.Fd);
                 _bell.Drain();
                 Volatile.Write(ref _sockets, _stack.Sockets);
+                Interlocked.Add(ref _openings, -_givenOpenings);
                 TakeFromGuest();
             }
         }
@@ -164,12 +189,14 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
 
     private void TakeFromGuest()
     {
-        bool room = false;
+        bool room = Interlocked.Exchange(ref _waits, false);
         while (_fromGuest.Peek() is { IsEmpty: false } frame)
         {
             _stack.Input(frame[NetHeader.Size..]);
             room |= _fromGuest.Take();
         }
+
+        _givenOpenings = Volatile.Read(ref _openings);
 
         if (room)
             _listener!.RoomAgain(0);

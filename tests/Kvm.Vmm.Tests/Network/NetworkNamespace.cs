@@ -38,6 +38,53 @@ internal static partial class NetworkNamespace
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(thrown);
     }
 
+    /// <summary>
+    /// Runs something on a thread that may not do what root may: another user's, for good. It is to have been done before, and to check nothing: no code can be
+    /// loaded there.
+    /// </summary>
+    public static void RunAsNobody(Action action)
+    {
+        Exception? thrown = null;
+        bool became = false;
+        var thread = new Thread(() =>
+        {
+            // The system call changes this thread alone; the library's function would change all.
+            const long setresuid = 117, nobody = 65534;
+            became = syscall(setresuid, nobody, nobody, nobody) == 0;
+            if (became)
+                thrown = Record.Exception(action);
+        });
+        thread.Start();
+        thread.Join();
+        Skip.IfNot(became, "this user may not become another one");
+        if (thrown is not null)
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(thrown);
+    }
+
+    /// <summary>Runs something while a thread has no descriptor left; in a table of its own, which nobody shares. As for <see cref="RunAsNobody"/>.</summary>
+    public static void UseUpDescriptors(Action action)
+    {
+        Exception? thrown = null;
+        bool permitted = false;
+        const int most = 1 << 21;
+        var thread = new Thread(() =>
+        {
+            const int files = 0x400;
+            int opened = 0;
+            permitted = unshare(files) == 0;
+            while (permitted && opened < most && dup(0) >= 0)
+                opened++;
+            permitted &= opened < most;
+            if (permitted)
+                thrown = Record.Exception(action);
+        });
+        thread.Start();
+        thread.Join();
+        Skip.IfNot(permitted, "a table of descriptors cannot be filled here");
+        if (thrown is not null)
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(thrown);
+    }
+
     /// <summary>Skips the test where there is no TAP to be had.</summary>
     public static void SkipWithoutTap()
     {
@@ -71,6 +118,12 @@ internal static partial class NetworkNamespace
 
     [LibraryImport("libc")]
     private static partial int unshare(int flags);
+
+    [LibraryImport("libc")]
+    private static partial int dup(int fd);
+
+    [LibraryImport("libc")]
+    private static partial long syscall(long number, long first, long second, long third);
 
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int mount(string source, string target, string? type, ulong flags, string? data);

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
+using Kvm.Interop;
 using Kvm.Interop.Slirp;
 using Kvm.Tests.Support;
 using Kvm.Vmm.Network;
@@ -67,6 +68,29 @@ public sealed class SlirpBackendTests : IDisposable
         BinaryPrimitives.WriteUInt16BigEndian(ip[24..], (ushort)(8 + payload.Length));
         payload.CopyTo(ip[28..]);
         return frame;
+    }
+
+    /// <summary>The beginning of a TCP connection.</summary>
+    private static byte[] Syn(string from, string to, int fromPort, int toPort)
+    {
+        byte[] frame = Datagram(from, to, fromPort, toPort, new byte[12]);
+        var ip = frame.AsSpan(14);
+        ip[9] = 6;
+        BinaryPrimitives.WriteUInt16BigEndian(ip[10..], 0);
+        BinaryPrimitives.WriteUInt16BigEndian(ip[10..], Sum(ip[..20], 0));
+        var tcp = ip[20..];
+        tcp[4..].Clear();
+        (tcp[12], tcp[13], tcp[14]) = (0x50, 2, 0xff);
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[16..], Sum(ip[12..], 6 + 20));
+        return frame;
+    }
+
+    private static ushort Sum(ReadOnlySpan<byte> bytes, uint sum)
+    {
+        for (int i = 0; i < bytes.Length; i += 2)
+            sum += BinaryPrimitives.ReadUInt16BigEndian(bytes[i..]);
+        sum = (sum & 0xffff) + (sum >> 16);
+        return (ushort)~((sum & 0xffff) + (sum >> 16));
     }
 
     /// <summary>DHCPDISCOVER (RFC 2131, RFC 2132: option 53 is 1).</summary>
@@ -167,6 +191,53 @@ public sealed class SlirpBackendTests : IDisposable
         FluentActions.Invoking(() => Open(new PublishedPort(IPAddress.Parse("192.0.2.1"), 8080, 80, true)))
             .Should().Throw<VmmException>().Where(e => e.Message.Contains("EADDRNOTAVAIL"));
     }
+
+    [SkippableFact]
+    public void Port_that_this_user_may_not_have_is_explained() => NetworkNamespace.Run(() =>
+    {
+        NetworkNamespace.Ip("link set lo up");
+        // Of this network, which begins with the kernel's own number.
+        Skip.If(int.Parse(File.ReadAllText("/proc/sys/net/ipv4/ip_unprivileged_port_start"), System.Globalization.CultureInfo.InvariantCulture) <= 80, "every user may listen at port 80 here");
+        Exception? TryOpen(string address) => Record.Exception(() => Open(new PublishedPort(IPAddress.Parse(address), 80, 80, false)).Dispose());
+        // Once before, as nobody may not read files from which code has to be loaded.
+        TryOpen("192.0.2.1").Should().BeOfType<VmmException>();
+        Exception? thrown = null;
+        NetworkNamespace.RunAsNobody(() => thrown = TryOpen("127.0.0.1"));
+        thrown.Should().BeOfType<VmmException>().Which.Error.Should().Be(NetworkErrors.NotPublished);
+        thrown!.Message.Should().Contain("80:80: EACCES");
+    });
+
+    /// <summary>Nobody is at the other end of any: a network of the test's own, with a link on which all questions are lost.</summary>
+    [SkippableFact]
+    public void Half_open_connections_without_end_are_bounded_and_the_network_goes_on() => NetworkNamespace.Run(() =>
+    {
+        NetworkNamespace.Ip("link set lo up");
+        NetworkNamespace.SkipWithoutTap();
+        using var blackhole = TapQueue.Open("blackhole", multiQueue: false);
+        NetworkNamespace.Ip("addr add 192.0.2.2/24 dev blackhole");
+        NetworkNamespace.Ip("link set blackhole up");
+        using var network = Open();
+        network.Connect(new Listener(_frames));
+        long most = 0;
+        for (int i = 0; i < 65_000; i++)
+        {
+            byte[] syn = Syn("10.0.2.15", $"192.0.2.{10 + i % 200}", 1024 + i % 60_000, 80 + i / 60_000);
+            while (Send(network, syn) == SendOutcome.Full)
+                _frames.WaitOne(100);
+            while (!network.Peek(0).IsEmpty)
+                network.Take(0);
+            most = Math.Max(most, Counter(network, "sockets"));
+        }
+
+        // One that comes at the moment when the stack counts may be one too many.
+        most.Should().BeInRange(1, 4096 + 64);
+        byte[] question = Ethernet(0x0806, 28);
+        byte[] body = [0, 1, 8, 0, 6, 4, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2];
+        body.CopyTo(question, 14);
+        Send(network, question).Should().Be(SendOutcome.Sent);
+        Await(network, f => f[12] == 8 && f[13] == 6 && f[21] == 2).Should().NotBeNull("the network goes on");
+        _failures.Should().BeEmpty();
+    });
 
     [SkippableFact]
     public void Frames_that_cannot_be_harm_nobody()

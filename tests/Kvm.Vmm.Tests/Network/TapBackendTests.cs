@@ -174,6 +174,48 @@ public sealed class TapBackendTests
     });
 
     [SkippableFact]
+    public void Interface_that_is_deleted_while_the_card_sleeps_is_told_the_driver() => InNetwork(() =>
+    {
+        using var arena = new GuestArena(4 << 20);
+        using var tap = Open();
+        using var device = new NetDevice("net0", arena.Memory, tap, new NetOptions { Mac = s_own });
+        string? failure = null;
+        using var thread = new DeviceThread(device, m => failure = m, polls: false);
+        device.Schedule(thread);
+        var transport = GuestTransport.Make(false, device);
+        FakeDriver[] drivers = [.. Enumerable.Range(0, 3).Select(_ => FakeDriver.Make(false, arena, 64))];
+        transport.Start(device.OfferedFeatures & 0xff_ffff, drivers);
+        // The kernel itself says something on a link that is new.
+        for (int i = 0; i < 64; i++)
+            drivers[0].Add(Element.In(arena.Allocate(2048), 2048));
+        transport.Notify(0);
+        thread.Watch(tap.DescriptorOf(0), 0, null);
+        bool IsUp()
+        {
+            byte[] status = new byte[2];
+            transport.ReadConfig(6, status);
+            return (status[0] & 1) != 0;
+        }
+
+        IsUp().Should().BeTrue();
+        NetworkNamespace.Ip($"link del {Name}");
+        SpinWait.SpinUntil(() => !IsUp(), s_limit).Should().BeTrue("nobody sent or asked for anything");
+        failure.Should().BeNull();
+    });
+
+    [SkippableFact]
+    public void Host_without_a_descriptor_left_is_explained() => InNetwork(() =>
+    {
+        Exception? TryOpen(string name) => Record.Exception(() => NetworkBackends.Open(new NetConfig { Kind = NetKind.Tap, Name = name }, _ => { }, null).Dispose());
+        // Once before, as code that is used for the first time may have to be loaded from a file.
+        TryOpen("lo").Should().BeOfType<VmmException>();
+        Exception? thrown = null;
+        NetworkNamespace.UseUpDescriptors(() => thrown = TryOpen(Name));
+        thrown.Should().BeOfType<VmmException>().Which.Error.Should().Be(NetworkErrors.NoTap);
+        thrown!.Message.Should().Contain("EMFILE");
+    });
+
+    [SkippableFact]
     public void Interface_that_is_off_loses_frames_and_works_when_it_is_on_again() => InNetwork(() =>
     {
         using var tap = Open();
