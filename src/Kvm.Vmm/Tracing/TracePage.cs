@@ -3,6 +3,12 @@ namespace Kvm.Vmm.Tracing;
 /// <summary>What <see cref="HtmlTraceFormat"/>'s page looks like and does. Every text of a trace is set as text, never as markup.</summary>
 internal static class TracePage
 {
+    /// <summary>SHA-256 of <see cref="Style"/>, by which the page's policy knows it. Written here, because hashing needs a library that a host may lack; a test compares.</summary>
+    public const string StyleHash = "VlFWnEr99172EYcLH7sPvUIpritQzwlrab5cSIuhZMc=";
+
+    /// <summary>SHA-256 of <see cref="Script"/>.</summary>
+    public const string ScriptHash = "v3OfcrYxpv4rmSstCZhgzQ9qZj+ZMDxci2DeeYUUB0o=";
+
     /// <summary>Light and dark, as the reader has it.</summary>
     public const string Style = """
 
