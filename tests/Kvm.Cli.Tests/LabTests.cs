@@ -5,6 +5,17 @@ namespace Kvm.Cli.Tests;
 
 public class LabTests
 {
+    /// <summary>Lab 1 on a terminal, behind its first step: keys are read when signals are taken already.</summary>
+    private static System.Diagnostics.Process Step(PseudoTerminal terminal)
+    {
+        var process = Published.StartOn(terminal, "lab", "step", "1", "--engine", "soft");
+        terminal.WaitFor("step 0");
+        terminal.WaitUntilRaw();
+        terminal.Type("s");
+        terminal.WaitFor("step 1");
+        return process;
+    }
+
     private static string Source(string text) => Guests.Bytes("lab.asm", Encoding.UTF8.GetBytes(text));
 
     [SkippableFact]
@@ -102,6 +113,36 @@ public class LabTests
     }
 
     [SkippableFact]
+    public void A_terminal_shows_code_registers_exit_and_memory_side_by_side_and_takes_keys()
+    {
+        Published.Require();
+        using var terminal = new PseudoTerminal();
+        var before = terminal.Modes;
+        var process = Step(terminal);
+        terminal.Shown.Should().Contain("registers").And.Contain("memory").And.Contain("mov dx, 0x3f8");
+        terminal.Type("c");
+        terminal.WaitFor("KVM_EXIT_IO");
+        terminal.WaitFor("step 3");
+        terminal.Type("b");
+        terminal.WaitFor("step 2");
+        terminal.Type("q");
+        Published.Finish(process).ExitCode.Should().Be(0);
+        terminal.Modes.Should().Equal(before, "the terminal is put back");
+    }
+
+    [SkippableFact]
+    public void A_terminal_is_put_back_when_a_signal_ends_the_view()
+    {
+        Published.Require();
+        using var terminal = new PseudoTerminal();
+        var before = terminal.Modes;
+        var process = Step(terminal);
+        Published.Signal(process, 15);
+        Published.Finish(process).ExitCode.Should().Be(143);
+        terminal.Modes.Should().Equal(before);
+    }
+
+    [SkippableFact]
     public void A_new_source_is_written_once()
     {
         Published.Require();
@@ -131,6 +172,7 @@ public class LabTests
         Published.Run("lab", "run").ShouldFail(2, "KVM0002");
         Published.Run("lab").ShouldFail(2, "KVM0002");
         Published.Run("lab", "run", "1", "--engine", "vax").ShouldFail(2, "KVM0003");
+        Published.Run("lab", "run", "1", "--assembler", "masm").ShouldFail(2, "KVM0003");
         Published.Run("lab", "run", "1", "--timeout", "0s").ShouldFail(2, "KVM0003");
         Published.Run("lab", "run", "1", "--all").ShouldFail(2, "KVM0005");
         Published.Run("lab", "check", "1", "--all").ShouldFail(2, "KVM0005");

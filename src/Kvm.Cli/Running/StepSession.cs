@@ -11,6 +11,8 @@ internal static class StepSession
 {
     private const int ControlC = 3, ControlD = 4, LineFeed = 10, Return = 13, Closed = -1;
 
+    private const string Enter = "\x1b[?1049h\x1b[?25l", Leave = "\x1b[?25h\x1b[?1049l";
+
     public static int Run(LabStepper stepper, Lab lab, int steps, bool json)
     {
         bool terminal = TerminalDescriptors.IsForegroundTerminal(TerminalDescriptors.Input) && TerminalDescriptors.IsTerminal(TerminalDescriptors.Output);
@@ -37,7 +39,16 @@ internal static class StepSession
         using var mode = TerminalMode.TryEnter(TerminalDescriptors.Input);
         using var keys = new FileStream(new SafeFileHandle(TerminalDescriptors.Input, ownsHandle: false), FileAccess.Read, 1);
         // The alternate screen, so that what was there before comes back.
-        StandardStreams.Output("\x1b[?1049h\x1b[?25l");
+        StandardStreams.Output(Enter);
+        // Whoever is ended from outside leaves the terminal as it was.
+        using var signals = new SignalGuard(
+            number =>
+            {
+                mode?.Restore();
+                StandardStreams.Output(Leave);
+                Environment.Exit(128 + number);
+            },
+            () => mode?.Enter());
         try
         {
             while (true)
@@ -62,7 +73,7 @@ internal static class StepSession
         }
         finally
         {
-            StandardStreams.Output("\x1b[?25h\x1b[?1049l");
+            StandardStreams.Output(Leave);
         }
     }
 

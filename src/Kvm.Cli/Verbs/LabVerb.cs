@@ -2,6 +2,7 @@ using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
+using Kvm.Labs.Assembling;
 using Kvm.Labs.Catalog;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -18,10 +19,13 @@ internal sealed class LabVerb : Verb
 
     private static readonly string[] s_actions = ["list", "show", "new", "run", "step", "check"];
 
+    private static readonly string[] s_assemblers = ["own", "nasm", "gas"];
+
     private readonly WordArgument _action = new("ACTION", "list, show LAB, new LAB [FOLDER], run LAB, step LAB, check LAB, check --all.") { Kind = ValueKind.OneOf, Values = s_actions };
     private readonly WordArgument _lab = new("LAB", "A lab's number or name.");
     private readonly WordArgument _folder = new("FOLDER", "new: where the source is copied to; this folder where it is not said.") { Kind = ValueKind.File };
     private readonly ValueOption _source = new("--source", "FILE", "Sources", "run, step, check: the source to take; the one handed out where this is not given.") { Kind = ValueKind.File };
+    private readonly ValueOption _assembler = new("--assembler", "NAME", "Sources", "own, nasm or gas; the latter where they are installed. [default: own]") { Kind = ValueKind.OneOf, Values = s_assemblers };
     private readonly ValueOption _engine = new("--engine", "NAME", "Running", "kvm or soft; KVM where it opens, and the software engine elsewhere, where this is not given.") { Kind = ValueKind.OneOf, Values = ["kvm", "soft"] };
     private readonly ValueOption _timeout = new("--timeout", "DURATION", "Running", "Ends a run after this much real time. [default: 5s]");
     private readonly ValueOption _steps = new("--steps", "N", "Running", "step, without a terminal: how many instructions. [default: 200]");
@@ -32,7 +36,7 @@ internal sealed class LabVerb : Verb
     {
         foreach (var argument in (Argument[])[_action, _lab, _folder])
             Add(argument);
-        foreach (var option in (Option[])[_source, _engine, _timeout, _steps, _all])
+        foreach (var option in (Option[])[_source, _assembler, _engine, _timeout, _steps, _all])
             Add(option);
         Examples =
         [
@@ -149,7 +153,13 @@ internal sealed class LabVerb : Verb
         var timeout = _timeout.Text(result) is { } time ? Quantities.Duration("--timeout", time) : TimeSpan.FromSeconds(5);
         if (timeout <= TimeSpan.Zero)
             throw Quantities.Bad("--timeout", _timeout.Text(result)!, "is not longer than zero");
-        return new LabOptions { Engine = engine, Timeout = timeout, FileName = _source.Text(result) ?? $"{lab.FileName}.{lab.Extension}" };
+        Func<string, AssemblyResult> assembler = (_assembler.Text(result) is { } name ? Quantities.OneOf("--assembler", name, s_assemblers) : 0) switch
+        {
+            0 => Assembler.Assemble,
+            1 => ExternalAssembler.Nasm,
+            _ => ExternalAssembler.Gas,
+        };
+        return new LabOptions { Engine = engine, Timeout = timeout, Assembler = assembler, FileName = _source.Text(result) ?? $"{lab.FileName}.{lab.Extension}" };
     }
 
     private string SourceOf(ParseResult result, Lab lab)

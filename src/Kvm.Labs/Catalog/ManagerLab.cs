@@ -70,7 +70,7 @@ internal static class ManagerLab
         public Manager(LabBoard board, Assembling.AssembledProgram program)
         {
             _board = board;
-            (_lock, _count, _queue) = (Place(program, "lock"), Place(program, "count"), Place(program, "queue"));
+            (_lock, _count, _queue) = (Place(program, "mutex"), Place(program, "count"), Place(program, "queue"));
             board.Ports.Add(RunPort, 1, new LabDevice(null, (_, _, id) => RunMachine(id)));
             board.Ports.Add(SleepPort, 1, new LabDevice(null, (_, _, _) => Tick()));
             board.Ports.Add(ComingPort, 1, new LabDevice((_, _) => (ulong)(_machines.Length - _arrived), null));
@@ -107,7 +107,7 @@ internal static class ManagerLab
         {
             if (_lock is not { } at || _count is not { } counter || _queue is not { } queue)
             {
-                _board.Note("the source has no lock, count or queue");
+                _board.Note("the source has no mutex, count or queue");
                 _board.End(GaveUp);
                 return;
             }

@@ -79,15 +79,20 @@ internal static class OutcomeText
     private static string Character(in BareExit exit) =>
         exit.Size == 1 && exit.Value is >= 0x20 and < 0x7f ? $" '{(char)exit.Value}'" : "";
 
-    /// <summary>An engine shows RIP at the instruction or behind it: the line that holds the byte before, if that is an instruction.</summary>
+    /// <summary>
+    /// The line of the instruction that came out. The software engine shows RIP at it; KVM too, but behind it where an emulated write is
+    /// over for the processor before anybody has made it.
+    /// </summary>
     private static int LineOf(LabOutcome outcome, in BareExit exit)
     {
         var at = outcome.Program.At(exit.Rip);
-        if (exit.Kind is BareExitKind.Completed or BareExitKind.TripleFault && at is { Bits: > 0 })
-            return at.Value.Line;
-        if (at is { Bits: > 0 } listed && listed.Address == exit.Rip && Accesses(outcome, listed))
-            return listed.Line;
-        return outcome.Program.At(exit.Rip - 1)?.Line ?? at?.Line ?? 0;
+        bool isAt = exit.Kind switch
+        {
+            BareExitKind.Completed or BareExitKind.TripleFault or BareExitKind.MmioRead => true,
+            BareExitKind.MmioWrite => outcome.Engine == "soft",
+            _ => at is { } listed && listed.Address == exit.Rip && Accesses(outcome, listed),
+        };
+        return (isAt && at is { Bits: > 0 } ? at : outcome.Program.At(exit.Rip - 1) ?? at)?.Line ?? 0;
     }
 
     /// <summary>True for instructions that come out: ports, halts, model-specific registers.</summary>

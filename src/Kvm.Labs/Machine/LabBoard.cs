@@ -2,6 +2,7 @@ using System.Text;
 using Kvm.Devices.Bus;
 using Kvm.Devices.Memory;
 using Kvm.Vmm.Bare;
+using Kvm.X86.Paging;
 
 namespace Kvm.Labs.Machine;
 
@@ -125,6 +126,22 @@ internal sealed class LabBoard : IBareBoard, IDisposable
         else
             ExitsDropped++;
         Watcher?.Invoke(exit);
+    }
+
+    /// <summary>Names the place of an instruction, for notes.</summary>
+    public Func<ulong, string> PlaceOf { get; set; } = rip => $"0x{rip:x}";
+
+    /// <inheritdoc/>
+    public void ShadowChanged(ulong rip, ShadowStatistics change)
+    {
+        List<string> parts = [];
+        if (change.Fills > 0)
+            parts.Add($"{change.Fills} filled from the guest's tables");
+        if (change.WriteProtectHits > 0)
+            parts.Add("a guarded table of the guest was written");
+        if (change.Dropped > 0)
+            parts.Add($"{change.Dropped} dropped");
+        Note($"{PlaceOf(rip)}: shadow entries: {string.Join(", ", parts)}");
     }
 
     /// <inheritdoc/>

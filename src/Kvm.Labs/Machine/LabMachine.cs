@@ -33,7 +33,10 @@ internal sealed class LabMachine : IDisposable
             var memory = new GuestMemory([new GuestRegion(0, LabBoard.MemorySize, _buffer.Buffer.Address)]);
             var entry = BareEntry.Prepare(memory, program.Bits, program.Origin);
             memory.TryWrite(program.Origin, program.Image);
-            Board = new LabBoard(memory);
+            Board = new LabBoard(memory)
+            {
+                PlaceOf = rip => program.At(rip) is { } listed ? $"line {listed.Line} ({program.Lines[listed.Line - 1].Split(';')[0].Trim()})" : $"0x{rip:x}",
+            };
             setup.Devices?.Invoke(Board);
             setup.Program?.Invoke(Board, program);
             var options = new BareOptions
@@ -147,7 +150,13 @@ internal sealed class LabMachine : IDisposable
     {
         long deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
         lock (_watching)
+        {
             _running = true;
+            // Whoever cancelled before the engine could be kicked is heard now.
+            if (Volatile.Read(ref _interrupted))
+                _engine.Kick();
+        }
+
         using var watch = new Timer(_ => Watch(deadline), null, _haltPeriod, _haltPeriod);
         work();
         lock (_watching)

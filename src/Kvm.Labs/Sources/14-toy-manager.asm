@@ -1,6 +1,6 @@
 ; Lab 14: a toy manager of virtual machines with a time-slice scheduler, and three mistakes. 32-bit mode, flat.
-; queue holds the machines that want to run, in their order; lock guards it. While a machine runs (port 0xe4), another thread of
-; the manager registers machines that arrive: it appends them to queue, if lock is 0 at that time.
+; queue holds the machines that want to run, in their order; mutex guards it. While a machine runs (port 0xe4), another thread of
+; the manager registers machines that arrive: it appends them to queue, if mutex is 0 at that time.
 ; The schedule is compared with that of the simulator of this project for the policy rr, slice 2 ms.
 
         org 0x8000
@@ -30,12 +30,12 @@ nobody:
         in al, 0xe6            ; how many are still to come?
         test al, al
         jz all_done
-        mov dword [lock], 0
+        mov dword [mutex], 0
         out 0xe5, al           ; sleep for a millisecond
         jmp again
 
 next:
-        mov dword [lock], 0
+        mov dword [mutex], 0
         jmp again
 
 all_done:
@@ -63,12 +63,12 @@ remove: mov edx, [queue]
 
 take_lock:
         mov eax, 1
-        xchg eax, [lock]
+        xchg eax, [mutex]
         test eax, eax
         jnz take_lock
         ret
 
         align 16
-lock:   dd 0
+mutex:  dd 0
 count:  dd 0
 queue:  resb ENTRY * 9

@@ -89,7 +89,6 @@ internal sealed class BareKvm : IBareEngine
 
     public BareStop Run()
     {
-        Begin();
         var others = new List<Thread>();
         foreach (var vcpu in _vcpus.Skip(1))
         {
@@ -101,13 +100,13 @@ internal sealed class BareKvm : IBareEngine
         _vcpus[0].Run();
         foreach (var thread in others)
             thread.Join();
-        return Stop!.Value;
+        return TakeStop();
     }
 
     public BareStop Step()
     {
-        Begin();
-        return _vcpus[0].Step();
+        var done = _vcpus[0].Step();
+        return done == BareStop.Stepped ? done : TakeStop();
     }
 
     public void Kick() => End(BareStop.Kicked);
@@ -162,10 +161,16 @@ internal sealed class BareKvm : IBareEngine
             End(BareStop.Halted);
     }
 
-    private void Begin()
+    /// <summary>Takes the reason of the end. A kick is used up by it and may have come before the run; what else ends a run ends the next one as well.</summary>
+    private BareStop TakeStop()
     {
         lock (_endLock)
-            _stop = null;
+        {
+            var stop = _stop!.Value;
+            if (stop == BareStop.Kicked)
+                _stop = null;
+            return stop;
+        }
     }
 
     private KvmVcpu MakeVcpu(int index, KvmCpuidEntry2[] supported)

@@ -163,7 +163,7 @@ internal sealed class BareSoft : IBareEngine
     {
         var processor = _processors[_current];
         ulong before = processor.Instructions;
-        var exit = instructions == 1 ? processor.Step() : processor.Run(instructions);
+        var exit = instructions == 1 ? StepOne(processor) : processor.Run(instructions);
         _clock.Advance(Math.Max(processor.Instructions - before, 1));
         _chips?.Timers.Advance(_clock.Now);
         halted = exit == SoftExit.Halted;
@@ -184,6 +184,27 @@ internal sealed class BareSoft : IBareEngine
             return null;
         _touched = false;
         return _board.Between(this, _current) ? BareStop.Ended : null;
+    }
+
+    /// <summary>One instruction; where there are shadow tables, what it did to them is told.</summary>
+    private SoftExit StepOne(SoftProcessor processor)
+    {
+        if (processor.Shadow is not { } before)
+            return processor.Step();
+        processor.GetState(_state);
+        ulong rip = _state.Rip;
+        var exit = processor.Step();
+        var now = processor.Shadow.Value;
+        var change = new ShadowStatistics
+        {
+            Fills = now.Fills - before.Fills,
+            WriteProtectHits = now.WriteProtectHits - before.WriteProtectHits,
+            Syncs = now.Syncs - before.Syncs,
+            Dropped = now.Dropped - before.Dropped,
+        };
+        if ((change.Fills | change.WriteProtectHits | change.Dropped) != 0)
+            _board.ShadowChanged(rip, change);
+        return exit;
     }
 
     private bool SkipToTimer()

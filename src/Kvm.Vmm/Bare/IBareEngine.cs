@@ -1,4 +1,5 @@
 using Kvm.Devices.Bus;
+using Kvm.X86.Paging;
 using Kvm.X86.State;
 
 namespace Kvm.Vmm.Bare;
@@ -21,6 +22,13 @@ internal interface IBareBoard
     /// <summary>Told of every exit, after its access was made.</summary>
     void Exited(in BareExit exit);
 
+    /// <summary>Told what an instruction did to the shadow page tables, with <see cref="BareOptions.Shadow"/>.</summary>
+    /// <param name="rip">The instruction.</param>
+    /// <param name="change">The counts that grew, and by how much.</param>
+    void ShadowChanged(ulong rip, ShadowStatistics change)
+    {
+    }
+
     /// <summary>Asked between two instructions of a vCPU that came out: true ends the run.</summary>
     bool Between(IBareEngine engine, int vcpu);
 }
@@ -38,7 +46,7 @@ internal interface IBareEngine : IDisposable
     /// <summary>Runs one instruction of the first vCPU, or delivers what is pending and runs the first instruction behind.</summary>
     BareStop Step();
 
-    /// <summary>Makes <see cref="Run"/> return soon. Any thread.</summary>
+    /// <summary>Makes <see cref="Run"/> return soon, or at once when it is next called. Any thread.</summary>
     void Kick();
 
     /// <summary>Has halted vCPUs looked at: none may be wakeable any more. Any thread.</summary>

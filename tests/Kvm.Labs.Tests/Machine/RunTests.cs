@@ -39,6 +39,15 @@ public sealed class RunTests
 
     [SkippableTheory]
     [MemberData(nameof(Engines))]
+    public void A_program_that_was_cancelled_before_it_began_ends(string engine)
+    {
+        RequireEngine(engine);
+        var report = LabCatalog.Find("first-exit").Run("again: jmp again", Options(engine, TimeSpan.FromSeconds(60)), new CancellationToken(canceled: true));
+        report.Runs.Single().Interrupted.Should().BeTrue();
+    }
+
+    [SkippableTheory]
+    [MemberData(nameof(Engines))]
     public void A_program_that_makes_exits_without_end_is_counted_not_kept(string engine)
     {
         RequireEngine(engine);
@@ -76,8 +85,8 @@ public sealed class RunTests
         Run(7, "bits 64\nmov dx, 0x530\nmov al, 3\nout dx, al\nout 0xf4, al", engine).Notes.Should().Contain(note => note.Contains("an exception's"));
         Run(11, "bits 32\nout 0xe2, al\nout 0xf4, al", engine).Notes.Should().Contain("there is no snapshot to go back to");
         Run(12, "bits 64\nmov eax, 0xfffffff0\nmov dx, 0x550\nout dx, eax\nout 0xf4, al", engine).Console.Should().BeEmpty();
-        Run(14, "bits 32\nout 0xe4, al\nout 0xf4, al", engine).Notes.Should().Contain("the source has no lock, count or queue");
-        Run(14, "bits 32\nlock equ -5\ncount equ 0x7fffffff\nqueue equ 1\nout 0xf4, al", engine).Notes.Should().Contain("the source has no lock, count or queue");
+        Run(14, "bits 32\nout 0xe4, al\nout 0xf4, al", engine).Notes.Should().Contain("the source has no mutex, count or queue");
+        Run(14, "bits 32\nmutex equ -5\ncount equ 0x7fffffff\nqueue equ 1\nout 0xf4, al", engine).Notes.Should().Contain("the source has no mutex, count or queue");
     }
 
     [SkippableTheory]
