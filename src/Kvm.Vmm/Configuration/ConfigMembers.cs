@@ -136,7 +136,7 @@ internal static class ConfigMembers
     public static readonly string[] Top =
     [
         BootSource, MachineConfig, Run, Drives, Entropy, Balloon, Serial, Ports, Vsock, NetworkInterfaces, Scheduling, MmdsConfig, Mmds,
-        "cpu-config", "logger", "metrics", 
+        "cpu-config", "logger", "metrics",
         "pmem", "memory-hotplug",
     ];
 

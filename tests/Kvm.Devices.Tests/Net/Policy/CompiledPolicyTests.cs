@@ -101,7 +101,10 @@ public sealed class CompiledPolicyTests
         var who = Gen.Elements("any", "uplink", "label=web", "label=db", "label=front", "vm=web1", "vm=other", "vm=nobody");
         var ports = Gen.Elements("", " tcp", " udp/53", " tcp/80-90", " icmp,tcp/5432", " udp,tcp/1-1000");
         var rule = from allow in Gen.Elements("allow", "deny") from a in who from b in who from p in ports select $"{allow} from {a} to {b}{p}";
-        var flow = from a in Gen.Choose(0, 4) from b in Gen.Choose(0, 4) from protocol in Gen.Elements<byte>(1, 6, 17, 58, 47) from port in Gen.Elements<ushort>(0, 1, 53, 80, 85, 91, 1000, 5432)
+        var flow = from a in Gen.Choose(0, 4)
+                   from b in Gen.Choose(0, 4)
+                   from protocol in Gen.Elements<byte>(1, 6, 17, 58, 47)
+                   from port in Gen.Elements<ushort>(0, 1, 53, 80, 85, 91, 1000, 5432)
                    select (a, b, protocol, port);
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(300), Prop.ForAll(
             (from count in Gen.Choose(0, 8) from rules in rule.ArrayOf(count) from flows in flow.ArrayOf(60) from allow in Gen.Elements(true, false) select (rules, flows, allow)).ToArbitrary(),

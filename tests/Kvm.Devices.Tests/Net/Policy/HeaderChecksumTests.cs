@@ -20,7 +20,9 @@ public sealed class HeaderChecksumTests
 
     [Fact]
     public void A_checksum_changed_by_the_difference_is_right() => Check.One(Config.QuickThrowOnFailure.WithMaxTest(500), Prop.ForAll(
-        (from bytes in Gen.Choose(0, 255).Select(b => (byte)b).ArrayOf(40) from now in Gen.Choose(int.MinValue, int.MaxValue) from at in Gen.Choose(0, 8)
+        (from bytes in Gen.Choose(0, 255).Select(b => (byte)b).ArrayOf(40)
+         from now in Gen.Choose(int.MinValue, int.MaxValue)
+         from at in Gen.Choose(0, 8)
          select (bytes, (uint)now, 4 * at)).ToArbitrary(),
         x =>
         {

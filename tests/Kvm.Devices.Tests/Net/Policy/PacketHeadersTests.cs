@@ -172,7 +172,9 @@ public sealed class PacketHeadersTests
 
     [Fact]
     public void Any_bytes_are_something() => Check.One(Config.QuickThrowOnFailure.WithMaxTest(2000), Prop.ForAll(
-        (from type in Gen.Elements<ushort>(0x0800, 0x86dd, 0x0806, 0x8100) from bytes in Gen.Choose(0, 255).Select(b => (byte)b).ArrayOf(90) from first in Gen.Elements<byte>(0x45, 0x4f, 0x60)
+        (from type in Gen.Elements<ushort>(0x0800, 0x86dd, 0x0806, 0x8100)
+         from bytes in Gen.Choose(0, 255).Select(b => (byte)b).ArrayOf(90)
+         from first in Gen.Elements<byte>(0x45, 0x4f, 0x60)
          from protocol in Gen.Elements<byte>(1, 6, 17, 58, 0, 43, 51)
          select Packets.Ethernet(type, [first, bytes[1], 0, bytes[3], .. bytes[4..6], protocol, .. bytes[7..9], protocol, .. bytes[10..]])).ToArbitrary(),
         frame => Enum.IsDefined(PacketHeaders.Parse(frame, out _))));
