@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net.Policy;
+using Kvm.Devices.Net.Services;
 using Kvm.Devices.Virtio.Rng;
 
 namespace Kvm.Devices.Net.Metadata;
@@ -158,12 +159,8 @@ public sealed class MetadataNetwork : IDisposable
     private void AnswerArp(ReadOnlySpan<byte> question)
     {
         var asker = MacAddress.Read(question[22..]);
-        TcpSegment.WriteEthernet(_arp, asker, s_mac, PacketHeaders.EtherArp);
-        var answer = _arp.AsSpan(NetHeader.EthernetSize);
-        "\0\x01\x08\0\x06\x04\0\x02"u8.CopyTo(answer);
-        s_mac.Write(answer[8..]);
-        BinaryPrimitives.WriteUInt32BigEndian(answer[14..], _address);
-        question.Slice(22, 10).CopyTo(answer[18..]);
+        var answer = ServiceFrames.WriteEthernet(_arp, PacketHeaders.EtherArp, s_mac, asker);
+        ServiceFrames.WriteArp(answer, ServiceFrames.ArpReply, s_mac, _address, asker, BinaryPrimitives.ReadUInt32BigEndian(question[28..]));
         _hasArp = true;
     }
 

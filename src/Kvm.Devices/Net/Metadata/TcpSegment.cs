@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Net.Policy;
-using Kvm.Devices.Net.Switch;
+using Kvm.Devices.Net.Services;
 
 namespace Kvm.Devices.Net.Metadata;
 
@@ -83,18 +83,8 @@ internal ref struct TcpSegment
     {
         // What is taken is said with a SYN, which has no payload here.
         int options = Has(PacketHeaders.Syn) ? SizeOption : 0, length = HeadersSize + options + payloadLength;
-        WriteEthernet(frame, Peer.Mac, mac, PacketHeaders.EtherIpv4);
-        var packet = frame[NetHeader.EthernetSize..length];
-        packet[..IpSize].Clear();
-        packet[0] = 0x45;
-        BinaryPrimitives.WriteUInt16BigEndian(packet[2..], (ushort)packet.Length);
-        // RFC 6864: what is never cut needs no number.
-        packet[6] = 0x40;
-        packet[8] = 64;
-        packet[9] = PacketHeaders.Tcp;
-        BinaryPrimitives.WriteUInt32BigEndian(packet[12..], address);
-        BinaryPrimitives.WriteUInt32BigEndian(packet[16..], Peer.Address);
-        InternetChecksum.Write(InternetChecksum.Add(0, packet[..IpSize]), packet[10..12]);
+        var packet = ServiceFrames.WriteEthernet(frame[..length], PacketHeaders.EtherIpv4, mac, Peer.Mac);
+        ServiceFrames.WriteIpv4(packet, address, Peer.Address, PacketHeaders.Tcp, packet.Length - IpSize);
         var tcp = packet[IpSize..];
         tcp[..TcpSize].Clear();
         BinaryPrimitives.WriteUInt16BigEndian(tcp, Port);
@@ -106,18 +96,8 @@ internal ref struct TcpSegment
         BinaryPrimitives.WriteUInt16BigEndian(tcp[14..], Window);
         if (options != 0)
             BinaryPrimitives.WriteUInt32BigEndian(tcp[TcpSize..], 0x0204_0000 | MostPayload);
-        // RFC 9293, 3.1: a header made of the addresses, the protocol and the length is summed too.
-        ulong sum = InternetChecksum.Add(InternetChecksum.Add(InternetChecksum.Add(0, address), Peer.Address), (uint)PacketHeaders.Tcp << 16 | (uint)tcp.Length);
-        InternetChecksum.Write(InternetChecksum.Add(sum, tcp), tcp[16..18]);
+        InternetChecksum.Write(InternetChecksum.Add(tcp, InternetChecksum.PseudoHeader(address, Peer.Address, PacketHeaders.Tcp, tcp.Length)), tcp[16..18]);
         return length;
-    }
-
-    /// <summary>Writes an Ethernet header.</summary>
-    public static void WriteEthernet(Span<byte> frame, MacAddress to, MacAddress from, ushort type)
-    {
-        to.Write(frame);
-        from.Write(frame[MacAddress.Size..]);
-        BinaryPrimitives.WriteUInt16BigEndian(frame[(2 * MacAddress.Size)..], type);
     }
 
     /// <summary>The largest payload by a SYN's options (RFC 9293, 3.1): ends at what is no option.</summary>

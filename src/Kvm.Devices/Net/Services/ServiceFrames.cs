@@ -8,6 +8,9 @@ internal static class ServiceFrames
 {
     public const int ArpBytes = 28, Ipv4Bytes = 20, UdpBytes = 8;
 
+    /// <summary>ARP's operations (RFC 826).</summary>
+    public const ushort ArpQuestion = 1, ArpReply = 2;
+
     /// <summary>Begins an answer to a frame, by the VLAN it came by.</summary>
     /// <param name="question">The frame, without header.</param>
     /// <param name="network">Where its ARP or IP begins.</param>
@@ -29,7 +32,12 @@ internal static class ServiceFrames
     public static Span<byte> Begin(ushort type, MacAddress from, MacAddress to, Span<byte> frame)
     {
         frame[..NetHeader.Size].Clear();
-        var ethernet = frame[NetHeader.Size..];
+        return WriteEthernet(frame[NetHeader.Size..], type, from, to);
+    }
+
+    /// <summary>Writes Ethernet's header; returns what follows it.</summary>
+    public static Span<byte> WriteEthernet(Span<byte> ethernet, ushort type, MacAddress from, MacAddress to)
+    {
         to.Write(ethernet);
         from.Write(ethernet[MacAddress.Size..]);
         BinaryPrimitives.WriteUInt16BigEndian(ethernet[(2 * MacAddress.Size)..], type);
@@ -50,7 +58,7 @@ internal static class ServiceFrames
         return length + 4;
     }
 
-    /// <summary>ARP (RFC 826): a question is 1, an answer 2.</summary>
+    /// <summary>Writes ARP of Ethernet and IPv4 (RFC 826).</summary>
     public static void WriteArp(Span<byte> arp, ushort operation, MacAddress fromMac, uint from, MacAddress toMac, uint to)
     {
         BinaryPrimitives.WriteUInt64BigEndian(arp, 0x0001_0800_0604_0000UL | operation);
@@ -69,8 +77,7 @@ internal static class ServiceFrames
         BinaryPrimitives.WriteUInt16BigEndian(udp[2..], toPort);
         BinaryPrimitives.WriteUInt16BigEndian(udp[4..], (ushort)udp.Length);
         BinaryPrimitives.WriteUInt16BigEndian(udp[6..], 0);
-        ushort sum = HeaderChecksum.Of(udp, HeaderChecksum.PseudoHeader(from, to, PacketHeaders.Udp, udp.Length));
-        BinaryPrimitives.WriteUInt16BigEndian(udp[6..], sum == 0 ? ushort.MaxValue : sum);
+        InternetChecksum.Write(InternetChecksum.Add(udp, InternetChecksum.PseudoHeader(from, to, PacketHeaders.Udp, udp.Length)), udp[6..], neverZero: true);
         return total;
     }
 
@@ -79,11 +86,11 @@ internal static class ServiceFrames
     {
         int total = Ipv4Bytes + payload;
         BinaryPrimitives.WriteUInt32BigEndian(packet, 0x4500_0000 | (uint)total);
-        BinaryPrimitives.WriteUInt32BigEndian(packet[4..], 0x0000_4000); // not to be cut
+        BinaryPrimitives.WriteUInt32BigEndian(packet[4..], 0x0000_4000); // not to be cut, so it needs no number (RFC 6864)
         BinaryPrimitives.WriteUInt32BigEndian(packet[8..], 64u << 24 | (uint)protocol << 16);
         BinaryPrimitives.WriteUInt32BigEndian(packet[12..], from);
         BinaryPrimitives.WriteUInt32BigEndian(packet[16..], to);
-        BinaryPrimitives.WriteUInt16BigEndian(packet[10..], HeaderChecksum.Of(packet[..Ipv4Bytes]));
+        BinaryPrimitives.WriteUInt16BigEndian(packet[10..], InternetChecksum.Of(packet[..Ipv4Bytes]));
         return total;
     }
 }

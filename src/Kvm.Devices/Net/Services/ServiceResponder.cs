@@ -13,7 +13,6 @@ public sealed class ServiceResponder
     public const int MostBytes = NetHeader.Size + 1518;
 
     private const ushort DhcpServerPort = 67, DhcpClientPort = 68, DnsPort = 53;
-    private const ushort Question = 1, Reply = 2;
 
     private readonly NetworkPlan _plan;
     private readonly HashSet<uint> _own;
@@ -82,7 +81,7 @@ public sealed class ServiceResponder
     public int Ask(uint address, MacAddress to, int vlan, Span<byte> frame)
     {
         var arp = ServiceFrames.Begin(PacketHeaders.EtherArp, _plan.ServerMac, to, frame);
-        ServiceFrames.WriteArp(arp, Question, _plan.ServerMac, _plan.Server, default, address);
+        ServiceFrames.WriteArp(arp, ServiceFrames.ArpQuestion, _plan.ServerMac, _plan.Server, default, address);
         int length = NetHeader.Size + NetHeader.EthernetSize + ServiceFrames.ArpBytes;
         return vlan == 0 ? length : ServiceFrames.Tag(frame, length, vlan);
     }
@@ -92,14 +91,14 @@ public sealed class ServiceResponder
         var arp = frame[network..];
         uint asker = BinaryPrimitives.ReadUInt32BigEndian(arp[14..]), about = BinaryPrimitives.ReadUInt32BigEndian(arp[24..]);
         var mac = MacAddress.Read(arp[8..]);
-        if (asker == NextHop && asker != 0 && port == UplinkPort && arp[7] == Reply)
+        if (asker == NextHop && asker != 0 && port == UplinkPort && arp[7] == ServiceFrames.ArpReply)
             _nextHop = mac;
         if (mac == MacAddress.Read(frame[MacAddress.Size..]))
             _health.Heard(asker, mac);
-        if (arp[7] != Question || !_own.Contains(about) || _own.Contains(asker))
+        if (arp[7] != ServiceFrames.ArpQuestion || !_own.Contains(about) || _own.Contains(asker))
             return 0;
         var reply = ServiceFrames.Begin(frame, network, _plan.ServerMac, MacAddress.Read(frame[MacAddress.Size..]), answer);
-        ServiceFrames.WriteArp(reply, Reply, _plan.ServerMac, about, mac, asker);
+        ServiceFrames.WriteArp(reply, ServiceFrames.ArpReply, _plan.ServerMac, about, mac, asker);
         return NetHeader.Size + network + ServiceFrames.ArpBytes;
     }
 
@@ -135,7 +134,7 @@ public sealed class ServiceResponder
         var echo = reply.Slice(ServiceFrames.Ipv4Bytes, length);
         frame.Slice(packet.TransportOffset, length).CopyTo(echo);
         echo[..4].Clear();
-        BinaryPrimitives.WriteUInt16BigEndian(echo[2..], HeaderChecksum.Of(echo));
+        BinaryPrimitives.WriteUInt16BigEndian(echo[2..], InternetChecksum.Of(echo));
         return NetHeader.Size + packet.NetworkOffset + ServiceFrames.WriteIpv4(reply, (uint)packet.Key.Destination, (uint)packet.Key.Source, PacketHeaders.Icmp, length);
     }
 

@@ -242,11 +242,11 @@ public sealed class VirtualServices : IFrameRewriter, IFlowAlias
         ushort oldPort = BinaryPrimitives.ReadUInt16BigEndian(portField), sum = BinaryPrimitives.ReadUInt16BigEndian(sumField);
         BinaryPrimitives.WriteUInt32BigEndian(addressField, address);
         BinaryPrimitives.WriteUInt16BigEndian(portField, port);
-        BinaryPrimitives.WriteUInt16BigEndian(headerSum, HeaderChecksum.Update(BinaryPrimitives.ReadUInt16BigEndian(headerSum), oldAddress, address));
+        BinaryPrimitives.WriteUInt16BigEndian(headerSum, InternetChecksum.Update(BinaryPrimitives.ReadUInt16BigEndian(headerSum), oldAddress, address));
         if (unfinished)
-            sum = HeaderChecksum.UpdateSum(sum, oldAddress, address); // the ports are summed by who finishes it
+            sum = InternetChecksum.UpdateSum(sum, oldAddress, address); // the ports are summed by who finishes it
         else if (!udp || sum != 0) // RFC 768: zero is none
-            sum = HeaderChecksum.Update(HeaderChecksum.Update(sum, oldAddress, address), oldPort, port) is var updated && udp && updated == 0 ? ushort.MaxValue : updated;
+            sum = InternetChecksum.Update(InternetChecksum.Update(sum, oldAddress, address), oldPort, port) is var updated && udp && updated == 0 ? ushort.MaxValue : updated;
         BinaryPrimitives.WriteUInt16BigEndian(sumField, sum);
     }
 

@@ -49,7 +49,7 @@ internal ref struct FrameFinisher
             return;
         // virtio 1.2, 5.1.6.2: the field holds the sum of the pseudo-header.
         var summed = _frame[_header.ChecksumStart..];
-        InternetChecksum.Write(InternetChecksum.Add(0, summed), summed[_header.ChecksumOffset..], _header.ChecksumOffset == UdpSum);
+        InternetChecksum.Write(InternetChecksum.Add(summed), summed[_header.ChecksumOffset..], _header.ChecksumOffset == UdpSum);
     }
 
     /// <summary>Looks at the headers of a frame that is to be cut; false if it is not what its header says.</summary>
@@ -113,7 +113,7 @@ internal ref struct FrameFinisher
             if (_index > 0)
                 BinaryPrimitives.WriteUInt16BigEndian(network[4..], unchecked((ushort)(BinaryPrimitives.ReadUInt16BigEndian(network[4..]) + 1)));
             network.Slice(10, 2).Clear();
-            InternetChecksum.Write(InternetChecksum.Add(0, network[..(_header.ChecksumStart - _network)]), network[10..]);
+            InternetChecksum.Write(InternetChecksum.Add(network[..(_header.ChecksumStart - _network)]), network[10..]);
         }
         else
         {
@@ -125,10 +125,9 @@ internal ref struct FrameFinisher
         else
             BinaryPrimitives.WriteUInt16BigEndian(transport[4..], (ushort)transportLength);
         // RFC 9293, 3.1; RFC 8200, 8.1: addresses, length, protocol.
-        ulong sum = InternetChecksum.Add(0, _isIpv4 ? network.Slice(12, 8) : network.Slice(8, 32));
-        sum = InternetChecksum.Add(InternetChecksum.Add(sum, (uint)transportLength), _isTcp ? Tcp : (uint)Udp);
+        ulong sum = InternetChecksum.Add(_isIpv4 ? network.Slice(12, 8) : network.Slice(8, 32), (_isTcp ? Tcp : (uint)Udp) + (uint)transportLength);
         transport.Slice(_header.ChecksumOffset, 2).Clear();
-        InternetChecksum.Write(InternetChecksum.Add(InternetChecksum.Add(sum, transport), payload), transport[_header.ChecksumOffset..], neverZero: !_isTcp);
+        InternetChecksum.Write(InternetChecksum.Add(payload, InternetChecksum.Add(transport, sum)), transport[_header.ChecksumOffset..], neverZero: !_isTcp);
     }
 
     /// <summary>RFC 9293, 3.1: each piece has its own place; what ends or pushes the whole is in the last one, what answers congestion in the first (RFC 3168, 6.1.2).</summary>

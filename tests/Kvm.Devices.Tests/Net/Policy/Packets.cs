@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Net;
+using Kvm.Devices.Net;
 using Kvm.Devices.Net.Policy;
 
 namespace Kvm.Devices.Tests.Net.Policy;
@@ -56,7 +57,7 @@ internal static class Packets
         if (source.Length == 16)
             return Ethernet(0x86dd, [0x60, 0, 0, 0, .. Word(payload.Length), protocol, 64, .. source, .. target, .. payload]);
         byte[] header = [0x45, 0, .. Word(20 + payload.Length), 0, 7, 0, 0, 64, protocol, 0, 0, .. source, .. target];
-        BinaryPrimitives.WriteUInt16BigEndian(header.AsSpan(10), HeaderChecksum.Of(header));
+        BinaryPrimitives.WriteUInt16BigEndian(header.AsSpan(10), InternetChecksum.Of(header));
         return Ethernet(0x0800, [.. header, .. payload]);
     }
 
@@ -64,14 +65,14 @@ internal static class Packets
     public static bool SumsAreRight(ReadOnlySpan<byte> frame)
     {
         var packet = frame[14..];
-        if (HeaderChecksum.Fold(HeaderChecksum.Add(packet[..20])) != 0xffff)
+        if (InternetChecksum.Fold(InternetChecksum.Add(packet[..20])) != 0xffff)
             return false;
         var payload = packet[20..BinaryPrimitives.ReadUInt16BigEndian(packet[2..])];
         if (packet[9] == Udp && payload[6] == 0 && payload[7] == 0)
             return true;
         ulong pseudo = packet[9] == Icmp ? 0
-            : HeaderChecksum.PseudoHeader(BinaryPrimitives.ReadUInt32BigEndian(packet[12..]), BinaryPrimitives.ReadUInt32BigEndian(packet[16..]), packet[9], payload.Length);
-        return HeaderChecksum.Fold(HeaderChecksum.Add(payload, pseudo)) == 0xffff;
+            : InternetChecksum.PseudoHeader(BinaryPrimitives.ReadUInt32BigEndian(packet[12..]), BinaryPrimitives.ReadUInt32BigEndian(packet[16..]), packet[9], payload.Length);
+        return InternetChecksum.Fold(InternetChecksum.Add(payload, pseudo)) == 0xffff;
     }
 
     private static void Sum(byte[] payload, byte[] source, byte[] target, byte protocol)
@@ -79,8 +80,8 @@ internal static class Packets
         int at = protocol switch { Tcp => 16, Udp => 6, _ => 2 };
         if (payload.Length < at + 2)
             return;
-        ulong pseudo = protocol == Icmp ? 0 : HeaderChecksum.Add(source, HeaderChecksum.Add(target)) + protocol + (uint)payload.Length;
-        BinaryPrimitives.WriteUInt16BigEndian(payload.AsSpan(at), HeaderChecksum.Of(payload, pseudo));
+        ulong pseudo = protocol == Icmp ? 0 : InternetChecksum.Add(source, InternetChecksum.Add(target)) + protocol + (uint)payload.Length;
+        BinaryPrimitives.WriteUInt16BigEndian(payload.AsSpan(at), InternetChecksum.Of(payload, pseudo));
     }
 
     public static byte[] Word(int value) => [(byte)(value >> 8), (byte)value];

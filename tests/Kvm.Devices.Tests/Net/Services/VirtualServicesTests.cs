@@ -65,13 +65,13 @@ public sealed class VirtualServicesTests
     {
         byte[] frame = protocol == 6 ? Packets.TcpFrame(Client, 40_001, Service, 80, payload: 33) : Packets.UdpFrame(Client, 40_001, Service, 53);
         int field = protocol == 6 ? 50 : 40, length = BinaryPrimitives.ReadUInt16BigEndian(frame.AsSpan(16)) - 20;
-        ulong Pseudo() => HeaderChecksum.PseudoHeader(BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(26)), BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(30)), protocol, length);
-        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(field), HeaderChecksum.Fold(Pseudo()));
+        ulong Pseudo() => InternetChecksum.PseudoHeader(BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(26)), BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(30)), protocol, length);
+        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(field), InternetChecksum.Fold(Pseudo()));
         Rewrite(frame, unfinished: true);
         DestinationOf(frame).Should().NotBe(Service);
-        BinaryPrimitives.ReadUInt16BigEndian(frame.AsSpan(field)).Should().Be(HeaderChecksum.Fold(Pseudo()));
+        BinaryPrimitives.ReadUInt16BigEndian(frame.AsSpan(field)).Should().Be(InternetChecksum.Fold(Pseudo()));
         // As who finishes it does: the sum over all from where the segment begins, the pseudo header's included.
-        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(field), HeaderChecksum.Of(frame.AsSpan(34, length)));
+        BinaryPrimitives.WriteUInt16BigEndian(frame.AsSpan(field), InternetChecksum.Of(frame.AsSpan(34, length)));
         Packets.SumsAreRight(frame).Should().BeTrue();
     }
 

@@ -1,22 +1,22 @@
 using System.Buffers.Binary;
 using FsCheck;
 using FsCheck.Fluent;
-using Kvm.Devices.Net.Policy;
+using Kvm.Devices.Net;
 
-namespace Kvm.Devices.Tests.Net.Policy;
+namespace Kvm.Devices.Tests.Net;
 
 /// <summary>Sums that are changed by a difference are those of the changed bytes.</summary>
-public sealed class HeaderChecksumTests
+public sealed class InternetChecksumTests
 {
     [Fact]
     public void Example_of_RFC_1071_comes_out() =>
-        HeaderChecksum.Fold(HeaderChecksum.Add([0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])).Should().Be(0xddf2);
+        InternetChecksum.Fold(InternetChecksum.Add([0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])).Should().Be(0xddf2);
 
     [Fact]
-    public void Example_of_RFC_1624_comes_out() => HeaderChecksum.Update(0xdd2f, 0x5555, 0x3285).Should().Be(0x0000);
+    public void Example_of_RFC_1624_comes_out() => InternetChecksum.Update(0xdd2f, 0x5555, 0x3285).Should().Be(0x0000);
 
     [Fact]
-    public void Odd_byte_is_the_upper_half_of_a_word() => HeaderChecksum.Add([1, 2, 3]).Should().Be(0x0102 + 0x0300);
+    public void Odd_byte_is_the_upper_half_of_a_word() => InternetChecksum.Add([1, 2, 3]).Should().Be(0x0102 + 0x0300);
 
     [Fact]
     public void A_checksum_changed_by_the_difference_is_right() => Check.One(Config.QuickThrowOnFailure.WithMaxTest(500), Prop.ForAll(
@@ -27,12 +27,12 @@ public sealed class HeaderChecksumTests
         x =>
         {
             var (bytes, now, at) = x;
-            ushort before = HeaderChecksum.Of(bytes);
+            ushort before = InternetChecksum.Of(bytes);
             uint old = BinaryPrimitives.ReadUInt32BigEndian(bytes.AsSpan(at));
-            ushort sum = HeaderChecksum.UpdateSum(HeaderChecksum.Fold(HeaderChecksum.Add(bytes)), old, now);
+            ushort sum = InternetChecksum.UpdateSum(InternetChecksum.Fold(InternetChecksum.Add(bytes)), old, now);
             BinaryPrimitives.WriteUInt32BigEndian(bytes.AsSpan(at), now);
             // Either zero of ones' complement is right: a receiver adds them up.
-            return HeaderChecksum.Fold(HeaderChecksum.Add(bytes, HeaderChecksum.Update(before, old, now))) == 0xffff
-                && HeaderChecksum.Fold((ulong)(ushort)~sum + HeaderChecksum.Add(bytes)) == 0xffff;
+            return InternetChecksum.Fold(InternetChecksum.Add(bytes, InternetChecksum.Update(before, old, now))) == 0xffff
+                && InternetChecksum.Fold((ulong)(ushort)~sum + InternetChecksum.Add(bytes)) == 0xffff;
         }));
 }
