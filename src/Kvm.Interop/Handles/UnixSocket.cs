@@ -100,6 +100,13 @@ public sealed unsafe class UnixSocket : IDisposable
         return result == 0 ? 0 : -Errno.Last;
     }
 
+    /// <summary>
+    /// True if the other end is this process's user or the administrator, by the kernel's word. Who may write to a socket's file is who may
+    /// connect, and whoever made the file is who is found behind it: both are looked at again by this.
+    /// </summary>
+    /// <param name="peer">Who it is.</param>
+    public bool HasTrustedPeer(out PeerIdentity peer) => GetPeer(out peer) == 0 && (peer.UserId == 0 || peer.UserId == HostUser.EffectiveId);
+
     /// <summary>Sends some or all bytes, and with the first of them a descriptor.</summary>
     /// <param name="bytes">Not empty.</param>
     /// <param name="descriptor">A descriptor to give away a copy of, or null.</param>

@@ -118,7 +118,7 @@ public sealed class ControlServer : IDisposable
     {
         if (!_listener.TryAccept(out var socket) || socket is null)
             return;
-        if (_clients.Count == MostClients || socket.GetPeer(out var peer) != 0 || (peer.UserId != 0 && peer.UserId != HostUser.EffectiveId))
+        if (_clients.Count == MostClients || !socket.HasTrustedPeer(out _))
         {
             socket.Dispose();
             return;

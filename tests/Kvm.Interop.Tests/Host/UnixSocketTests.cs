@@ -44,6 +44,8 @@ public sealed class UnixSocketTests : IDisposable
         (UnixSocket listener, UnixSocket client, UnixSocket server) = Connect();
 
         server.GetPeer(out PeerIdentity peer).Should().Be(0);
+        server.HasTrustedPeer(out PeerIdentity trusted).Should().BeTrue("it is this process");
+        trusted.Should().Be(peer);
 
         peer.ProcessId.Should().Be(Environment.ProcessId);
         Close(listener, client, server);

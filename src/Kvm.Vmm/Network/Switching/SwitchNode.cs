@@ -222,7 +222,7 @@ internal sealed class SwitchNode : IDisposable
         if (result != 0 || socket is null)
             return Unlinked(card);
         string? why = "whoever has it belongs to another user";
-        if (socket.GetPeer(out var peer) == 0 && (peer.UserId == 0 || peer.UserId == HostUser.EffectiveId))
+        if (socket.HasTrustedPeer(out _))
             why = Greet(socket, card);
         if (why is not { Length: 0 })
         {

@@ -137,8 +137,7 @@ internal sealed class SwitchServer : IDisposable
 
     private void Welcome(UnixSocket socket)
     {
-        // Who may write to the socket's file is who may connect; the kernel says who did.
-        if (_strangers >= MostStrangers || socket.GetPeer(out var peer) != 0 || (peer.UserId != 0 && peer.UserId != HostUser.EffectiveId))
+        if (_strangers >= MostStrangers || !socket.HasTrustedPeer(out _))
         {
             socket.Dispose();
             return;

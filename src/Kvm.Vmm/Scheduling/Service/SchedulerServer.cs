@@ -223,8 +223,7 @@ public sealed class SchedulerServer : IDisposable
 
     private void Welcome(UnixSocket socket)
     {
-        // Who may write to the socket's file is who may connect; the kernel says who did.
-        if (socket.GetPeer(out var peer) != 0 || (peer.UserId != 0 && peer.UserId != HostUser.EffectiveId) || peer.ProcessId <= 0)
+        if (!socket.HasTrustedPeer(out var peer) || peer.ProcessId <= 0)
         {
             socket.Dispose();
             return;
