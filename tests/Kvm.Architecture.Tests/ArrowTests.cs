@@ -14,6 +14,7 @@ public sealed partial class ArrowTests
         ["Kvm.X86"] = ["Kvm.Devices"],
         ["Kvm.Vmm"] = ["Kvm.Interop", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Sched"] = [],
+        ["Kvm"] = ["Kvm.Vmm"],
         ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs"],
     };
