@@ -64,5 +64,6 @@ public static class ErrorTable
         .. Control.ControlErrors.All,
         .. Scheduling.SchedulingErrors.All,
         .. Debugging.DebuggingErrors.All,
+        .. Snapshots.Store.SnapshotErrors.All,
     ];
 }

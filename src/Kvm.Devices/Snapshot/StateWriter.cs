@@ -33,6 +33,9 @@ public sealed class StateWriter
         value.CopyTo(Take(value.Length));
     }
 
+    /// <summary>Writes bytes without a length.</summary>
+    public void Raw(ReadOnlySpan<byte> value) => value.CopyTo(Take(value.Length));
+
     private Span<byte> Take(int count)
     {
         var span = _buffer.GetSpan(count)[..count];

@@ -21,6 +21,19 @@ public sealed unsafe partial class DiskFile
         }
     }
 
+    /// <summary>Makes the names in a folder durable (fsync of the folder): files made, renamed and removed in it are so after a crash too. 0 or -errno.</summary>
+    public static int SyncFolder(string path)
+    {
+        int fd = Descriptor.Open(path, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC);
+        if (fd < 0)
+        {
+            return fd;
+        }
+
+        using FdHandle folder = new(fd);
+        return Libc.fsync(fd) == 0 ? 0 : -Errno.Last;
+    }
+
     /// <summary>Bytes in it now.</summary>
     public ulong CurrentLength => Libc.lseek(Handle.Fd, 0, Libc.SEEK_END) is >= 0 and var length ? (ulong)length : Length;
 

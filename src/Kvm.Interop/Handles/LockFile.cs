@@ -1,6 +1,6 @@
 namespace Kvm.Interop;
 
-/// <summary>A file that one process at a time has locked. The lock ends with the object, or with the process however that ends.</summary>
+/// <summary>A file that one process at a time has locked, or several together. The lock ends with the object, or with the process however that ends.</summary>
 public sealed unsafe class LockFile : IDisposable
 {
     private readonly FdHandle _file;
@@ -9,13 +9,17 @@ public sealed unsafe class LockFile : IDisposable
 
     /// <summary>Makes the file where it is missing (mode 0600) and waits until the lock is free.</summary>
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
-    public static LockFile Acquire(string path) => Lock(path, Libc.F_OFD_SETLKW)!;
+    public static LockFile Acquire(string path) => Lock(path, Libc.F_OFD_SETLKW, Libc.F_WRLCK)!;
 
     /// <summary>As <see cref="Acquire"/>, but does not wait: null where another has the lock.</summary>
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
-    public static LockFile? TryAcquire(string path) => Lock(path, Libc.F_OFD_SETLK);
+    public static LockFile? TryAcquire(string path) => Lock(path, Libc.F_OFD_SETLK, Libc.F_WRLCK);
 
-    private static LockFile? Lock(string path, int command)
+    /// <summary>As <see cref="TryAcquire"/>, but together with any others that ask like this: null where one has it alone.</summary>
+    /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
+    public static LockFile? TryAcquireShared(string path) => Lock(path, Libc.F_OFD_SETLK, Libc.F_RDLCK);
+
+    private static LockFile? Lock(string path, int command, short type)
     {
         int fd = Descriptor.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180);
         if (fd < 0)
@@ -24,7 +28,7 @@ public sealed unsafe class LockFile : IDisposable
         }
 
         FdHandle file = new(fd);
-        FileLock whole = new() { LType = Libc.F_WRLCK };
+        FileLock whole = new() { LType = type };
         while (Libc.fcntl(fd, command, (nint)(&whole)) != 0)
         {
             int errno = Errno.Last;

@@ -24,6 +24,7 @@ internal static unsafe partial class Libc
     public const int O_TRUNC = 0x200;
     public const int O_NONBLOCK = 0x800;
     public const int O_DIRECT = 0x4000;
+    public const int O_DIRECTORY = 0x10000;
     public const int O_CLOEXEC = 0x80000;
 
     public const int F_GETFL = 3;

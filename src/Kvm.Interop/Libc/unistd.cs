@@ -51,6 +51,9 @@ internal static unsafe partial class Libc
     public static partial int fdatasync(int fd);
 
     [LibraryImport(C)]
+    public static partial int fsync(int fd);
+
+    [LibraryImport(C)]
     public static partial int unlink(byte* path);
 
     [LibraryImport(C)]
