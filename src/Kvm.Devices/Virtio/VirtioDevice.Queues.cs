@@ -154,6 +154,17 @@ public abstract partial class VirtioDevice
     /// <returns>True if there may be more, for which no notification will come: call again, after what else the thread has to do.</returns>
     public bool ProcessQueue(int index) => Process(index, polled: false);
 
+    /// <summary><see cref="ProcessQueue"/>, for whoever is alone to process the queue and wants to know what it moved.</summary>
+    /// <param name="index">The queue's number.</param>
+    /// <param name="moved">A chain was taken.</param>
+    public bool MoveQueue(int index, out bool moved)
+    {
+        long before = _queues[index].Popped;
+        bool more = Process(index, polled: false);
+        moved = _queues[index].Popped != before;
+        return more;
+    }
+
     /// <summary>
     /// Processes a queue if there is anything in it, and leaves the driver's notifications off: for a thread that looks again soon, and calls
     /// <see cref="ProcessQueue"/> before it sleeps. Any thread, as there.

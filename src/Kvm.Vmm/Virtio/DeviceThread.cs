@@ -5,6 +5,16 @@ using Kvm.Interop;
 
 namespace Kvm.Vmm.Virtio;
 
+/// <summary>What a device's thread looks for before it sleeps.</summary>
+internal enum LooksFor
+{
+    /// <summary>More requests, while they come fast (<see cref="PollWindow"/>).</summary>
+    Requests,
+
+    /// <summary>A card: what the guest answers to frames (<see cref="AnswerWindow"/>), and nothing while it waits for others.</summary>
+    Answers,
+}
+
 /// <summary>
 /// A thread that runs one device's queues: each has an eventfd, signalled by <see cref="Wake"/> or by KVM itself (ioeventfd). Allocates nothing
 /// once it runs.
@@ -18,9 +28,13 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private const ulong WatchBit = 1UL << 32;
     private const int SecondShift = 8, QueueMask = 0xff;
 
+    private const ulong Incoming = 0x5555_5555_5555_5555;
+
     private readonly VirtioDevice _device;
     private readonly Action<string> _failed;
-    private readonly bool _polls;
+    private readonly LooksFor _looks;
+    private readonly bool _mayWait;
+    private readonly ulong _queues;
     private readonly EventFd[] _bells;
     private readonly EventFd _stop = new();
     private readonly Epoll _epoll = new();
@@ -33,10 +47,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     /// <summary>Starts the thread.</summary>
     /// <param name="device">The device; its queues' scheduler is to be this object.</param>
     /// <param name="failed">Told of an exception on the thread, which is a fault of the program.</param>
-    /// <param name="polls">It looks for more for a while before it sleeps; with one processor never, as the driver does nothing meanwhile.</param>
-    public DeviceThread(VirtioDevice device, Action<string> failed, bool polls = true)
+    /// <param name="looks">What it looks for for a while before it sleeps; with one processor nothing, as the driver does nothing meanwhile.</param>
+    public DeviceThread(VirtioDevice device, Action<string> failed, LooksFor looks = LooksFor.Requests)
     {
-        (_device, _failed, _polls) = (device, failed, polls && Environment.ProcessorCount > 1);
+        (_device, _failed, _looks) = (device, failed, looks);
+        _mayWait = Environment.ProcessorCount > 1;
+        _queues = ulong.MaxValue >> (VirtioDevice.MaxQueues - device.QueueCount);
         _bells = new EventFd[device.QueueCount];
         _events = new EpollEvent[device.QueueCount + 1];
         for (int i = 0; i < _bells.Length; i++)
@@ -108,11 +124,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         // Queues that may have something to do, or are looked at; at most 64 (VirtioDevice.MaxQueues).
         ulong awake = 0;
         var window = new PollWindow();
+        var answers = new AnswerWindow();
         while (Collect(ref awake, ref window))
         {
-            if (!_polls)
+            if (_looks == LooksFor.Answers)
             {
-                awake = Rest(awake);
+                awake = Exchange(awake, ref answers);
                 continue;
             }
 
@@ -129,7 +146,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     {
         bool sleep = awake == 0;
         int count = _epoll.Wait(_events, sleep ? -1 : 0);
-        if (sleep && _polls)
+        if (sleep && _looks == LooksFor.Requests && _mayWait)
             window.Woke((long)Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds);
         for (int i = 0; i < count; i++)
         {
@@ -159,10 +176,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     {
         do
         {
-            bool worked = false;
-            for (ulong queues = awake; queues != 0; queues &= queues - 1)
-                worked |= _device.PollQueue(BitOperations.TrailingZeroCount(queues));
-            if (worked)
+            if (PollOnce(awake) != 0)
             {
                 _lastWork = Stopwatch.GetTimestamp();
                 return true;
@@ -172,6 +186,66 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         }
         while (window != 0 && !_device.AwaitsHost && Stopwatch.GetElapsedTime(_lastWork).TotalNanoseconds < window);
         return false;
+    }
+
+    /// <summary>
+    /// Moves frames both ways: what comes in first, then, notifications off, what goes out, and again what is the answer to it, until there is none. Each queue
+    /// of frames for the guest has an even number, and the next one is its other half. Returns the queues that have still more.
+    /// </summary>
+    private ulong Exchange(ulong awake, ref AnswerWindow answers)
+    {
+        ulong senders = 0, more = 0;
+        for (int turns = 0; awake != 0 && turns < TurnsBetweenBells; turns++)
+        {
+            ulong came = 0;
+            for (ulong queues = awake & Incoming; queues != 0; queues &= queues - 1)
+            {
+                int queue = BitOperations.TrailingZeroCount(queues);
+                more = _device.MoveQueue(queue, out bool moved) ? more | 1UL << queue : more & ~(1UL << queue);
+                came |= moved ? 1UL << queue : 0;
+            }
+
+            ulong asked = (awake & ~Incoming) | (came << 1 & _queues);
+            senders |= asked;
+            ulong went = PollOnce(asked);
+            if (came != 0 && went == 0)
+            {
+                went = Await(came << 1 & _queues, answers.Nanoseconds);
+                answers.Saw(went != 0);
+            }
+
+            awake = went | went >> 1;
+        }
+
+        return more | awake | Rest(senders);
+    }
+
+    /// <summary>Looks at queues, notifications off, for as long as the guest may take to answer. Returns those that had something, which is done.</summary>
+    private ulong Await(ulong queues, long window)
+    {
+        if (!_mayWait || window == 0)
+            return 0;
+        ulong went;
+        long start = Stopwatch.GetTimestamp();
+        do
+        {
+            Thread.SpinWait(1);
+            went = PollOnce(queues);
+        }
+        while (went == 0 && Stopwatch.GetElapsedTime(start).TotalNanoseconds < window);
+        return went;
+    }
+
+    private ulong PollOnce(ulong queues)
+    {
+        ulong worked = 0;
+        for (; queues != 0; queues &= queues - 1)
+        {
+            int queue = BitOperations.TrailingZeroCount(queues);
+            worked |= _device.PollQueue(queue) ? 1UL << queue : 0;
+        }
+
+        return worked;
     }
 
     /// <summary>Turns notifications on again, and does what came meanwhile. Returns the queues that have still more.</summary>

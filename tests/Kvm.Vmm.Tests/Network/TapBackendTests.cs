@@ -180,7 +180,7 @@ public sealed class TapBackendTests
         using var tap = Open();
         using var device = new NetDevice("net0", arena.Memory, tap, new NetOptions { Mac = s_own });
         string? failure = null;
-        using var thread = new DeviceThread(device, m => failure = m, polls: false);
+        using var thread = new DeviceThread(device, m => failure = m, looks: LooksFor.Answers);
         device.Schedule(thread);
         var transport = GuestTransport.Make(false, device);
         FakeDriver[] drivers = [.. Enumerable.Range(0, 3).Select(_ => FakeDriver.Make(false, arena, 64))];
