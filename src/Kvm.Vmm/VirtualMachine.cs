@@ -2,6 +2,7 @@ using Kvm.Vmm.Boot;
 using Kvm.Vmm.Console;
 using Kvm.Vmm.Debugging;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Lifecycle;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Vcpu;
 using Kvm.Vmm.Virtio;
@@ -13,7 +14,7 @@ namespace Kvm.Vmm;
 /// thread has left the guest, <see cref="Ended"/> completes with the result.
 /// </summary>
 /// <remarks>Every public member may be called from any thread.</remarks>
-public sealed class VirtualMachine : IDisposable
+public sealed partial class VirtualMachine : IDisposable
 {
     private readonly VmConfig _config;
     private readonly IEngine _engine;
@@ -23,6 +24,7 @@ public sealed class VirtualMachine : IDisposable
     private readonly VcpuThread[] _vcpus;
     private readonly ConsoleWatcher _console;
     private readonly MachineMonitor _monitor;
+    private readonly MachinePause _pause;
     private readonly string _hostBackend;
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
@@ -49,6 +51,9 @@ public sealed class VirtualMachine : IDisposable
         _hostBackend = parts.HostBackend;
         CommandLine = parts.CommandLine;
         _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index, parts.Seats?[index], config.Affinity))];
+        _pause = new MachinePause(_vcpus, _engine, _virtio, _engine.Time as MachineTime);
+        foreach (var vcpu in _vcpus)
+            vcpu.PassBy(_pause.Gate);
         _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);
@@ -105,7 +110,7 @@ public sealed class VirtualMachine : IDisposable
             {
                 if (_debugger is { } made)
                     return made;
-                var debugger = new MachineDebugger(_vcpus, _engine, _ram.Memory,
+                var debugger = new MachineDebugger(_vcpus, _engine, _ram.Memory, _pause.Holds.ByDebugger,
                     budget => _virtio.Devices.Count == 0 ? _engine.KeepHistory(_devices.Parts, _console, budget) : null);
                 if (_started)
                     debugger.Hold.BeginOpen();
@@ -158,6 +163,9 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>As <see cref="VirtioSet.LeaveMemory"/>.</summary>
     internal void LeaveMemory(ulong bytes) => _virtio.LeaveMemory(bytes);
 
+    /// <summary>The guest's memory.</summary>
+    internal Kvm.Devices.Memory.GuestMemory Memory => _ram.Memory;
+
     /// <summary>Its vCPUs, for who looks at them while they run.</summary>
     internal IReadOnlyList<VcpuThread> Vcpus => _vcpus;
 
@@ -192,6 +200,8 @@ public sealed class VirtualMachine : IDisposable
                 vcpu.Join();
         }
 
+        lock (_lifecycle)
+            _isDisposed = true;
         _monitor.Dispose();
         foreach (var vcpu in _vcpus)
         {
@@ -275,8 +285,8 @@ public sealed class VirtualMachine : IDisposable
     /// <summary>Whether runs of the machine repeat.</summary>
     internal bool IsDeterministic => _config.Deterministic;
 
-    /// <summary>Whether a debugger holds the guest, which then is neither idle nor stuck.</summary>
-    internal bool IsHeld => Volatile.Read(ref _debugger) is { IsStopped: true };
+    /// <summary>Whether a debugger or a pause holds the guest, which then is neither idle nor stuck.</summary>
+    internal bool IsHeld => IsPaused || Volatile.Read(ref _debugger) is { IsStopped: true };
 
     /// <summary>A vCPU stopped for the debugger: all do.</summary>
     internal void OnDebugStop(int vcpu, X86.Engine.DebugHit hit)

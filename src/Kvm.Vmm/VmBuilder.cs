@@ -35,6 +35,8 @@ internal static class VmBuilder
         var built = new Stack<IDisposable>();
         try
         {
+            // Devices' time stands still while the machine is paused.
+            host = host with { Time = new Lifecycle.MachineTime(host.Time) };
             var choice = EngineSelector.Choose(config, host);
             var layout = new MachineLayout(config.MemoryBytes);
             var ram = Keep(new RamMapping(layout, config));

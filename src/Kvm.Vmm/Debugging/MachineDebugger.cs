@@ -31,7 +31,7 @@ public sealed class MachineDebugger
     private bool _changed;
     private volatile bool _goesBack;
 
-    internal MachineDebugger(VcpuThread[] threads, IEngine engine, GuestMemory memory, Func<long, MachineHistory?> keepHistory)
+    internal MachineDebugger(VcpuThread[] threads, IEngine engine, GuestMemory memory, Action<bool, bool> hold, Func<long, MachineHistory?> keepHistory)
     {
         _keepHistory = keepHistory;
         _threads = threads;
@@ -40,7 +40,7 @@ public sealed class MachineDebugger
         _orders = new VcpuResume[threads.Length];
         _states = new ArchitecturalState?[threads.Length];
         _fresh = new bool[threads.Length];
-        Hold = new DebugHold(threads.Length, engine.Hold);
+        Hold = new DebugHold(threads.Length, hold);
     }
 
     /// <summary>Where the vCPU threads wait.</summary>

@@ -136,6 +136,19 @@ internal interface IEngine : IDisposable
     {
     }
 
+    /// <summary>Whether guest time stands still between <see cref="StopTime"/> and <see cref="ResumeTime"/>; else it jumps.</summary>
+    bool TimeStops => true;
+
+    /// <summary>A pause begins: guest time stops where the engine can. While no vCPU runs, after <see cref="Hold"/>.</summary>
+    void StopTime()
+    {
+    }
+
+    /// <summary>A pause ends: guest time goes on from where it was. While no vCPU runs, before <see cref="Hold"/>.</summary>
+    void ResumeTime()
+    {
+    }
+
     /// <summary>A vCPU's local APIC as <c>struct kvm_lapic_state</c> has it; while it does not run. False where it cannot be read.</summary>
     bool TryReadLapic(int index, Span<byte> page) => false;
 

@@ -25,6 +25,7 @@ internal sealed class KvmEngine : IEngine
     private readonly KvmMsiSink _messages;
     private readonly KvmPlants _plants;
     private readonly List<KvmVcpu> _vcpus = [];
+    private readonly KvmGuestTime _guestTime;
     private DebugFacts? _debugFacts;
     private KvmDoorbells? _doorbells;
 
@@ -37,6 +38,7 @@ internal sealed class KvmEngine : IEngine
         (_system, _config, _profile, _memory, _ports, _mmio) = (system, config, profile, memory, ports, mmio);
         _vm = system.CreateVm();
         _messages = KvmMessages.Choose(_vm, config);
+        _guestTime = new KvmGuestTime(system, _vm, _vcpus);
         try
         {
             _tscDeadline = system.CheckExtension(KvmCap.KVM_CAP_TSC_DEADLINE_TIMER) != 0;
@@ -108,6 +110,15 @@ internal sealed class KvmEngine : IEngine
         else if (runs)
             _plants.Plant();
     }
+
+    /// <inheritdoc/>
+    public bool TimeStops => _guestTime.Stops;
+
+    /// <inheritdoc/>
+    public void StopTime() => _guestTime.Stop();
+
+    /// <inheritdoc/>
+    public void ResumeTime() => _guestTime.Resume();
 
     public void Dispose()
     {

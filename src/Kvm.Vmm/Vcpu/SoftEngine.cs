@@ -17,7 +17,9 @@ internal sealed class SoftEngine : IEngine
     private readonly PreciseWait _wait = new();
     private readonly TimerThread _timers;
     private readonly List<SoftProcessor> _processors = [];
-    private int _started;
+    private readonly Lock _time = new();
+    private bool _started;
+    private bool _held;
 
     /// <summary>Builds the chips, puts them on the buses, and composes the processor.</summary>
     public SoftEngine(VmConfig config, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
@@ -69,22 +71,52 @@ internal sealed class SoftEngine : IEngine
     /// <inheritdoc/>
     public void Hold(bool held, bool runs)
     {
-        if (Volatile.Read(ref _started) == 0)
-            return;
-        if (held)
-            _clock.Stop();
-        else
-            _clock.Start();
-        _timers.Hold(held);
+        lock (_time)
+        {
+            _held = held;
+            if (!_started)
+                return;
+            if (held)
+                _clock.Stop();
+            else
+                _clock.Start();
+            _timers.Hold(held);
+        }
     }
 
-    /// <summary>Lets the machine's time run, when the first processor does.</summary>
+    /// <inheritdoc/>
+    /// <remarks>The clock stands still already; afterwards no timer is under way either.</remarks>
+    public void StopTime() => _timers.Stop();
+
+    /// <inheritdoc/>
+    public void ResumeTime()
+    {
+        lock (_time)
+        {
+            if (!_started)
+                return;
+            _chips.NotifyResumed();
+            _timers.Start();
+        }
+    }
+
+    /// <summary>Lets the machine's time run, when the first processor does, unless the machine is to stand still.</summary>
     private void StartTime()
     {
-        if (Interlocked.Exchange(ref _started, 1) != 0)
-            return;
-        _clock.Start();
-        _timers.Start();
+        lock (_time)
+        {
+            if (_started)
+                return;
+            _started = true;
+            if (_held)
+            {
+                _timers.Hold(true);
+                return;
+            }
+
+            _clock.Start();
+            _timers.Start();
+        }
     }
 
     /// <summary>The default processor with the leaves that KVM guests know, so that kernels use kvmclock and do not measure the TSC.</summary>

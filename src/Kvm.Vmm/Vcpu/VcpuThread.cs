@@ -1,5 +1,6 @@
 using Kvm.Interop;
 using Kvm.Vmm.Debugging;
+using Kvm.Vmm.Lifecycle;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
 
@@ -22,6 +23,7 @@ internal sealed class VcpuThread : IDisposable
     private readonly IVcpuEngine _engine;
     private readonly VirtualMachine _machine;
     private readonly Gate? _gate;
+    private PauseGate _pause = null!;
     private readonly int[] _affinity;
     private readonly Thread _thread;
     private DebugHold? _hold;
@@ -30,6 +32,7 @@ internal sealed class VcpuThread : IDisposable
     private int _sampled;
     private int _requests;
     private int _threadId;
+    private long _stolen;
     private volatile bool _stuck;
     private volatile bool _running;
     private readonly ManualResetEventSlim _stuckAnswered = new(initialState: true);
@@ -67,11 +70,15 @@ internal sealed class VcpuThread : IDisposable
     /// <summary>Before each entry into the guest the thread passes this from now on.</summary>
     public void PassBy(DebugHold hold) => Volatile.Write(ref _hold, hold);
 
+    /// <summary>Behind all else it passes this; said before it starts.</summary>
+    public void PassBy(PauseGate pause) => _pause = pause;
+
     /// <summary>Has the thread leave the guest and look what is wanted of it.</summary>
     public void Nudge()
     {
         if (_running)
             _engine.Kick();
+        _pause.Call();
     }
 
     public void RequestStop() => Ask(Request.Stop);
@@ -149,6 +156,7 @@ internal sealed class VcpuThread : IDisposable
         }
 
         _running = false;
+        _pause.Leave(Index);
         _gate?.Leave();
         _hold?.Leave(Index);
         _stuckAnswered.Set();
@@ -181,7 +189,11 @@ internal sealed class VcpuThread : IDisposable
             int step = -1;
             if (Volatile.Read(ref _hold) is { } hold && !hold.Pass(Index, ref _requests, out step))
                 continue;
+            if (!_pause.TryEnter(Index, ref _requests))
+                continue;
+            TellStolen();
             var stop = step < 0 ? _engine.Run() : _engine.Step(step);
+            _pause.Leave(Index);
             if (stop == VcpuStop.Debug)
                 _machine.OnDebugStop(_engine.Hit.Vcpu, _engine.Hit.Hit);
             else if (stop != VcpuStop.Kicked && !(stop is VcpuStop.TripleFault or VcpuStop.Failed && _machine.OnDebugFault(_engine.Hit.Vcpu)))
@@ -200,8 +212,16 @@ internal sealed class VcpuThread : IDisposable
     private bool PassGate(Gate gate)
     {
         long parked = gate.Pass(ref _requests);
-        if (parked > 0)
-            _engine.AddStealTime(parked);
+        _stolen += Math.Max(0, parked);
         return parked >= 0;
+    }
+
+    /// <summary>Tells the guest of the time it waited, which writes its memory: not while the machine is paused.</summary>
+    private void TellStolen()
+    {
+        if (_stolen == 0)
+            return;
+        _engine.AddStealTime(_stolen);
+        _stolen = 0;
     }
 }
