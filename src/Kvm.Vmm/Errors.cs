@@ -65,5 +65,6 @@ public static class ErrorTable
         .. Scheduling.SchedulingErrors.All,
         .. Debugging.DebuggingErrors.All,
         .. Snapshots.Store.SnapshotErrors.All,
+        .. Agent.AgentErrors.All,
     ];
 }

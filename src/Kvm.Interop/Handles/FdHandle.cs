@@ -33,6 +33,14 @@ public sealed class FdHandle : SafeHandle
         return fd < 0 ? throw new KvmException("fcntl (F_DUPFD_CLOEXEC)", Errno.Last) : new FdHandle(fd);
     }
 
+    /// <summary>Gives the descriptor away: the number, which is the caller's to close from now on.</summary>
+    public int Release()
+    {
+        int fd = Fd;
+        SetHandleAsInvalid();
+        return fd;
+    }
+
     /// <inheritdoc/>
     protected override bool ReleaseHandle() => Libc.close((int)handle) == 0;
 }
