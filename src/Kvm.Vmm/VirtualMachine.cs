@@ -190,7 +190,7 @@ public sealed partial class VirtualMachine : IDisposable
         TranslationsJson.Write(output, _config.Name, _vcpus.Select(v => (v.Index, v.Engine.ReadTranslations(TranslationsJson.MostBlocks))));
     }
 
-    /// <summary>Ends the guest if it still runs, then gives everything back to the host, in reverse order of building.</summary>
+    /// <summary>Ends the guest if it still runs, then gives everything back to the host: who interrupts before who is interrupted.</summary>
     public void Dispose()
     {
         if (_started)
@@ -203,15 +203,17 @@ public sealed partial class VirtualMachine : IDisposable
         lock (_lifecycle)
             _isDisposed = true;
         _monitor.Dispose();
+        _panicTimer?.Dispose();
+        // Threads of devices and the engine's timers interrupt vCPUs: they end first.
+        _virtio.Dispose();
+        _devices.Dispose();
+        _engine.Silence();
         foreach (var vcpu in _vcpus)
         {
             vcpu.Engine.Dispose();
             vcpu.Dispose();
         }
 
-        _panicTimer?.Dispose();
-        _virtio.Dispose();
-        _devices.Dispose();
         _engine.Dispose();
         _ram.Dispose();
     }

@@ -149,6 +149,11 @@ internal interface IEngine : IDisposable
     {
     }
 
+    /// <summary>No timer of the engine fires any more: before its vCPUs are given back, which it would interrupt.</summary>
+    void Silence()
+    {
+    }
+
     /// <summary>A vCPU's local APIC as <c>struct kvm_lapic_state</c> has it; while it does not run. False where it cannot be read.</summary>
     bool TryReadLapic(int index, Span<byte> page) => false;
 

@@ -89,6 +89,9 @@ internal sealed class SoftEngine : IEngine
     public void StopTime() => _timers.Stop();
 
     /// <inheritdoc/>
+    public void Silence() => _timers.Stop();
+
+    /// <inheritdoc/>
     public void ResumeTime()
     {
         lock (_time)
