@@ -46,6 +46,12 @@ public static class UsageErrors
         "The word is neither a name nor a number in the tables of exits, registers, ports and errors.",
         "See the tables and what is in them: kvmsharp explain, kvmsharp explain vmx");
 
+    /// <summary>The page of <c>--web</c> cannot be served.</summary>
+    public static readonly ErrorInfo CannotServe = new("KVM0009", "the page cannot be served",
+        "Another program listens on that port of 127.0.0.1, or it is below 1024 and not allowed to this user.",
+        "Leave the port out, and a free one is taken: --web")
+    { ExitCode = ExitCode.HostFailure };
+
     /// <summary>A fault of the program itself.</summary>
     public static readonly ErrorInfo Unexpected = new("KVM0019", "kvmsharp failed in a way it should not",
         "A fault of the program, or a failure of the host that the program does not know.",
@@ -105,7 +111,7 @@ public static class UsageErrors
     /// <summary>All errors of this class in ascending order of id.</summary>
     public static IReadOnlyList<ErrorInfo> All =>
     [
-        Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, NothingKnown, Unexpected,
+        Unknown, Incomplete, BadValue, NoKernel, Conflict, InvalidMachine, CannotWrite, NothingKnown, CannotServe, Unexpected,
         ConfigUnreadable, ConfigNotJson, ConfigUnknownMember, ConfigBadValue, ConfigUnsupported, ConfigTooLarge, NoTranslations, BadJobs, BadTrace, NoSymbols,
     ];
 

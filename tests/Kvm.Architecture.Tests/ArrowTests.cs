@@ -16,7 +16,8 @@ public sealed partial class ArrowTests
         ["Kvm.Sched"] = [],
         ["Kvm"] = ["Kvm.Vmm"],
         ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
-        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs"],
+        ["Kvm.Web"] = [],
+        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Web"],
     };
 
     public static TheoryData<string> Projects => [.. Directory.GetDirectories(Repository.PathOf("src")).Select(folder => Path.GetFileName(folder)!).Order()];

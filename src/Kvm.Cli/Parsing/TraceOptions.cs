@@ -56,6 +56,9 @@ internal sealed class TraceOptions
         return Vmm.Network.CaptureConfig.Parse(text, out var file) is { } problem ? throw Quantities.Bad("--output", text, problem) : (file.Path, file.MaxBytes);
     }
 
+    /// <summary>Whether the command line says which form, or where to.</summary>
+    public bool NamesForm(ParseResult result) => _format.Text(result) is not null || _output.Text(result) is not null;
+
     /// <summary>The symbols that were asked for; null where none were.</summary>
     public SymbolTable? Symbols(ParseResult result) => _symbols.Text(result) is { } path ? SymbolTable.Load(path) : null;
 

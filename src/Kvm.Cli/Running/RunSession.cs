@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
+using Kvm.Cli.Web;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -30,6 +31,7 @@ internal sealed class RunSession : IDisposable
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
     private readonly ExitTrace? _trace;
+    private readonly TracePage? _page;
     private VirtualMachine? _machine;
     private readonly CancellationTokenSource _joining = new();
     private TerminalMode? _terminal;
@@ -40,9 +42,10 @@ internal sealed class RunSession : IDisposable
     /// <param name="settings">The machine and what is around it.</param>
     /// <param name="global">The options of every verb.</param>
     /// <param name="trace">Sees every exit; stays the caller's.</param>
-    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null)
+    /// <param name="page">Shows the run; stays the caller's.</param>
+    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null, TracePage? page = null)
     {
-        _trace = trace;
+        (_trace, _page) = (trace, page);
         _settings = settings;
         _global = global;
         // When a key is pressed is nobody's to repeat: a deterministic guest has no keyboard.
@@ -95,7 +98,7 @@ internal sealed class RunSession : IDisposable
         if (Volatile.Read(ref _signals) is > 0 and var early && place is null && _settings.Scheduling.Policy is not null)
             return Failed() with { Outcome = VmOutcome.Signalled, Signal = early };
         var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null },
-            new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = OnNotice, Seats = place?.Seats, Trace = _trace });
+            new VmHost { ConsoleOutput = Sink(), Notice = OnNotice, Seats = place?.Seats, Trace = _trace });
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
             _terminal = TerminalMode.TryEnter(TerminalDescriptors.Input);
@@ -113,6 +116,8 @@ internal sealed class RunSession : IDisposable
             place.Seats.WhenLost = OnSchedulerLost;
         using var waiting = _settings.Gdb is { Wait: true } first ? new GdbServer(machine, first, OnNotice) : null;
         using var control = Control(machine);
+        _page?.Attach(machine, _trace!, _joining.Token);
+        using var ending = _page?.Ending.Register(() => machine.Stop(VmOutcome.StoppedByUser));
         machine.Start();
         using var attaching = _settings.Gdb is { Wait: false } later ? new GdbServer(machine, later, OnNotice) : null;
         // A signal that came while the machine was built found nothing to stop.
@@ -120,10 +125,26 @@ internal sealed class RunSession : IDisposable
             machine.Stop(VmOutcome.Signalled, signal);
         input?.Start();
         var result = machine.Ended.GetAwaiter().GetResult();
+        _page?.Detach(Ending(result));
         var ownEnd = result.Outcome is not (VmOutcome.StoppedByUser or VmOutcome.Signalled or VmOutcome.Timeout);
         _output?.Drain(ownEnd && Volatile.Read(ref _signals) == 0 ? null : s_patience);
         return result;
     }
+
+    private ConsoleSink? Sink() => (_output, _page) switch
+    {
+        ({ } output, { } page) => text =>
+        {
+            page.Console(text);
+            output.Write(text);
+        },
+        (_, { } page) => page.Console,
+        ({ } output, _) => output.Write,
+        _ => null,
+    };
+
+    private static string Ending(RunResult result) =>
+        FirstLine(result.Explanation) is { } why ? $"{ReportJson.NameOf(result.Outcome)}: {why}" : ReportJson.NameOf(result.Outcome);
 
     /// <summary>The socket by which others ask the guest; only where somebody gave it a name.</summary>
     private ControlServer? Control(VirtualMachine machine)

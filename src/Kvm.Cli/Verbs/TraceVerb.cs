@@ -3,6 +3,7 @@ using System.Globalization;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
+using Kvm.Cli.Web;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -15,6 +16,7 @@ internal sealed class TraceVerb : RunVerb
 {
     private readonly TraceOptions _trace = new();
     private readonly ValueOption _replay = new("--replay", "FILE", "Form", "Shows what trace --format binary recorded, instead of running a guest.") { Kind = ValueKind.File };
+    private readonly ValueOption _web = WebOption.Create("Form", "Shows it in a browser instead: prints the address of a page at PORT of 127.0.0.1, a free one where nothing is said, and waits for it to be opened.");
 
     public TraceVerb()
         : base("trace", "Runs a guest and shows each exit: its names, place, instruction, changed registers, what was done, what it cost. Takes run's options.")
@@ -22,6 +24,7 @@ internal sealed class TraceVerb : RunVerb
         foreach (var option in _trace.All)
             Add(option);
         Add(_replay);
+        Add(_web);
         Examples =
         [
             ("kvmsharp trace vmlinux --count 20", "the first twenty exits"),
@@ -30,6 +33,7 @@ internal sealed class TraceVerb : RunVerb
             ("kvmsharp trace vmlinux --format chrome --output boot.json --timeout 20s", "for ui.perfetto.dev"),
             ("kvmsharp trace vmlinux --format binary --output boot.trace --timeout 20s", "recorded, to be looked at again"),
             ("kvmsharp trace vmlinux --count 5000 --format html --output boot.html", "a page for a browser"),
+            ("kvmsharp trace vmlinux --web", "live in a browser: console, exits, schedule, registers, page tables"),
             ("kvmsharp trace --replay boot.trace --only mmio --from 1000 --count 5", "five of them"),
         ];
         Notes =
@@ -48,6 +52,8 @@ internal sealed class TraceVerb : RunVerb
 
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
+        if (_web.PortOf(result) is { } port)
+            return Serve(port, result, settings, global);
         var filter = _trace.Filter(result);
         var format = _trace.Format(result, global.Json);
         var output = _trace.Output(result);
@@ -66,8 +72,51 @@ internal sealed class TraceVerb : RunVerb
         return exitCode;
     }
 
+    /// <summary>Runs the guest for a page, which stays until it is told to end.</summary>
+    private int Serve(int port, ParseResult result, RunSettings settings, GlobalOptions global)
+    {
+        RefuseForms(result, global);
+        if (settings.Gdb is not null)
+            throw new VmmException(UsageErrors.Conflict, "--web stops and steps the guest, and --gdb too: only one of them");
+        using var page = new TracePage(port);
+        var symbols = _trace.Symbols(result) ?? SymbolTable.Beside(settings.Machine.KernelPath);
+        using var trace = new ExitTrace(_trace.Filter(result), TraceFormat.Json, page.Exits, long.MaxValue, symbols);
+        // Nobody's guest waits for a browser.
+        trace.Release();
+        page.Announce("the guest starts when this page is opened");
+        int exitCode;
+        using (var session = new RunSession(settings, global, trace, page))
+            exitCode = session.Run();
+        trace.Finish();
+        if (exitCode <= 128)
+            page.WaitForEnd();
+        return exitCode;
+    }
+
+    private int ServeReplay(int port, string path, ParseResult result, GlobalOptions global)
+    {
+        RefuseForms(result, global);
+        using var page = new TracePage(port);
+        using var input = OpenTrace(path);
+        var filter = _trace.Filter(result);
+        page.Replay(path);
+        var replayed = TraceReader.Replay(input, path, filter, TraceFormat.Json, page.Exits, TracePage.MostReplayed, _trace.Symbols(result));
+        Say(replayed, filter);
+        page.Announce("the trace");
+        page.WaitForEnd();
+        return ExitCode.Success;
+    }
+
+    private void RefuseForms(ParseResult result, GlobalOptions global)
+    {
+        if (global.Json || _trace.NamesForm(result))
+            throw new VmmException(UsageErrors.Conflict, "--web is a form of its own: without --format, --output and --json");
+    }
+
     private int Replay(string path, ParseResult result, GlobalOptions global)
     {
+        if (_web.PortOf(result) is { } port)
+            return ServeReplay(port, path, result, global);
         var filter = _trace.Filter(result);
         var format = _trace.Format(result, global.Json);
         var target = _trace.Output(result);

@@ -99,7 +99,7 @@ internal sealed class ExitRecorder(ExitTrace trace, IVcpuEngine engine, int vcpu
     private bool BeginSample(KvmExit reason, ulong address)
     {
         long number = trace.NextNumber();
-        _shown = trace.Shows(number, reason, address);
+        _shown = trace.Shows(number, reason, address) && trace.HasRoom();
         if (!_shown)
             return false;
         _sample = default;

@@ -7,7 +7,7 @@ namespace Kvm.Vmm.Tracing;
 
 /// <summary>
 /// A trace being taken: vCPU threads put exits into a queue of fixed size, a thread writes them. A vCPU waits for room, so that nothing is
-/// lost but what the output cannot hold; once the machine ends nobody waits any more.
+/// lost but what the output cannot hold; once <see cref="Release"/> was called nobody waits any more.
 /// </summary>
 /// <remarks>Safe from any thread. Nothing here runs in a machine that is not traced.</remarks>
 public sealed class ExitTrace : IDisposable
@@ -61,7 +61,10 @@ public sealed class ExitTrace : IDisposable
 
     internal long Now => (long)((Stopwatch.GetTimestamp() - _start) * (1e9 / Stopwatch.Frequency));
 
-    /// <summary>Lets vCPUs go that wait for room: the machine ends.</summary>
+    /// <summary>
+    /// From now on no vCPU waits for room; exits that find none are lost, and counted. For a machine that ends, and for a trace that is only
+    /// to be looked at.
+    /// </summary>
     public void Release()
     {
         lock (_lock)
@@ -108,6 +111,15 @@ public sealed class ExitTrace : IDisposable
         return shown <= _filter.Count;
     }
 
+    /// <summary>Whether an exit is worth being taken down: false, and counted as lost, where it would find no room and nobody waits for any.</summary>
+    internal bool HasRoom()
+    {
+        if (!Volatile.Read(ref _released) || Volatile.Read(ref _count) < Capacity)
+            return true;
+        Interlocked.Increment(ref _lost);
+        return false;
+    }
+
     internal void Add(in ExitSample sample)
     {
         lock (_lock)
@@ -116,7 +128,7 @@ public sealed class ExitTrace : IDisposable
                 Monitor.Wait(_lock);
             if (_count == Capacity || _ended)
             {
-                _lost++;
+                Interlocked.Increment(ref _lost);
                 return;
             }
 

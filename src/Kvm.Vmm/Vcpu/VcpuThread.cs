@@ -50,6 +50,9 @@ internal sealed class VcpuThread : IDisposable
     /// <summary>Number of the vCPU; 0 is the boot processor.</summary>
     public int Index { get; }
 
+    /// <summary>Whether a scheduler of ours says when it may run.</summary>
+    public bool IsScheduled => _gate is not null;
+
     /// <summary>The engine, for counters.</summary>
     public IVcpuEngine Engine => _engine;
 

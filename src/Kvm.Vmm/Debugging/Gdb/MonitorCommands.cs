@@ -121,9 +121,7 @@ internal sealed class MonitorCommands(VirtualMachine machine, Action<string>? no
         bool found = PageTables.TryTranslate(machine.Debugger.Memory, _state, linear, out ulong physical, path, out int levels);
         var answer = new StringBuilder();
         answer.Append(CultureInfo.InvariantCulture, $"CR0 {_state.Cr0:x} CR3 {_state.Cr3:x} CR4 {_state.Cr4:x} EFER {_state.Efer:x}\n");
-        // The levels that entries are told of: PAE's directory pointer is not among them unless it is missing.
-        bool longMode = (_state.Efer & 0x400) != 0, wide = (_state.Cr4 & 0x20) != 0;
-        int top = longMode ? (_state.Cr4 & 0x1000) != 0 ? 5 : 4 : wide && !found && levels == 1 && (path[0].Value & 1) == 0 ? 3 : 2;
+        int top = GuestPaging.TopLevel(_state, found, path[..levels]);
         for (int level = 0; level < levels; level++)
             answer.Append(CultureInfo.InvariantCulture, $"level {top - level}: [{path[level].Address:x}] = {path[level].Value:x16} {Rights(path[level].Value)}\n");
         answer.Append(found ? string.Create(CultureInfo.InvariantCulture, $"{linear:x} is at guest-physical {physical:x}\n")
