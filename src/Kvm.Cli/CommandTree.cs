@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Verbs;
+using Kvm.Cli.Verbs.Machines;
 
 namespace Kvm.Cli;
 
@@ -21,6 +22,15 @@ internal sealed class CommandTree
             new SchedVerb(),
             new TraceVerb(),
             new NetVerb(),
+            new CreateVerb(),
+            new StartVerb(),
+            new StopVerb(),
+            new KillVerb(),
+            new RmVerb(),
+            new PsVerb(),
+            new InspectVerb(),
+            new LogsVerb(),
+            new WorkerVerb(),
             new StatsVerb(),
             new ExplainVerb(),
             new LabVerb(),

@@ -122,7 +122,7 @@ internal static class EntryPoint
         }
 
         return command == root
-            ? $"unknown verb {shown}{DidYouMean(word, root.Subcommands.Select(c => c.Name))}"
+            ? $"unknown verb {shown}{DidYouMean(word, root.Subcommands.Where(c => !c.Hidden).Select(c => c.Name))}"
             : $"{command.Name} does not take {shown} here";
     }
 

@@ -64,7 +64,8 @@ public static class ErrorTable
         .. Control.ControlErrors.All,
         .. Scheduling.SchedulingErrors.All,
         .. Debugging.DebuggingErrors.All,
-        .. Snapshots.Store.SnapshotErrors.All,
         .. Agent.AgentErrors.All,
+        .. Snapshots.Store.SnapshotErrors.All,
+        .. ManagerErrors.All,
     ];
 }

@@ -173,7 +173,7 @@ public sealed partial class VirtualMachine : IDisposable
     internal VmConfig Config => _config;
 
     /// <summary><c>kvm</c> or <c>soft</c>.</summary>
-    internal string EngineName => _engine.Name;
+    public string EngineName => _engine.Name;
 
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();

@@ -167,6 +167,9 @@ public sealed record VmConfig
     /// <summary>Largest guest memory: 1 TiB less what the 39-bit layout reserves is far above what hosts give; 512 GiB.</summary>
     public const ulong MaxMemory = 512UL << 30;
 
+    /// <summary>The same machine with every number that is else given by chance when it is built, so that the guest finds the same ones at each boot.</summary>
+    public VmConfig WithFixedNumbers() => this with { Networks = [.. Networks.Select(card => card with { Mac = card.Mac ?? NetworkBackends.AnyMac() })] };
+
     /// <summary>Lists everything wrong with the configuration, in the order a person would mend it; empty if it can be built.</summary>
     public IReadOnlyList<string> Validate()
     {

@@ -17,7 +17,8 @@ public sealed partial class ArrowTests
         ["Kvm"] = ["Kvm.Vmm"],
         ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Web"] = [],
-        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Web"],
+        ["Kvm.Manager"] = ["Kvm.Vmm"],
+        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Manager", "Kvm.Web"],
     };
 
     public static TheoryData<string> Projects => [.. Directory.GetDirectories(Repository.PathOf("src")).Select(folder => Path.GetFileName(folder)!).Order()];

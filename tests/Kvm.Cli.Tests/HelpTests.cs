@@ -14,6 +14,13 @@ public class HelpTests
     [InlineData("sched", "sched --help")]
     [InlineData("net", "net --help")]
     [InlineData("stats", "stats --help")]
+    [InlineData("start", "start --help")]
+    [InlineData("stop", "stop --help")]
+    [InlineData("kill", "kill --help")]
+    [InlineData("rm", "rm --help")]
+    [InlineData("ps", "ps --help")]
+    [InlineData("inspect", "inspect --help")]
+    [InlineData("logs", "logs --help")]
     [InlineData("explain", "explain --help")]
     [InlineData("lab", "lab --help")]
     [InlineData("completion", "completion --help")]
@@ -42,6 +49,25 @@ public class HelpTests
     }
 
     [SkippableFact]
+    public void Create_takes_what_run_takes_and_a_rule_for_starting_again()
+    {
+        Published.Require();
+        var run = Published.Run("run", "--help").Output.Split('\n').Where(line => line.StartsWith("  --", StringComparison.Ordinal)).Select(line => line.Trim().Split(' ')[0]).ToList();
+        var create = Published.Run("create", "--help").Output;
+        foreach (var option in run.Append("--restart"))
+            create.Should().Contain($"  {option} ");
+    }
+
+    [SkippableFact]
+    public void What_start_starts_is_shown_to_nobody()
+    {
+        Published.Require();
+        Published.Run("--help").Output.Should().NotContain("worker");
+        foreach (string shell in (string[])["bash", "zsh", "fish"])
+            Published.Run("completion", shell).Output.Should().NotContain("worker");
+    }
+
+    [SkippableFact]
     public void Help_wins_over_mistakes_in_the_rest_of_the_line()
     {
         Published.Require();
@@ -51,7 +77,7 @@ public class HelpTests
     }
 
     [SkippableTheory]
-    [InlineData("kvmsharp|r", "run")]
+    [InlineData("kvmsharp|ru", "run")]
     [InlineData("kvmsharp|run|--en", "--engine")]
     [InlineData("kvmsharp|run|--engine|", "auto kvm soft")]
     [InlineData("kvmsharp|run|vmlinuz|--engine|k", "kvm")]

@@ -10,7 +10,6 @@ using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
-using Kvm.Vmm.Scheduling.Service;
 using Kvm.Vmm.Tracing;
 
 namespace Kvm.Cli.Running;
@@ -160,24 +159,9 @@ internal sealed class RunSession : IDisposable
     /// <summary>The guest's place at a scheduler; null where its policy needs none, or a signal ended the wait for one.</summary>
     private ISchedulerPlace? JoinScheduler()
     {
-        var scheduling = _settings.Scheduling;
-        if (scheduling.Policy is not { } policy)
-            return null;
-        // Under host there is nothing to agree on; where a scheduler is, it places the guest among its own.
-        if (policy == "host" && !SchedulerClient.IsThere(Folders.Runtime, CpuAffinity.Own))
-            return Dispatcher.JoinAlone(scheduling.RequestFor(_settings.Machine));
         try
         {
-            return SchedulerClient.Join(
-                new SchedulerWish
-                {
-                    Policy = policy,
-                    Request = scheduling.RequestFor(_settings.Machine),
-                    MayWait = scheduling.MayWait,
-                    Rules = scheduling.Rules,
-                    Notice = OnNotice,
-                },
-                _joining.Token);
+            return _settings.Scheduling.Join(_settings.Machine, OnNotice, _joining.Token);
         }
         catch (OperationCanceledException)
         {

@@ -141,7 +141,7 @@ internal static class CompletionScript
         _ => "-f",
     };
 
-    private static IEnumerable<Command> Verbs(Command root) => root.Subcommands;
+    private static IEnumerable<Command> Verbs(Command root) => root.Subcommands.Where(verb => !verb.Hidden);
 
     private static IEnumerable<Option> Options(Command verb, Command root) => verb.Options.Concat(root.Options.Where(o => o.Recursive));
 

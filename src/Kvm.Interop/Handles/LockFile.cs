@@ -15,11 +15,17 @@ public sealed unsafe class LockFile : IDisposable
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
     public static LockFile? TryAcquire(string path) => Lock(path, Libc.F_OFD_SETLK, Libc.F_WRLCK);
 
-    /// <summary>As <see cref="TryAcquire"/>, but together with any others that ask like this: null where one has it alone.</summary>
+    /// <summary>As <see cref="TryAcquire(string)"/>, but together with any others that ask like this: null where one has it alone.</summary>
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
     public static LockFile? TryAcquireShared(string path) => Lock(path, Libc.F_OFD_SETLK, Libc.F_RDLCK);
 
-    private static LockFile? Lock(string path, int command, short type)
+    /// <summary>As <see cref="TryAcquire(string)"/>, of one byte: a file has as many locks as it has places, and need not be that long.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="place">Which byte, from 0.</param>
+    /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
+    public static LockFile? TryAcquire(string path, long place) => Lock(path, Libc.F_OFD_SETLK, Libc.F_WRLCK, place, length: 1);
+
+    private static LockFile? Lock(string path, int command, short type, long start = 0, long length = 0)
     {
         int fd = Descriptor.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180);
         if (fd < 0)
@@ -28,8 +34,8 @@ public sealed unsafe class LockFile : IDisposable
         }
 
         FdHandle file = new(fd);
-        FileLock whole = new() { LType = type };
-        while (Libc.fcntl(fd, command, (nint)(&whole)) != 0)
+        FileLock part = new() { LType = type, LStart = start, LLen = length };
+        while (Libc.fcntl(fd, command, (nint)(&part)) != 0)
         {
             int errno = Errno.Last;
             if (errno == Errno.EINTR)

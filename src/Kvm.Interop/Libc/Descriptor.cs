@@ -42,6 +42,20 @@ public static unsafe class Descriptor
         }
     }
 
+    /// <summary>fsync of a folder: what was made, renamed and removed in it lasts. Returns 0 or -errno.</summary>
+    public static int SyncFolder(string path)
+    {
+        int fd = Open(path, Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC);
+        if (fd < 0)
+        {
+            return fd;
+        }
+
+        int result = Libc.fsync(fd) == 0 ? 0 : -Errno.Last;
+        _ = Libc.close(fd);
+        return result;
+    }
+
     /// <summary>Reads what there is, at most the buffer; 0 at the end. Blocks where nothing is there yet.</summary>
     public static int Read(int fd, Span<byte> buffer)
     {

@@ -1,5 +1,7 @@
 using Kvm.Sched;
+using Kvm.Vmm.Host;
 using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Scheduling.Service;
 
 namespace Kvm.Vmm.Configuration;
 
@@ -69,6 +71,23 @@ public sealed record SchedulingSettings
                     machine.Networks.Sum(card => (card.ReceiveLimits.Bandwidth?.Rate ?? 0) + (card.SendLimits.Bandwidth?.Rate ?? 0))),
             },
         };
+    }
+
+    /// <summary>A machine's place at a scheduler.</summary>
+    /// <param name="machine">The machine.</param>
+    /// <param name="notice">Takes messages for people.</param>
+    /// <param name="cancel">Ends the wait for a place.</param>
+    /// <returns>Null where its policy needs none.</returns>
+    /// <exception cref="VmmException">It is not admitted, or there is another policy.</exception>
+    /// <exception cref="OperationCanceledException">The wait was ended.</exception>
+    public ISchedulerPlace? Join(VmConfig machine, Action<string> notice, CancellationToken cancel)
+    {
+        if (Policy is not { } policy)
+            return null;
+        // Under host there is nothing to agree on; where a scheduler is, it places the guest among its own.
+        if (policy == "host" && !SchedulerClient.IsThere(Folders.Runtime, CpuAffinity.Own))
+            return Dispatcher.JoinAlone(RequestFor(machine));
+        return SchedulerClient.Join(new SchedulerWish { Policy = policy, Request = RequestFor(machine), MayWait = MayWait, Rules = Rules, Notice = notice }, cancel);
     }
 
     // Guests of one name, or that nobody named with one kernel, are taken to do the same again.

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using Kvm.Interop;
 using Kvm.Vmm.Configuration;
 
@@ -44,10 +46,63 @@ public sealed class ControlClient : IDisposable
     /// <param name="interval">Time between two, 50 ms to an hour.</param>
     /// <param name="count">How many; 0 for no end.</param>
     /// <exception cref="VmmException">The guest is gone.</exception>
-    public void AskStatistics(TimeSpan interval, long count)
+    public void AskStatistics(TimeSpan interval, long count) => Ask(string.Create(CultureInfo.InvariantCulture, $"stats {(long)interval.TotalMilliseconds} {count}"));
+
+    /// <summary>Asks for something; <see cref="TryRead"/> gives the answers.</summary>
+    /// <param name="request">The word of a request and what belongs to it, without a line end.</param>
+    /// <exception cref="VmmException">The guest is gone.</exception>
+    public void Ask(string request) => Send(ControlProtocol.Line(request));
+
+    /// <summary>Asks for something that has one answer.</summary>
+    /// <param name="request">As of <see cref="Ask"/>.</param>
+    /// <returns>The answer, or null where the guest has ended meanwhile.</returns>
+    /// <exception cref="VmmException">The guest is gone, or says that it cannot: KVM0307.</exception>
+    public JsonElement? AskOnce(string request)
     {
-        if (_socket.Send(ControlProtocol.Request(interval, count)) < 0)
-            throw new VmmException(ControlErrors.NoGuest, $"{_name} hung up");
+        Ask(request);
+        if (!TryRead(out var line))
+            return null;
+        try
+        {
+            using var answer = JsonDocument.Parse(line);
+            return !answer.RootElement.TryGetProperty("error", out var error) ? answer.RootElement.Clone()
+                : throw new VmmException(ControlErrors.Refused, $"{_name}: {VisibleText.Escape(error.ToString())}");
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw new VmmException(ControlErrors.NoGuest, $"{_name} answers with what is no JSON", e);
+        }
+    }
+
+    /// <summary>Sends what belongs to a request that takes more than a line.</summary>
+    /// <exception cref="VmmException">The guest is gone.</exception>
+    public void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            int count = _socket.Send(bytes);
+            if (count < 0)
+                throw new VmmException(ControlErrors.NoGuest, $"{_name} hung up");
+            bytes = bytes[count..];
+        }
+    }
+
+    /// <summary>What has come, where answers are no lines: blocks until there is something.</summary>
+    /// <returns>How many bytes; 0 when the guest has ended or has said all.</returns>
+    public int Read(Span<byte> buffer)
+    {
+        if (_filled > 0)
+        {
+            int taken = Math.Min(_filled, buffer.Length);
+            _buffer.AsSpan(0, taken).CopyTo(buffer);
+            _filled -= taken;
+            _buffer.AsSpan(taken, _filled).CopyTo(_buffer);
+            return taken;
+        }
+
+        int count = _socket.Receive(buffer, out var descriptor);
+        descriptor?.Dispose();
+        return Math.Max(0, count);
     }
 
     /// <summary>The next answer, a JSON document; false when the guest has ended or has said all.</summary>

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text;
 using Kvm.Interop;
 
 namespace Kvm.Vmm.Control;
@@ -10,68 +9,64 @@ internal sealed class ControlClientSession(UnixSocket socket, long now) : IDispo
     /// <summary>Who connects and says nothing is sent away after this.</summary>
     private const int PatienceMs = 5_000;
 
-    private readonly byte[] _request = new byte[ControlProtocol.MostRequestBytes];
+    private readonly byte[] _received = new byte[ControlProtocol.MostRequestBytes];
     private readonly ArrayBufferWriter<byte> _answer = new();
-    private readonly long _since = now;
-    private int _received;
+    private readonly long _patience = now + PatienceMs;
+    private ControlReply? _reply;
+    private int _count;
     private int _sent;
-    private long _interval;
-    private long _left;
-    private bool _endless;
     private bool _last;
 
     /// <summary>The descriptor.</summary>
     public int Fd => socket.Handle.Fd;
 
-    /// <summary>When it is to hear next, or to have asked by; milliseconds.</summary>
-    public long Due { get; private set; } = now + PatienceMs;
+    /// <summary>When something is to be done, by <see cref="Environment.TickCount64"/>. Who does not take what was sent gets no more until it does.</summary>
+    public long Due => IsBehind ? long.MaxValue : _reply?.Due ?? _patience;
 
-    /// <summary>It has asked for statistics.</summary>
-    public bool Listens { get; private set; }
+    /// <summary>Whether the guest's vCPUs are to be asked where they are.</summary>
+    public bool Samples => _reply is { Samples: true };
 
     /// <summary>It does not take its answers: tell when it does.</summary>
     public bool IsBehind => _sent < _answer.WrittenCount;
 
     /// <summary>What it sent has come. False: it is to be hung up on.</summary>
-    public bool Receive(long time)
+    /// <param name="begin">Makes the answer to a line; null with what is wrong.</param>
+    public bool Receive(Func<ReadOnlyMemory<byte>, (ControlReply? Reply, string? Problem)> begin)
     {
-        Span<byte> rest = Listens ? stackalloc byte[64] : _request.AsSpan(_received);
-        int count = socket.Receive(rest, out var descriptor, wait: false);
+        int count = socket.Receive(_received.AsSpan(_count), out var descriptor, wait: false);
         descriptor?.Dispose();
         if (count == -Errno.EAGAIN)
             return true;
-        if (count <= 0 || Listens)
-            return false; // gone, or says more than it may
-        _received += count;
-        int end = _request.AsSpan(0, _received).IndexOf((byte)'\n');
+        if (count <= 0)
+            return false;
+        if (_reply is not null)
+            return _reply.Take(_received.AsSpan(0, count));
+        _count += count;
+        int end = _received.AsSpan(0, _count).IndexOf((byte)'\n');
         if (end < 0)
-            return _received < _request.Length;
-        if (_received > end + 1)
-            return false; // as above
-        if (ControlProtocol.Parse(_request.AsSpan(0, end), out var interval, out _left) is { } problem)
+            return _count < _received.Length;
+        (_reply, string? problem) = begin(_received.AsMemory(0, end));
+        var rest = _received.AsSpan(end + 1, _count - end - 1);
+        _count = 0;
+        if (problem is not null)
         {
-            Answer(writer => writer.Write(Encoding.UTF8.GetBytes($"{{\"error\":\"{problem}\"}}\n")), last: true);
-            return IsBehind;
+            ControlAnswer.WriteError(_answer, problem);
+            _last = true;
+            return Send();
         }
 
-        Listens = true;
-        _interval = (long)interval.TotalMilliseconds;
-        _endless = _left == 0;
-        Due = time;
-        return true;
+        return rest.IsEmpty || _reply!.Take(rest);
     }
 
     /// <summary>Its time has come. False: it is to be hung up on.</summary>
-    public bool Advance(long time, Action<IBufferWriter<byte>> write)
+    public bool Advance(long time)
     {
-        if (!Listens)
-            return time - _since < PatienceMs;
-        Due = Math.Max(Due + _interval, time);
-        // Who does not take what was sent gets no more until it does.
-        if (IsBehind)
-            return Send();
-        _last = !_endless && --_left <= 0;
-        return Answer(write, _last);
+        if (_reply is null)
+            return time < _patience;
+        _sent = 0;
+        _answer.ResetWrittenCount();
+        _last = !_reply.Advance(time, _answer);
+        return Send();
     }
 
     /// <summary>Sends what is left. False: it is gone, or has had its last answer.</summary>
@@ -90,14 +85,9 @@ internal sealed class ControlClientSession(UnixSocket socket, long now) : IDispo
         return !_last;
     }
 
-    public void Dispose() => socket.Dispose();
-
-    private bool Answer(Action<IBufferWriter<byte>> write, bool last)
+    public void Dispose()
     {
-        _last = last;
-        _sent = 0;
-        _answer.ResetWrittenCount();
-        write(_answer);
-        return Send();
+        _reply?.Dispose();
+        socket.Dispose();
     }
 }

@@ -1,47 +1,56 @@
-using System.Globalization;
 using System.Text;
 
 namespace Kvm.Vmm.Control;
 
 /// <summary>
 /// What goes over a running guest's control socket, version 1. The client sends one line of at most <see cref="MostRequestBytes"/> bytes:
-/// <c>kvmsharp/1 stats INTERVAL COUNT</c>, milliseconds and a number of answers (0: without end). The guest answers with lines of JSON, each
-/// at most <see cref="MostAnswerBytes"/>, and hangs up behind the last one or when the guest has ended. A request that is not understood is
-/// answered by one line with the member <c>error</c>.
+/// <c>kvmsharp/1</c>, the word of an <see cref="IControlRequest"/> and what belongs to it, with one blank between. The guest answers with
+/// lines of JSON, each at most <see cref="MostAnswerBytes"/>, and hangs up behind the last one or when the guest has ended. A request that is
+/// not understood is answered by one line with the member <c>error</c>.
 /// </summary>
-internal static class ControlProtocol
+public static class ControlProtocol
 {
+    /// <summary>The first word of a request.</summary>
     public const string Version = "kvmsharp/1";
-    public const int MostRequestBytes = 256;
+
+    /// <summary>The longest request with its end.</summary>
+    public const int MostRequestBytes = 8192;
+
+    /// <summary>The longest line of an answer.</summary>
     public const int MostAnswerBytes = 1 << 20;
-    public const int LeastIntervalMs = 50;
-    public const int MostIntervalMs = 3_600_000;
+
+    /// <summary>The longest name that a guest's socket can have.</summary>
+    public const int MostNameLength = 64;
 
     /// <summary>A guest's socket: <c>vms/NAME.sock</c> below the runtime folder; null for names that are no file names.</summary>
-    public static string? PathOf(string runtimeFolder, string name) =>
-        name.Length is > 0 and <= 64 && name[0] != '.' && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')
+    /// <param name="runtimeFolder">Where sockets are.</param>
+    /// <param name="name">The guest's name.</param>
+    public static string? PathOf(string runtimeFolder, string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return name.Length is > 0 and <= MostNameLength && name[0] != '.' && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')
             ? Path.Combine(runtimeFolder, "vms", name + ".sock")
             : null;
+    }
 
-    /// <summary>The request as a line.</summary>
-    public static byte[] Request(TimeSpan interval, long count) =>
-        Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{Version} stats {(long)interval.TotalMilliseconds} {count}\n"));
+    /// <summary>A request as a line.</summary>
+    internal static byte[] Line(string request) => Encoding.UTF8.GetBytes($"{Version} {request}\n");
 
     /// <summary>Understands a line without its end; what is wrong with it, or null.</summary>
-    public static string? Parse(ReadOnlySpan<byte> line, out TimeSpan interval, out long count)
+    /// <param name="line">The line.</param>
+    /// <param name="requests">What can be asked.</param>
+    /// <param name="target">The guest.</param>
+    /// <param name="reply">The answer, where nothing is wrong.</param>
+    internal static string? Begin(ReadOnlySpan<byte> line, IEnumerable<IControlRequest> requests, ControlTarget target, out ControlReply? reply)
     {
-        (interval, count) = (default, 0);
-        string[] words = Encoding.ASCII.GetString(line).Split(' ');
+        reply = null;
+        string[] words = Encoding.UTF8.GetString(line).Split(' ');
         if (words[0] != Version)
             return $"this guest speaks {Version}";
-        if (words.Length != 4 || words[1] != "stats"
-            || !int.TryParse(words[2], NumberStyles.None, CultureInfo.InvariantCulture, out int ms) || ms is < LeastIntervalMs or > MostIntervalMs
-            || !long.TryParse(words[3], NumberStyles.None, CultureInfo.InvariantCulture, out count))
-        {
-            return "the request is not: stats INTERVAL COUNT";
-        }
-
-        interval = TimeSpan.FromMilliseconds(ms);
-        return null;
+        string name = words.Length > 1 ? words[1] : "";
+        if (requests.FirstOrDefault(known => known.Name == name) is not { } request)
+            return $"the request is none of: {string.Join(", ", requests.Select(known => known.Form))}";
+        reply = request.Begin(target, words[2..]);
+        return reply is null ? $"the request is not: {request.Form}" : null;
     }
 }

@@ -9,26 +9,31 @@ namespace Kvm.Vmm.Control;
 /// </summary>
 public sealed class ControlServer : IDisposable
 {
-    private const int MostClients = 8;
+    private const int MostClients = 32;
     private const int SampleMs = 20;
+    private const int AcceptRetryMs = 100;
+    private const int LongestSleepMs = 3_600_000;
     private const ulong BellData = ulong.MaxValue, ListenerData = ulong.MaxValue - 1;
 
-    private readonly VirtualMachine _machine;
+    private static readonly IControlRequest[] s_requests = [new StatisticsRequest()];
+
+    private readonly ControlTarget _target;
+    private readonly IReadOnlyList<IControlRequest> _requests;
     private readonly UnixListener _listener;
     private readonly EventFd _bell = new();
     private readonly Epoll _epoll = new();
     private readonly Dictionary<ulong, ControlClientSession> _clients = [];
-    private readonly RipSampler _sampler;
     private readonly Thread _thread;
     private ulong _last;
     private long _nextSample;
+    private bool _acceptsAll = true;
     private volatile bool _stop;
 
-    private ControlServer(VirtualMachine machine, UnixListener listener)
+    private ControlServer(VirtualMachine machine, UnixListener listener, IReadOnlyList<IControlRequest> more)
     {
-        _machine = machine;
+        _target = new ControlTarget(machine);
+        _requests = [.. s_requests, .. more];
         _listener = listener;
-        _sampler = new RipSampler(machine.Vcpus);
         _epoll.Add(_bell.Handle.Fd, EpollEvents.In, BellData);
         _epoll.Add(_listener.Handle.Fd, EpollEvents.In, ListenerData);
         _thread = new Thread(Main, maxStackSize: 256 << 10) { Name = "control", IsBackground = true };
@@ -41,11 +46,13 @@ public sealed class ControlServer : IDisposable
     /// <param name="machine">The machine, which outlives this.</param>
     /// <param name="runtimeFolder">Where sockets are.</param>
     /// <param name="why">Why there is none, where there is none: the guest does without.</param>
+    /// <param name="more">What can be asked besides statistics.</param>
     /// <returns>Null where the name is no file's, or the socket cannot be made.</returns>
-    public static ControlServer? TryOpen(VirtualMachine machine, string runtimeFolder, out string? why)
+    public static ControlServer? TryOpen(VirtualMachine machine, string runtimeFolder, out string? why, params IReadOnlyList<IControlRequest> more)
     {
         ArgumentNullException.ThrowIfNull(machine);
         ArgumentNullException.ThrowIfNull(runtimeFolder);
+        ArgumentNullException.ThrowIfNull(more);
         why = null;
         if (ControlProtocol.PathOf(runtimeFolder, machine.Config.Name) is not { } path)
         {
@@ -56,7 +63,7 @@ public sealed class ControlServer : IDisposable
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            return new ControlServer(machine, UnixListener.Open(path, backlog: MostClients));
+            return new ControlServer(machine, UnixListener.Open(path, backlog: MostClients), more);
         }
         catch (Exception e) when (e is KvmException or IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -86,9 +93,11 @@ public sealed class ControlServer : IDisposable
             int count = _epoll.Wait(events, Patience());
             long now = Now;
             foreach (ref readonly var happened in events[..Math.Max(0, count)])
-                OnEvent(happened, now);
+                OnEvent(happened);
             foreach (var (data, client) in _clients.Where(c => c.Value.Due <= now).ToList())
-                Keep(data, client.Advance(now, Write));
+                Keep(data, client.Advance(now));
+            if (!_acceptsAll)
+                Accept();
             Sample(now);
         }
     }
@@ -96,35 +105,50 @@ public sealed class ControlServer : IDisposable
     /// <summary>How long nothing is to be done, in ms; −1 for ever.</summary>
     private int Patience()
     {
-        if (_clients.Count == 0)
+        if (_clients.Count == 0 && _acceptsAll)
             return -1;
-        long due = _clients.Values.Min(client => client.Due);
-        if (_clients.Values.Any(client => client.Listens))
+        long due = _acceptsAll ? long.MaxValue : Now + AcceptRetryMs;
+        foreach (var client in _clients.Values)
+            due = Math.Min(due, client.Due);
+        if (_clients.Values.Any(client => client.Samples))
             due = Math.Min(due, _nextSample);
-        return (int)Math.Clamp(due - Now, 0, ControlProtocol.MostIntervalMs);
+        return (int)Math.Clamp(due - Now, 0, LongestSleepMs);
     }
 
-    private void OnEvent(in EpollEvent happened, long now)
+    private void OnEvent(in EpollEvent happened)
     {
         if (happened.Data == BellData)
             _bell.Drain();
         else if (happened.Data == ListenerData)
-            Accept(now);
+            Accept();
         else if (_clients.TryGetValue(happened.Data, out var client))
-            Keep(happened.Data, ((happened.Events & ~EpollEvents.Out) == 0 || client.Receive(now)) && client.Send());
+            Keep(happened.Data, ((happened.Events & ~EpollEvents.Out) == 0 || client.Receive(Begin)) && client.Send());
     }
 
-    private void Accept(long now)
+    private (ControlReply? Reply, string? Problem) Begin(ReadOnlyMemory<byte> line)
     {
-        if (!_listener.TryAccept(out var socket) || socket is null)
-            return;
+        string? problem = ControlProtocol.Begin(line.Span, _requests, _target, out var reply);
+        reply?.Attach(() => _bell.Signal());
+        return (reply, problem);
+    }
+
+    private void Accept()
+    {
+        while ((_acceptsAll = _listener.TryAccept(out var socket)) && socket is not null)
+            Welcome(socket);
+        // Whoever cannot be taken for want of descriptors waits, and would be told of without end: looked for again after a while.
+        _epoll.Modify(_listener.Handle.Fd, _acceptsAll ? EpollEvents.In : EpollEvents.None, ListenerData);
+    }
+
+    private void Welcome(UnixSocket socket)
+    {
         if (_clients.Count == MostClients || !socket.HasTrustedPeer(out _))
         {
             socket.Dispose();
             return;
         }
 
-        var client = new ControlClientSession(socket, now);
+        var client = new ControlClientSession(socket, Now);
         _clients[++_last] = client;
         _epoll.Add(client.Fd, EpollEvents.In, _last);
     }
@@ -147,17 +171,10 @@ public sealed class ControlServer : IDisposable
 
     private void Sample(long now)
     {
-        if (!_clients.Values.Any(client => client.Listens))
-        {
-            _sampler.Clear();
+        bool listens = _clients.Values.Any(client => client.Samples);
+        if (listens && now < _nextSample)
             return;
-        }
-
-        if (now < _nextSample)
-            return;
-        _sampler.Tick();
+        _target.Sample(listens);
         _nextSample = now + SampleMs;
     }
-
-    private void Write(IBufferWriter<byte> to) => StatisticsJson.Write(to, _machine, _sampler);
 }

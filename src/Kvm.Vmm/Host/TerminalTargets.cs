@@ -60,17 +60,19 @@ public sealed class RotatingFileTarget : IConsoleTarget
     private long _oldLength;
     private long _dropped;
 
-    /// <summary>Makes the file, or empties it.</summary>
+    /// <summary>Makes the file, or empties it, or goes on at its end.</summary>
     /// <param name="path">The file; <c>.old</c> is added for the older half.</param>
     /// <param name="cap">Bytes kept at most, at least 2.</param>
+    /// <param name="keep">True to go on behind what is there.</param>
     /// <exception cref="IOException">The file cannot be made.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public RotatingFileTarget(string path, long cap = DefaultCap)
+    public RotatingFileTarget(string path, long cap = DefaultCap, bool keep = false)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(cap, 2);
         _path = path;
         _half = cap / 2;
-        _file = Create();
+        _file = Create(keep ? FileMode.OpenOrCreate : FileMode.Create);
+        _length = _file.Seek(0, SeekOrigin.End);
     }
 
     /// <inheritdoc/>
@@ -85,7 +87,7 @@ public sealed class RotatingFileTarget : IConsoleTarget
         {
             while (text.Length > 0)
             {
-                if (_length == _half)
+                if (_length >= _half)
                     Rotate();
                 var fits = (int)Math.Min(text.Length, _half - _length);
                 _file!.Write(text[..fits]);
@@ -116,9 +118,9 @@ public sealed class RotatingFileTarget : IConsoleTarget
         Interlocked.Add(ref _dropped, _oldLength);
         _oldLength = _length;
         _length = 0;
-        _file = Create();
+        _file = Create(FileMode.Create);
     }
 
     // Unbuffered: whoever follows the file sees what the guest wrote; the bytes come in pieces already.
-    private FileStream Create() => new(_path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+    private FileStream Create(FileMode mode) => new(_path, mode, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
 }

@@ -185,4 +185,26 @@ public sealed class DescriptorTests
             count = epoll.Wait(events, Limit);
         return count;
     }
+
+    [Fact]
+    public void A_signal_by_pidfd_ends_a_child_whose_end_is_taken_once()
+    {
+        using Process child = Process.Start("sleep", "1000");
+        using PidFd process = new(child.Id);
+        process.Signal(9).Should().Be(0);
+        child.WaitForExit(Limit).Should().BeTrue();
+        process.Signal(9).Should().Be(-Errno.ESRCH);
+        PidFd.Reap(child.Id).Should().BeFalse("the runtime took it");
+    }
+
+    [Fact]
+    public void A_folder_is_synced_and_what_is_none_is_told()
+    {
+        string folder = Directory.CreateTempSubdirectory("kvm-sync-").FullName;
+        Descriptor.SyncFolder(folder).Should().Be(0);
+        File.WriteAllText(Path.Combine(folder, "file"), "");
+        Descriptor.SyncFolder(Path.Combine(folder, "file")).Should().Be(-Errno.ENOTDIR);
+        Directory.Delete(folder, recursive: true);
+        Descriptor.SyncFolder(folder).Should().Be(-Errno.ENOENT);
+    }
 }

@@ -47,6 +47,17 @@ public sealed class LockFileTests : IDisposable
     }
 
     [Fact]
+    public void Places_of_a_file_are_locks_of_their_own()
+    {
+        using LockFile first = LockFile.TryAcquire(FilePath, place: 5)!;
+        LockFile.TryAcquire(FilePath, place: 5).Should().BeNull();
+        using LockFile? far = LockFile.TryAcquire(FilePath, place: long.MaxValue >> 1);
+        far.Should().NotBeNull();
+        LockFile.TryAcquire(FilePath).Should().BeNull("the whole file has every place");
+        new FileInfo(FilePath).Length.Should().Be(0);
+    }
+
+    [Fact]
     public void A_folder_that_is_not_there_is_told()
     {
         Action acquire = () => LockFile.Acquire(Path.Combine(_folder, "no", "lock"));

@@ -1,0 +1,56 @@
+using System.CommandLine;
+using Kvm.Cli.Parsing;
+using Kvm.Cli.Text;
+using Kvm.Manager;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+
+namespace Kvm.Cli.Verbs.Machines;
+
+/// <summary><c>kvmsharp create</c>: a machine that outlives the command.</summary>
+internal sealed class CreateVerb : RunVerb
+{
+    private readonly RestartOption _restart = new();
+
+    public CreateVerb()
+        : base("create", "Makes a machine that start starts: its record in the state folder, with all that its guest will see. Takes run's options.")
+    {
+        Add(_restart.Option);
+        Examples =
+        [
+            ("kvmsharp create vmlinuz --name web --disk web.qcow2 --publish 8080:80", "made, not started"),
+            ("kvmsharp create vmlinuz --name db --restart on-failure:5", "started again when it fails, five times in a row at most"),
+        ];
+    }
+
+    protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
+    {
+        var record = new VmManager(ManagerOptions.OfThisUser()).Create(RestartOption.Detached(settings), _restart.Read(result));
+        StandardStreams.Output(global.Json ? JsonText.Of(json =>
+        {
+            json.WriteStartObject();
+            VmRecordJson.WriteMembers(json, record);
+            json.WriteEndObject();
+        }) : record.Name + "\n");
+        return ExitCode.Success;
+    }
+}
+
+/// <summary>The option <c>--restart</c>, and what a machine without a foreground cannot have.</summary>
+internal sealed class RestartOption
+{
+    public ValueOption Option { get; } = new("--restart", "POLICY", "Console, end and report",
+        "When a machine is started again that was not stopped: no, on-failure, on-failure:N (at most N times in a row) or always. [default: no]")
+    { Kind = ValueKind.OneOf, Values = ["no", "on-failure", "on-failure:5", "always"] };
+
+    public RestartPolicy Read(ParseResult result) => Option.Text(result) is not { } text ? default
+        : RestartPolicy.Parse(text) ?? throw Quantities.Bad(Option.Name, text, "is not one of no, on-failure, on-failure:N, always");
+
+    /// <summary>Settings for a machine of the state folder.</summary>
+    /// <exception cref="VmmException">They ask for something that only a guest in the foreground has.</exception>
+    public static RunSettings Detached(RunSettings settings)
+    {
+        string? stray = settings.Gdb is not null ? "--gdb" : settings.ReportPath is not null ? "--report" : settings.TranslationsPath is not null ? "--translations" : null;
+        return stray is null ? settings : throw new VmmException(UsageErrors.Conflict, $"{stray} is for a guest in the foreground: kvmsharp run");
+    }
+}

@@ -1,0 +1,280 @@
+using System.Globalization;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Control;
+using Kvm.Vmm.Host;
+
+namespace Kvm.Manager;
+
+/// <summary>
+/// A user's machines: made, started, ended, looked at. There is no daemon: whoever calls works on the state folder and talks to the machines'
+/// own processes. Whoever looks at a machine whose process is gone finds out that it crashed, and does what is due. Thread-safe, and between processes.
+/// </summary>
+/// <param name="options">Where they are.</param>
+public sealed class VmManager(ManagerOptions options)
+{
+    private static readonly TimeSpan s_startPatience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_endPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_killPatience = TimeSpan.FromSeconds(10);
+
+    private readonly string _bootId = HostProcess.BootId;
+
+    /// <summary>Where their records are.</summary>
+    public VmStore Store { get; } = new(options.StateFolder);
+
+    /// <summary>What happens to them.</summary>
+    public EventLog Events { get; } = new(options.StateFolder, options.Time);
+
+    private DateTimeOffset Now => options.Time.GetUtcNow();
+
+    /// <summary>Makes a machine. What the guest sees of it is fixed from now on.</summary>
+    /// <param name="settings">Its configuration; where it has no name of its own it is given one.</param>
+    /// <param name="restart">When it is started again.</param>
+    /// <param name="cancel">Ends the wait for its lock.</param>
+    /// <exception cref="VmmException">It cannot be made: KVM0006, KVM0602, KVM0603, KVM0605.</exception>
+    public VmRecord Create(RunSettings settings, RestartPolicy restart = default, CancellationToken cancel = default)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        if (settings.Machine.Validate() is [var problem, ..])
+            throw new VmmException(UsageErrors.InvalidMachine, problem);
+        string id = Guid.NewGuid().ToString("n");
+        string name = settings.Machine.Name == VmConfig.DefaultName ? $"vm-{id[..8]}" : VmName.Check(settings.Machine.Name);
+        settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
+        var now = Now;
+        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Config = VmRecord.ConfigOf(settings) };
+        using (Store.Lock(name, cancel))
+            Store.Add(record);
+        Events.Tell(name, "created");
+        return record;
+    }
+
+    /// <summary>What is known of a machine, after what is due was done.</summary>
+    /// <exception cref="VmmException">KVM0600: there is none; KVM0604: its record cannot be read.</exception>
+    public VmRecord Get(string name) => Settle(Store.Read(name));
+
+    /// <summary>Every machine, by name, after what is due was done.</summary>
+    public IReadOnlyList<VmEntry> List() => [.. Store.List().Select(entry => entry.Record is null ? entry : entry with { Record = Settle(entry.Record) })];
+
+    /// <summary>Starts a machine and waits until its guest runs.</summary>
+    /// <exception cref="VmmException">It may not be started now (KVM0601), or cannot be (KVM0607, KVM0608).</exception>
+    /// <exception cref="OperationCanceledException">The wait was ended; the machine may start nevertheless.</exception>
+    public VmRecord Start(string name, CancellationToken cancel = default)
+    {
+        StartedProcess process;
+        long generation;
+        using (Store.Lock(name, cancel))
+        {
+            var record = Store.Read(name).Settled(_bootId, Now);
+            (process, generation) = StartLocked(record with { Failures = 0 });
+        }
+
+        using (process)
+        {
+            process.WaitForWord(s_startPatience, cancel);
+            var started = Get(name);
+            if (started.Generation == generation && started.State == VmState.Crashed && started.End is { How: "failure" } end)
+                throw new VmmException(ManagerErrors.StartFailed, end.Explanation is { } why ? $"{name}: {why}" : $"{name}: {end.Outcome}");
+            return started;
+        }
+    }
+
+    /// <summary>Asks a machine's guest to power off, and ends it where it does not in time.</summary>
+    /// <param name="name">The machine.</param>
+    /// <param name="timeout">How long it may take.</param>
+    /// <param name="cancel">Ends the wait; the guest has been asked then.</param>
+    /// <returns>The record; <see cref="VmEnd.How"/> tells whether it powered off (<c>stop</c>) or was ended (<c>stop-timeout</c>).</returns>
+    /// <exception cref="VmmException">It may not be stopped now, or does not end.</exception>
+    public VmRecord Stop(string name, TimeSpan timeout, CancellationToken cancel = default)
+    {
+        if (BeginEnd(name, EndRequest.Stop, cancel) is not { } record)
+            return Get(name);
+        if (record.State == VmState.Stopping && Ask(name, "stop") && WaitForEnd(record, timeout, cancel))
+            return Get(name);
+        if (record.State == VmState.Starting && WaitForEnd(record, timeout, cancel))
+            return Get(name);
+        return End(name, EndRequest.StopTimeout, cancel);
+    }
+
+    /// <summary>Ends a machine without asking its guest.</summary>
+    /// <exception cref="VmmException">It may not be ended now, or does not end.</exception>
+    public VmRecord Kill(string name, CancellationToken cancel = default) => End(name, EndRequest.Kill, cancel);
+
+    /// <summary>Forgets a machine and removes its folder; its disks stay.</summary>
+    /// <param name="name">The machine.</param>
+    /// <param name="force">Ends it where it runs, and removes it where its record cannot be read.</param>
+    /// <param name="cancel">Ends the wait for its lock.</param>
+    /// <exception cref="VmmException">It runs, or cannot be removed.</exception>
+    public void Remove(string name, bool force = false, CancellationToken cancel = default)
+    {
+        if (force && TryGet(name) is { } running && Lifecycle.IsActive(running.State))
+            Kill(name, cancel);
+        using (Store.Lock(name, cancel))
+        {
+            var record = force ? TryRead(name) : Store.Read(name).Settled(_bootId, Now);
+            if (record is not null && Lifecycle.IsActive(record.State))
+                throw new VmmException(ManagerErrors.WrongState, $"{name} is {Lifecycle.NameOf(record.State)}, and only what does not run can be removed");
+            if (record is null && !Directory.Exists(Store.FolderOf(name)))
+                throw Store.NoSuchVm(name);
+            EndSupervisor(record);
+            Store.Remove(name);
+        }
+
+        Events.Tell(name, "removed");
+    }
+
+    /// <summary>Connects to a running machine's control socket.</summary>
+    /// <exception cref="VmmException">KVM0600, KVM0604; KVM0306: it does not run.</exception>
+    public ControlClient Connect(string name)
+    {
+        _ = Get(name);
+        return ControlClient.Connect(options.RuntimeFolder, name);
+    }
+
+    /// <summary>Starts a machine again whose time has come. For its supervisor.</summary>
+    internal (StartedProcess Process, long Generation)? StartAgain(string name, HostProcess supervisor)
+    {
+        using (Store.Lock(name))
+        {
+            var record = Store.Read(name);
+            if (record.RestartAt is null || record.Supervisor != supervisor)
+                return null;
+            return StartWorker(record.Started(supervisor, _bootId, Now) with { Restarts = record.Restarts + 1 });
+        }
+    }
+
+    /// <summary>Starts the worker of a machine that waits for one.</summary>
+    internal (StartedProcess Process, long Generation) StartWorker(VmRecord record)
+    {
+        var worker = Launch(record, "run");
+        Keep(record with { Worker = worker.Process });
+        return (worker, record.Generation);
+    }
+
+    /// <summary>Keeps what a machine is from now on and tells it. Under its lock.</summary>
+    internal void Keep(VmRecord record)
+    {
+        Store.Write(record);
+        Events.Tell(record.Name, Lifecycle.NameOf(record.State), record.End is { } end && !Lifecycle.IsActive(record.State) ? $"{end.Outcome}, {end.How}" : null);
+    }
+
+    /// <summary>Finds out what has become of a machine, and does what is due.</summary>
+    internal VmRecord Settle(VmRecord seen)
+    {
+        if (ReferenceEquals(seen.Settled(_bootId, Now), seen) && !IsDue(seen))
+            return seen;
+        // Whoever has the lock is at work on it, and will find out.
+        using var held = Store.TryLock(seen.Name, TimeSpan.Zero);
+        if (held is null || Store.TryRead(seen.Name) is not { } record)
+            return seen;
+        var settled = record.Settled(_bootId, Now);
+        if (!ReferenceEquals(settled, record))
+            Keep(settled);
+        if (!IsDue(settled))
+            return settled;
+        StartLocked(settled with { Restarts = settled.Restarts + 1 }).Process.Dispose();
+        return Store.Read(seen.Name);
+    }
+
+    /// <summary>Its time to be started again has come, and there is nobody whose work that is.</summary>
+    private bool IsDue(VmRecord record) => record.RestartAt is { } at && at <= Now && record.Supervisor is null;
+
+    /// <summary>Starts the process that the record then names. Under the machine's lock, which the process waits for: it goes on only if it is named.</summary>
+    private (StartedProcess Process, long Generation) StartLocked(VmRecord record)
+    {
+        Lifecycle.Check(record.Name, record.State, VmState.Starting);
+        EndSupervisor(record);
+        var next = record.Started(default, _bootId, Now);
+        var process = Launch(next, next.Restart.When == RestartWhen.No ? "run" : "supervise");
+        Keep(record.Started(process.Process, _bootId, Now));
+        return (process, next.Generation);
+    }
+
+    private StartedProcess Launch(VmRecord record, string role)
+    {
+        try
+        {
+            return StartedProcess.Start(options.Program, ["worker", record.Name, role, record.Generation.ToString(CultureInfo.InvariantCulture), options.StateFolder, options.RuntimeFolder],
+                Path.Combine(Store.FolderOf(record.Name), role == "run" ? "worker.log" : "supervisor.log"));
+        }
+        catch (IOException e)
+        {
+            throw new VmmException(ManagerErrors.NoWorker, $"{record.Name}: {VisibleText.Escape(e.Message)}", e);
+        }
+    }
+
+    private static void EndSupervisor(VmRecord? record)
+    {
+        if (record?.Supervisor is not { } supervisor || supervisor == HostProcess.Own)
+            return;
+        supervisor.Kill();
+        supervisor.WaitForEnd(s_endPatience);
+    }
+
+    /// <summary>Writes down that a machine is to end. Null where nothing runs that would have to be ended: it is started no more.</summary>
+    private VmRecord? BeginEnd(string name, EndRequest request, CancellationToken cancel)
+    {
+        using (Store.Lock(name, cancel))
+        {
+            var record = Store.Read(name).Settled(_bootId, Now);
+            if (record.RestartAt is not null)
+            {
+                EndSupervisor(record);
+                Keep(record.WithoutRestart(Now) with { Supervisor = null });
+                return null;
+            }
+
+            if (record.State == VmState.Stopping)
+                record = record with { Ending = record.Ending > request ? record.Ending : request };
+            else
+                record = record.To(VmState.Stopping, Now) with { Ending = request };
+            Keep(record);
+            return record;
+        }
+    }
+
+    private VmRecord End(string name, EndRequest request, CancellationToken cancel)
+    {
+        if (BeginEnd(name, request, cancel) is not { } record)
+            return Get(name);
+        // In order first, so that it gives back what it has of the host: sockets, interfaces, locks.
+        if (!(Ask(name, "kill") && WaitForEnd(record, s_endPatience, cancel)))
+        {
+            record.Worker?.Kill();
+            if (!WaitForEnd(record, s_killPatience, cancel))
+                throw new VmmException(ManagerErrors.DidNotEnd, $"process {record.Worker?.Id} of {name} is still there");
+        }
+
+        return Get(name);
+    }
+
+    private static bool WaitForEnd(VmRecord record, TimeSpan patience, CancellationToken cancel) =>
+        (record.Worker?.WaitForEnd(patience, cancel) ?? true) && (record.Supervisor?.WaitForEnd(patience, cancel) ?? true);
+
+    /// <summary>Has a running machine's process do something; false where it does not answer.</summary>
+    private bool Ask(string name, string request)
+    {
+        try
+        {
+            using var client = ControlClient.Connect(options.RuntimeFolder, name);
+            return client.AskOnce(request) is not null;
+        }
+        catch (VmmException e) when (e.Error == ControlErrors.NoGuest)
+        {
+            return false;
+        }
+    }
+
+    private VmRecord? TryGet(string name) => TryRead(name) is { } record ? Settle(record) : null;
+
+    private VmRecord? TryRead(string name)
+    {
+        try
+        {
+            return Store.TryRead(name);
+        }
+        catch (VmmException e) when (e.Error == ManagerErrors.BadRecord)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,194 @@
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Control;
+using Kvm.Vmm.Host;
+using Kvm.Vmm.Reporting;
+using Kvm.Vmm.Scheduling;
+
+namespace Kvm.Manager.Working;
+
+/// <summary>
+/// The process that runs one machine: builds it from its record, serves its control socket, keeps its console's output, and writes down
+/// how it ended. Used once.
+/// </summary>
+public sealed class Worker : IDisposable
+{
+    private readonly ManagerOptions _options;
+    private readonly VmManager _manager;
+    private readonly string _name;
+    private readonly long _generation;
+    private readonly Action<string> _notice;
+    private readonly StartLine? _line;
+    private TerminalOutput? _output;
+    private VirtualMachine? _machine;
+    private ISchedulerPlace? _place;
+    private ControlServer? _control;
+    private RunSettings? _settings;
+
+    private Worker(ManagerOptions options, string name, long generation, Action<string> notice)
+    {
+        (_options, _name, _generation, _notice) = (options, name, generation, notice);
+        _line = StartLine.Take();
+        _manager = new VmManager(options);
+    }
+
+    /// <summary>Runs a machine to its end.</summary>
+    /// <param name="options">Where machines are.</param>
+    /// <param name="name">The machine.</param>
+    /// <param name="generation">The start that this process is for; where the record names another it does nothing.</param>
+    /// <param name="notice">Takes messages for people.</param>
+    /// <returns>The exit code.</returns>
+    public static int Run(ManagerOptions options, string name, long generation, Action<string> notice)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentNullException.ThrowIfNull(notice);
+        using var worker = new Worker(options, name, generation, notice);
+        return worker.Run();
+    }
+
+    /// <summary>Gives back what it has of the host, in reverse order.</summary>
+    public void Dispose()
+    {
+        _control?.Dispose();
+        _machine?.Dispose();
+        _output?.Dispose();
+        _place?.Dispose();
+        _line?.Dispose();
+    }
+
+    private int Run()
+    {
+        // Whoever started this process has the lock until the record names it.
+        if (Change(record => record) is not { } record)
+            return ExitCode.Success;
+        RunReport report;
+        try
+        {
+            Build(record);
+            report = Change(IsUp) is { Ending: EndRequest.None } ? Serve() : Report(Result(VmOutcome.StoppedByUser), null);
+        }
+        catch (Exception e) when (e is VmmException or IOException or UnauthorizedAccessException)
+        {
+            report = Report(Result(VmOutcome.Error), e as VmmException ?? new VmmException(OutcomeErrors.HostFailed, HostFailureText.Of(e), e));
+        }
+
+        // Before the record says that it has ended: whoever then starts it again finds its socket, disks and interfaces free.
+        Dispose(ref _control);
+        Dispose(ref _machine);
+        Dispose(ref _output);
+        Dispose(ref _place);
+        Keep(report);
+        _line?.Say();
+        return report.ExitCode;
+    }
+
+    private void Build(VmRecord record)
+    {
+        _settings = record.Settings();
+        _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
+        _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);
+        _machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = _notice, Seats = _place?.Seats });
+        _machine.Stopping += () => _output?.Release();
+        if (_place is not null)
+            _place.Seats.WhenLost = OnSchedulerLost;
+        _control = ControlServer.TryOpen(_machine, _options.RuntimeFolder, out string? why, new StopRequest(), new KillRequest())
+            ?? throw new VmmException(ManagerErrors.StartFailed, $"its control socket cannot be made: {why}");
+    }
+
+    private RunReport Serve()
+    {
+        _line?.Say();
+        _machine!.Start();
+        var result = _machine.Ended.GetAwaiter().GetResult();
+        _output?.Drain(TimeSpan.FromSeconds(1));
+        var error = OutcomeErrors.For(result.Outcome) is { } info
+            ? new VmmException(info, result.Explanation?.Split('\n', 2)[0] ?? ReportJson.NameOf(result.Outcome))
+            : null;
+        return Report(result, error);
+    }
+
+    private RotatingFileTarget? ConsoleTarget() => _settings!.Console switch
+    {
+        ConsoleKind.None => null,
+        ConsoleKind.File => new RotatingFileTarget(_settings.ConsolePath!),
+        _ => new RotatingFileTarget(_manager.Store.ConsoleLogOf(_name), keep: true),
+    };
+
+    private void OnSchedulerLost(string why)
+    {
+        _notice($"the scheduler is lost: {why}");
+        if (_settings!.Scheduling.StopOnLoss)
+            _machine?.Stop(VmOutcome.Error);
+    }
+
+    /// <summary>The guest is about to run: from now on it sees what it saw at its first boot.</summary>
+    private VmRecord IsUp(VmRecord record)
+    {
+        if (record.Ending != EndRequest.None)
+            return record;
+        // What "auto" came to is what the guest saw of the processor.
+        var engine = (EngineChoice)SettingNames.IndexOf(SettingNames.Engines, _machine!.EngineName);
+        var settings = _settings! with { Machine = _settings.Machine with { Engine = engine } };
+        return record.To(VmState.Running, _options.Time.GetUtcNow()) with { Config = VmRecord.ConfigOf(settings) };
+    }
+
+    private void Keep(RunReport report)
+    {
+        string outcome = ReportJson.NameOf(report.Result.Outcome);
+        try
+        {
+            File.WriteAllText(Path.Combine(_manager.Store.FolderOf(_name), "report.json"), ReportJson.ToText(report));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _notice($"the report is lost: {HostFailureText.Of(e)}");
+        }
+
+        Change(record =>
+        {
+            var ended = record.Ended(outcome, report.ExitCode, _options.Time.GetUtcNow());
+            return ended with
+            {
+                End = ended.End! with
+                {
+                    Explanation = report.Error is { } error ? VisibleText.Escape($"{error.Error.Summary}: {error.Message}") : null,
+                    ErrorId = report.Error?.Error.Id,
+                },
+                Usage = new VmUsage(report.Result.Total.TotalMilliseconds, report.Result.Vcpus.Sum(vcpu => vcpu.CpuTime.TotalMilliseconds), report.Result.GuestResidentBytes, report.Result.VmmRssBytes),
+            };
+        });
+    }
+
+    /// <summary>Changes the record, if it is still this process's; null where it is not.</summary>
+    private VmRecord? Change(Func<VmRecord, VmRecord> change)
+    {
+        using (_manager.Store.Lock(_name))
+        {
+            if (_manager.Store.TryRead(_name) is not { } record || record.Generation != _generation || record.Worker != HostProcess.Own || !Lifecycle.IsActive(record.State))
+                return null;
+            var next = change(record);
+            if (!ReferenceEquals(next, record))
+                _manager.Keep(next);
+            return next;
+        }
+    }
+
+    private RunReport Report(RunResult result, VmmException? error) => new()
+    {
+        Result = result,
+        Name = _name,
+        CommandLine = _machine?.CommandLine,
+        Error = error,
+        ConsoleWrittenBytes = _output?.WrittenBytes ?? 0,
+        ConsoleLostBytes = _output?.LostBytes ?? 0,
+    };
+
+    /// <summary>The result of a guest that never ran.</summary>
+    private static RunResult Result(VmOutcome outcome) => new() { Outcome = outcome, Engine = "none", HostBackend = "none" };
+
+    private static void Dispose<T>(ref T? part) where T : class, IDisposable
+    {
+        part?.Dispose();
+        part = null;
+    }
+}
