@@ -20,6 +20,15 @@ internal sealed record Manifest(ManifestHead Head, string ParentName, SnapshotCo
             region.Write(writer);
     }
 
+    /// <summary>Writes the tables of a snapshot that is being made.</summary>
+    public static void WriteRegions(StateWriter writer, IReadOnlyList<RegionTable> tables)
+    {
+        writer.U32(SnapshotFormat.ChunkSize);
+        writer.U32((uint)tables.Count);
+        foreach (var table in tables)
+            RegionMap.Write(writer, table.Region, table.All());
+    }
+
     public static void WriteContent(StateWriter writer, SnapshotContent content)
     {
         writer.U8((byte)content.Purpose);

@@ -13,7 +13,7 @@ internal sealed record ManifestHead
     /// <summary>The snapshot that this one is based on; none.</summary>
     public StoreId Parent { get; init; }
 
-    public DateTimeOffset Created { get; init; }
+    public DateTimeOffset Created { get; init; } = DateTimeOffset.UnixEpoch;
 
     /// <summary>The packs with the chunks of its own table; those of its parents are in their heads.</summary>
     public IReadOnlyList<StoreId> Packs { get; init; } = [];

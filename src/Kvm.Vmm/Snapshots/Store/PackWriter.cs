@@ -67,9 +67,10 @@ internal sealed class PackWriter : IDisposable
     /// <param name="id">Its id, by <see cref="IdOf"/>.</param>
     /// <param name="content">Its bytes.</param>
     /// <param name="codec">The thread's.</param>
+    /// <param name="method">How it is packed; null: as the others.</param>
     /// <returns>False if it was there.</returns>
     /// <exception cref="IOException">It cannot be written.</exception>
-    public bool Add(in ChunkId id, ReadOnlySpan<byte> content, ChunkCodec codec)
+    public bool Add(in ChunkId id, ReadOnlySpan<byte> content, ChunkCodec codec, SnapshotCompression? method = null)
     {
         lock (_entries)
         {
@@ -78,8 +79,8 @@ internal sealed class PackWriter : IDisposable
                 return false;
         }
 
-        var (length, method) = codec.Pack(content, Compression);
-        var entry = new PackEntry(id, 0, length + (_ciphers is null ? 0 : SnapshotFormat.TagSize), content.Length, method);
+        var (length, packed) = codec.Pack(content, method ?? Compression);
+        var entry = new PackEntry(id, 0, length + (_ciphers is null ? 0 : SnapshotFormat.TagSize), content.Length, packed);
         lock (_entries)
         {
             entry = entry with { Offset = _end };

@@ -46,7 +46,7 @@ public static class SnapshotFormat
     internal const int TagSize = 16, NonceSize = 12;
 
     /// <summary>No region reaches further.</summary>
-    internal const ulong MostAddress = 1UL << 56;
+    internal const ulong MostAddress = 1UL << 52;
 
     internal const int MostManifestBytes = 1 << 30, MostPacks = 65536;
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
 using Kvm.Vmm.Configuration;
 
@@ -101,16 +102,18 @@ public sealed class SnapshotReader : IDisposable
     public void ReadAll(ChunkSink sink, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
-        ChunkWork.Run(Regions, threads, (region, chunk, buffer) =>
+        ulong all = 0, done = 0;
+        foreach (var piece in Pieces())
+            all += piece.IsFirst ? (ulong)LengthOf(piece) : 0;
+        ParallelItems.Run(Pieces().Where(static piece => piece.IsFirst), threads, (piece, codec) =>
         {
-            if (IsZero(region, chunk))
-                return;
-            var content = buffer.AsSpan(0, Regions[region].ChunkLength(chunk));
-            var status = ReadChunk(region, chunk, content);
+            var content = codec.Plain.AsSpan(0, LengthOf(piece));
+            var status = Read(piece.Region, piece.Chunk, content, codec);
             if (status != ChunkStatus.Ok)
-                throw Explain(status, region, chunk);
-            sink(region, chunk, content);
-        }, progress, cancellation);
+                throw Explain(status, piece.Region, piece.Chunk);
+            sink(piece.Region, piece.Chunk, content);
+            progress?.Invoke(Interlocked.Add(ref done, (ulong)content.Length), all);
+        }, cancellation);
     }
 
     /// <inheritdoc/>
@@ -137,6 +140,48 @@ public sealed class SnapshotReader : IDisposable
 
         return (default, patches);
     }
+
+    /// <summary>All that is stored and needed: of each level what no level above hides, in the order of the chunks in each.</summary>
+    internal IEnumerable<ChunkPiece> Pieces()
+    {
+        for (int region = 0; region < Regions.Count; region++)
+        {
+            for (int level = 0; level < _levels.Length; level++)
+            {
+                foreach (var (chunk, reference) in _levels[level].Stored(region))
+                {
+                    bool hidden = false, first = true;
+                    for (int above = 0; above < level; above++)
+                    {
+                        var kind = _levels[above].At(region, chunk).Kind;
+                        hidden |= kind is ChunkKind.Zero or ChunkKind.Chunk;
+                        first &= kind == ChunkKind.Parent;
+                    }
+
+                    if (!hidden)
+                        yield return new ChunkPiece(region, chunk, reference, first);
+                }
+            }
+        }
+    }
+
+    /// <summary>Finds a piece in the packs.</summary>
+    internal bool TryFind(in ChunkId id, [NotNullWhen(true)] out PackReader? pack, out PackEntry entry)
+    {
+        foreach (var candidate in _packs)
+        {
+            if (candidate.TryFind(id, out entry))
+            {
+                pack = candidate;
+                return true;
+            }
+        }
+
+        (pack, entry) = (null, default);
+        return false;
+    }
+
+    private int LengthOf(in ChunkPiece piece) => Regions[piece.Region].ChunkLength(piece.Chunk);
 
     private void Check(int region, long chunk)
     {
@@ -182,16 +227,7 @@ public sealed class SnapshotReader : IDisposable
         return status;
     }
 
-    private ChunkStatus Load(in ChunkId id, ChunkCodec codec, Span<byte> to)
-    {
-        foreach (var pack in _packs)
-        {
-            if (pack.TryFind(id, out var entry))
-                return pack.Read(entry, codec, to);
-        }
-
-        return ChunkStatus.Missing;
-    }
+    private ChunkStatus Load(in ChunkId id, ChunkCodec codec, Span<byte> to) => TryFind(id, out var pack, out var entry) ? pack.Read(entry, codec, to) : ChunkStatus.Missing;
 
     /// <summary>A snapshot of the chain, its regions by the numbers of the last one's.</summary>
     private sealed class Level
@@ -203,5 +239,14 @@ public sealed class SnapshotReader : IDisposable
 
         /// <summary>A region that a snapshot does not have is zeros in it.</summary>
         public ChunkRef At(int region, long chunk) => _maps[region] is { } map ? map[chunk] : default;
+
+        public IEnumerable<(long Chunk, ChunkRef Ref)> Stored(int region) => _maps[region]?.Stored() ?? [];
     }
 }
+
+/// <summary>Something stored that a snapshot needs.</summary>
+/// <param name="Region">Number of the region.</param>
+/// <param name="Chunk">Number of the chunk in it.</param>
+/// <param name="Ref">The chunk, or pages laid over it.</param>
+/// <param name="IsFirst">True once for each chunk that anything is stored of.</param>
+internal readonly record struct ChunkPiece(int Region, long Chunk, ChunkRef Ref, bool IsFirst);

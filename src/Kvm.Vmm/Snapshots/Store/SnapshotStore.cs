@@ -30,7 +30,7 @@ public sealed partial class SnapshotStore
         if (SnapshotRegion.ProblemOf(regions) is { } problem)
             throw new ArgumentException(problem, nameof(regions));
         _folder.Make();
-        return new SnapshotWriter(_folder, name, regions, options ?? new SnapshotOptions(), _folder.LockToAdd());
+        return new SnapshotWriter(_folder, name, regions, options ?? new SnapshotOptions(), held: _folder.LockToAdd());
     }
 
     /// <summary>Opens a snapshot for restoring.</summary>
@@ -38,9 +38,10 @@ public sealed partial class SnapshotStore
     /// <exception cref="VmmException">It is not there, damaged, of a later version, encrypted with another key, or lacks what it is based on.</exception>
     public SnapshotReader Read(string name) => ChainOpener.Open(_folder, name);
 
-    internal static SnapshotStore Open(string path, SnapshotKey? key, IStoreFiles files)
+    internal static SnapshotStore Open(string path, SnapshotKey? key, IStoreFiles files, TimeSpan? patience = null)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return new SnapshotStore(new StoreFolder(System.IO.Path.GetFullPath(path), key, files));
+        var folder = new StoreFolder(System.IO.Path.GetFullPath(path), key, files);
+        return new SnapshotStore(patience is { } time ? new StoreFolder(folder.Path, key, files) { Patience = time } : folder);
     }
 }

@@ -1,6 +1,5 @@
 using System.Numerics;
 using Kvm.Devices.Snapshot;
-using Kvm.Interop;
 
 namespace Kvm.Vmm.Snapshots.Store;
 
@@ -30,7 +29,8 @@ public sealed class SnapshotWriter : IDisposable
     private readonly RegionTable[] _tables;
     private readonly KnownChunks _known;
     private readonly SnapshotReader? _parent;
-    private readonly LockFile _lock;
+    private readonly IDisposable? _lock;
+    private readonly bool _replaces;
     private readonly CodecPool _codecs = new();
     private readonly StoreId _identity;
     private readonly string _part, _packPart;
@@ -39,16 +39,24 @@ public sealed class SnapshotWriter : IDisposable
     private bool _packHasName, _hasName, _finished;
     private long _put, _zero;
 
-    internal SnapshotWriter(StoreFolder folder, string name, IReadOnlyList<SnapshotRegion> regions, SnapshotOptions options, LockFile held, StoreId? identity = null)
+    /// <summary>Begins one.</summary>
+    /// <param name="folder">Where.</param>
+    /// <param name="name">What it is called.</param>
+    /// <param name="regions">What it holds.</param>
+    /// <param name="options">How.</param>
+    /// <param name="held">The store's lock, given back at the end.</param>
+    /// <param name="identity">The one it has already, or null.</param>
+    /// <param name="replaces">It takes the place of the snapshot of that name, whose content it has.</param>
+    internal SnapshotWriter(StoreFolder folder, string name, IReadOnlyList<SnapshotRegion> regions, SnapshotOptions options, IDisposable? held, StoreId? identity = null, bool replaces = false)
     {
-        (_folder, _name, _lock, _identity) = (folder, name, held, identity ?? StoreId.New());
+        (_folder, _name, _lock, _identity, _replaces) = (folder, name, held, identity ?? StoreId.New(), replaces);
         _created = options.Created ?? DateTimeOffset.UtcNow;
         _part = Path.Combine(folder.Path, $"{name}.{_identity}{StoreFolder.PartEnd}");
         _packPart = "";
         _known = new KnownChunks();
         try
         {
-            if (File.Exists(folder.PathOf(name)))
+            if (!replaces && File.Exists(folder.PathOf(name)))
                 throw new VmmException(SnapshotErrors.Exists, name);
             _parent = options.Parent is { } parent ? ChainOpener.Open(folder, parent) : null;
             _tables = [.. regions.Select(region => new RegionTable(region, _parent is null ? ChunkKind.Zero : ChunkKind.Parent))];
@@ -75,8 +83,6 @@ public sealed class SnapshotWriter : IDisposable
 
     /// <summary>Chunks put so far, those of zeros among them, and those that were not there yet.</summary>
     public (long Put, long Zero, long New) Chunks => (Interlocked.Read(ref _put), Interlocked.Read(ref _zero), _pack?.Count ?? 0);
-
-    internal long Length => _pack?.Length ?? 0;
 
     /// <summary>Puts a whole chunk. One chunk from one thread at a time.</summary>
     /// <param name="region">Number of the region.</param>
@@ -204,7 +210,16 @@ public sealed class SnapshotWriter : IDisposable
         _parent?.Dispose();
         _known.Dispose();
         _codecs.Dispose();
-        _lock.Dispose();
+        _lock?.Dispose();
+    }
+
+    /// <summary>Says of a chunk what it is, without its content. False where its pack is none of those whose index is in memory: then the content is needed.</summary>
+    internal bool TryPutReference(int region, long chunk, in ChunkRef reference)
+    {
+        if (reference.HasId && !_known.Contains(reference.Id))
+            return false;
+        TableOf(region, chunk)[chunk] = reference;
+        return true;
     }
 
     private static T Guarded<T>(string path, Func<T> work) => StoreFolder.Guarded(SnapshotErrors.WriteFailed, path, work);
@@ -299,10 +314,11 @@ public sealed class SnapshotWriter : IDisposable
         _manifestFile!.WriteAt(0, bytes);
         _manifestFile.Flush();
         _manifestFile.Dispose();
-        if (File.Exists(_folder.PathOf(_name)))
+        if (!_replaces && File.Exists(_folder.PathOf(_name)))
             throw new VmmException(SnapshotErrors.Exists, _name);
-        _folder.Files.Rename(_part, _folder.PathOf(_name), replace: false);
-        _hasName = true;
+        _folder.Files.Rename(_part, _folder.PathOf(_name), _replaces);
+        // What took another's place is not removed whatever happens: it is all there is.
+        (_hasName, _finished) = (true, _replaces);
         _folder.Files.SyncFolder(_folder.Path);
         return true;
     });
@@ -319,10 +335,7 @@ public sealed class SnapshotWriter : IDisposable
         var writer = new StateWriter();
         ManifestText.Write(writer, _parent?.Name ?? "");
         Manifest.WriteContent(writer, content);
-        writer.U32(SnapshotFormat.ChunkSize);
-        writer.U32((uint)_tables.Length);
-        foreach (var table in _tables)
-            RegionMap.Write(writer, table.Region, table.All());
+        Manifest.WriteRegions(writer, _tables);
         return writer.Written;
     }
 }

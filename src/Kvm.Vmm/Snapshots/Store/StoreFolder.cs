@@ -11,13 +11,16 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
 {
     public const string SnapshotEnd = ".snapshot", PackEnd = ".pack", PartEnd = ".part";
 
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5), s_step = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan s_step = TimeSpan.FromMilliseconds(10);
 
     public string Path { get; } = path;
 
     public SnapshotKey? Key { get; } = key;
 
     public IStoreFiles Files { get; } = files;
+
+    /// <summary>How long the lock is waited for.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
 
     public string PacksPath { get; } = System.IO.Path.Combine(path, "packs");
 
@@ -211,7 +214,7 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
     private LockFile Lock(Func<string, LockFile?> acquire)
     {
         // Whoever sweeps has the lock alone for a moment; the kernel tells nobody when it is given back.
-        for (var waited = TimeSpan.Zero; waited < s_patience; waited += s_step)
+        for (var waited = TimeSpan.Zero; waited <= Patience; waited += s_step)
         {
             if (Try(acquire) is { } locked)
                 return locked;
