@@ -25,6 +25,7 @@ internal static unsafe partial class Libc
     public const int O_NONBLOCK = 0x800;
     public const int O_DIRECT = 0x4000;
     public const int O_DIRECTORY = 0x10000;
+    public const int O_NOFOLLOW = 0x20000;
     public const int O_CLOEXEC = 0x80000;
 
     public const int F_GETFL = 3;
@@ -48,6 +49,10 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial int open(byte* path, int flags, int mode);
+
+    // Variadic, as fcntl.
+    [LibraryImport(C)]
+    public static partial int openat(int folder, byte* path, int flags, int mode);
 
     // fcntl is variadic; on x86-64 an integer argument travels in the same register either way, and AL (the count of vector registers) is not read for it.
     [LibraryImport(C)]

@@ -43,6 +43,8 @@ internal static unsafe partial class Libc
     public const int S_IFMT = 0xf000;
     public const int S_IFSOCK = 0xc000;
     public const int S_IFBLK = 0x6000;
+    public const int S_IFDIR = 0x4000;
+    public const int S_IFLNK = 0xa000;
     public const int S_IFREG = 0x8000;
 
     /// <summary>AT_FDCWD: paths are relative to the process's folder.</summary>
@@ -53,6 +55,12 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial int statx(int folder, byte* path, int flags, uint mask, void* result);
+
+    [LibraryImport(C)]
+    public static partial int mkdirat(int folder, byte* path, uint mode);
+
+    [LibraryImport(C)]
+    public static partial int futimens(int fd, Timespec* times);
 
     [LibraryImport(C)]
     public static partial int fchmod(int fd, uint mode);

@@ -57,5 +57,14 @@ internal static unsafe partial class Libc
     public static partial int unlink(byte* path);
 
     [LibraryImport(C)]
+    public static partial int unlinkat(int folder, byte* path, int flags);
+
+    [LibraryImport(C)]
+    public static partial int symlinkat(byte* target, int folder, byte* path);
+
+    [LibraryImport(C)]
+    public static partial nint readlinkat(int folder, byte* path, byte* target, nuint length);
+
+    [LibraryImport(C)]
     public static partial uint geteuid();
 }

@@ -140,6 +140,42 @@ public sealed class AgentClient : IAsyncDisposable
         }
     }
 
+    /// <summary>Copies a file or a folder to the guest, with its permissions and its time of change.</summary>
+    /// <param name="hostPath">What is copied. A link is followed to what it is; links in a folder are copied as links.</param>
+    /// <param name="guestPath">A folder that is there, into which it goes under its own name; or the name it gets.</param>
+    /// <param name="recursive">Folders with all that is in them; else they are refused.</param>
+    /// <param name="cancel">Gives up. What was copied until then stays; half a file does not.</param>
+    /// <returns>What of a folder was not copied, and why: devices, sockets, pipes, what may not be read; the first 1,000.</returns>
+    /// <exception cref="AgentException">It cannot be read here (<see cref="AgentErrors.HostFile"/>) or not be written there (<see cref="AgentErrors.GuestFile"/>), or the guest is gone.</exception>
+    public async Task<IReadOnlyList<string>> CopyToAsync(string hostPath, string guestPath, bool recursive = false, CancellationToken cancel = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(hostPath);
+        ArgumentException.ThrowIfNullOrEmpty(guestPath);
+        using var source = HostPath.Source(hostPath);
+        using var link = await AgentLink.OpenAsync(_path, Patience, AgentFrame.Put, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
+        var sender = new TreeSender(link, recursive);
+        await sender.SendAsync(source, cancel).ConfigureAwait(false);
+        return sender.Skipped;
+    }
+
+    /// <summary>Copies a file or a folder from the guest, with its permissions and its time of change. Whatever the guest sends, nothing is made outside of what is named here.</summary>
+    /// <param name="guestPath">What is copied. A link is followed to what it is; links in a folder are copied as links.</param>
+    /// <param name="hostPath">A folder that is there, into which it goes under its own name; or the name it gets.</param>
+    /// <param name="recursive">Folders with all that is in them; else they are refused.</param>
+    /// <param name="cancel">Gives up. What was copied until then stays; half a file does not.</param>
+    /// <returns>What of a folder was not copied, and why: devices, sockets, pipes, what may not be read; the first 1,000.</returns>
+    /// <exception cref="AgentException">It cannot be read there (<see cref="AgentErrors.GuestFile"/>) or not be written here (<see cref="AgentErrors.HostFile"/>), or the guest is gone.</exception>
+    public async Task<IReadOnlyList<string>> CopyFromAsync(string guestPath, string hostPath, bool recursive = false, CancellationToken cancel = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(guestPath);
+        ArgumentException.ThrowIfNullOrEmpty(hostPath);
+        using var target = HostPath.Target(hostPath, guestPath);
+        using var link = await AgentLink.OpenAsync(_path, Patience, AgentFrame.Get, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
+        var receiver = new TreeReceiver(link, recursive);
+        await receiver.ReceiveAsync(target, cancel).ConfigureAwait(false);
+        return receiver.Skipped;
+    }
+
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {

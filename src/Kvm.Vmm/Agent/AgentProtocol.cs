@@ -49,6 +49,9 @@ internal static class AgentProtocol
     /// <summary>Words of a command, and variables, at most.</summary>
     public const int MostWords = 4096;
 
+    /// <summary>Bytes of a path with the zero behind it (Linux's PATH_MAX).</summary>
+    private const int MostPath = 4096;
+
     /// <summary>Where the agent failed to start a program: in the working folder.</summary>
     public const uint StageFolder = 2;
 
@@ -97,6 +100,18 @@ internal static class AgentProtocol
         at = at[20..];
         foreach (string text in texts)
             at = at[(Encoding.UTF8.GetBytes(text, at) + 1)..];
+        return payload;
+    }
+
+    /// <summary>A copy of what is at a path in the guest.</summary>
+    /// <exception cref="ArgumentException">The path is empty, has a zero in it, or is longer than Linux's paths.</exception>
+    public static byte[] Copy(string path, bool deep)
+    {
+        byte[] payload = new byte[4 + Encoding.UTF8.GetByteCount(path) + 1];
+        if (path.Length == 0 || path.Contains('\0', StringComparison.Ordinal) || payload.Length - 4 > MostPath)
+            throw new ArgumentException($"a path in the guest has 1 to {MostPath - 1} bytes, none of them zero", nameof(path));
+        payload[0] = deep ? (byte)1 : (byte)0;
+        Encoding.UTF8.GetBytes(path, payload.AsSpan(4));
         return payload;
     }
 
