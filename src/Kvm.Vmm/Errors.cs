@@ -66,6 +66,7 @@ public static class ErrorTable
         .. Debugging.DebuggingErrors.All,
         .. Agent.AgentErrors.All,
         .. Snapshots.Store.SnapshotErrors.All,
+        .. Snapshots.RestoreErrors.All,
         .. ManagerErrors.All,
     ];
 }

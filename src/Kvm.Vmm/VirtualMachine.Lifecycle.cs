@@ -1,3 +1,7 @@
+using Kvm.Devices.Snapshot;
+using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Store;
+
 namespace Kvm.Vmm;
 
 /// <summary>Standing still and going on (docs/snapshots.md).</summary>
@@ -5,6 +9,7 @@ public sealed partial class VirtualMachine
 {
     private readonly Lock _lifecycle = new();
     private bool _isDisposed;
+    private bool _resumesAtStart;
 
     /// <summary>Whether the machine is paused.</summary>
     public bool IsPaused => _pause.IsPaused;
@@ -28,6 +33,7 @@ public sealed partial class VirtualMachine
     {
         lock (_lifecycle)
         {
+            _resumesAtStart = false;
             if (!IsPaused && !_isDisposed && !_ended.Task.IsCompleted)
                 _pause.Begin();
         }
@@ -37,9 +43,87 @@ public sealed partial class VirtualMachine
     public void Resume()
     {
         lock (_lifecycle)
+            ResumeNow();
+    }
+
+    /// <summary>Takes the state of a paused machine out: memory is copied, and the machine may go on at once.</summary>
+    /// <exception cref="InvalidOperationException">The machine is not paused.</exception>
+    /// <exception cref="VmmException">Its state is not to be had: a deterministic machine, or one with devices for tests.</exception>
+    public MachineSnapshot Save()
+    {
+        lock (_lifecycle)
+            return new MachineSnapshot(EngineName, SaveRecords(), new MemoryCopy(_ram.Memory));
+    }
+
+    /// <summary>
+    /// Builds a machine that goes on from a state, under whichever engine <paramref name="config"/> says. <see cref="Start"/> lets it go on; <see cref="Pause"/>
+    /// before that has it wait for <see cref="Resume"/>. Its guest is told that network links changed and that connections by vsock have ended.
+    /// </summary>
+    /// <param name="config">The configuration it was saved with, or one that differs only in what the guest does not see; the kernel is not read.</param>
+    /// <param name="host">Its surroundings.</param>
+    /// <param name="snapshot">The state; it may be anybody's making.</param>
+    /// <param name="options">What may be left aside; null: nothing.</param>
+    /// <exception cref="VmmException">The configuration, the host or the state does not allow it; all that is lacking is named.</exception>
+    public static VirtualMachine Restore(VmConfig config, VmHost host, MachineSnapshot snapshot, RestoreOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(host);
+        ArgumentNullException.ThrowIfNull(snapshot);
+        if (config.Deterministic || config.TestDevices)
+            throw new VmmException(RestoreErrors.NotSaved, "a state was to be restored with --deterministic or --test-devices");
+        var report = new RestoreReport(options?.AllowDifferences ?? false);
+        var records = new RecordSet(snapshot.Records, report);
+        string commandLine = StateRecords.ReadMachine(records, config, report);
+        var board = BoardRecords.Read(records, report);
+        report.Check();
+        if (board!.Processors.Length != config.Cpus)
+            throw new VmmException(RestoreErrors.BadState, "there are more or fewer processors than vCPUs");
+        var machine = VmBuilder.Build(config with { Restored = board }, host, new RestoredParts(commandLine, snapshot.Memory));
+        try
         {
-            if (IsPaused && !_isDisposed)
-                _pause.End();
+            machine.GoOnFrom(records, board!, report);
+            return machine;
         }
+        catch
+        {
+            machine.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The state of a paused machine's parts but memory.</summary>
+    private List<SnapshotRecord> SaveRecords()
+    {
+        if (!IsPaused)
+            throw new InvalidOperationException("the machine runs: pause it first");
+        if (_config.TestDevices || _engine.SaveBoard() is not { } board)
+            throw new VmmException(RestoreErrors.NotSaved, "a machine with --deterministic or --test-devices was to be saved");
+        // Devices before chips: an interrupt that a device's host raises meanwhile comes once more rather than never.
+        List<SnapshotRecord> records = [StateRecords.WriteMachine(_config, _ram.Memory, CommandLine)];
+        foreach (var part in Parts)
+            records.Add(StateRecords.Write(part));
+        records.AddRange(BoardRecords.Write(board));
+        return records;
+    }
+
+    private IEnumerable<IStateful> Parts => [.. _devices.Parts, .. _virtio.Parts];
+
+    private void GoOnFrom(RecordSet records, BoardState board, RestoreReport report)
+    {
+        _pause.Begin();
+        StateRecords.Read(records, [.. Parts], report);
+        foreach (string left in records.Left)
+            report.Lacks($"a device for the state of {left}");
+        report.Check();
+        _engine.RestoreBoard(board, report);
+        report.Check();
+        _resumesAtStart = true;
+    }
+
+    private void ResumeNow()
+    {
+        _resumesAtStart = false;
+        if (IsPaused && !_isDisposed)
+            _pause.End();
     }
 }

@@ -135,6 +135,11 @@ public sealed partial class VirtualMachine : IDisposable
         foreach (var vcpu in _vcpus)
             vcpu.Start();
         _monitor.Start();
+        lock (_lifecycle)
+        {
+            if (_resumesAtStart)
+                ResumeNow();
+        }
     }
 
     /// <summary>Ends the guest from outside; nothing happens if it is already ending.</summary>
@@ -190,7 +195,7 @@ public sealed partial class VirtualMachine : IDisposable
         TranslationsJson.Write(output, _config.Name, _vcpus.Select(v => (v.Index, v.Engine.ReadTranslations(TranslationsJson.MostBlocks))));
     }
 
-    /// <summary>Ends the guest if it still runs, then gives everything back to the host: who interrupts before who is interrupted.</summary>
+    /// <summary>Ends the guest if it still runs, then gives everything back to the host: who interrupts before who is interrupted. A second call does nothing.</summary>
     public void Dispose()
     {
         if (_started)
@@ -201,7 +206,12 @@ public sealed partial class VirtualMachine : IDisposable
         }
 
         lock (_lifecycle)
+        {
+            if (_isDisposed)
+                return;
             _isDisposed = true;
+        }
+
         _monitor.Dispose();
         _panicTimer?.Dispose();
         // Threads of devices and the engine's timers interrupt vCPUs: they end first.

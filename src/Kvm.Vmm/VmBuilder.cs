@@ -22,10 +22,19 @@ internal sealed record MachineParts
     public required Scheduling.GateSeats? Seats { get; init; }
 }
 
+/// <summary>What a machine that does not boot begins with.</summary>
+/// <param name="CommandLine">The kernel's command line, as it was.</param>
+/// <param name="Memory">What is in memory.</param>
+internal sealed record RestoredParts(string CommandLine, Snapshots.IMemoryImage Memory);
+
 /// <summary>Builds a machine as a list of steps: the file to read first.</summary>
 internal static class VmBuilder
 {
-    public static VirtualMachine Build(VmConfig config, VmHost host)
+    /// <summary>Builds a machine that boots.</summary>
+    public static VirtualMachine Build(VmConfig config, VmHost host) => Build(config, host, null);
+
+    /// <summary>Builds a machine that goes on from a state: no kernel is read, and the vCPUs have no registers yet.</summary>
+    public static VirtualMachine Build(VmConfig config, VmHost host, RestoredParts? restored)
     {
         if (config.Validate() is { Count: > 0 } problems)
             throw new VmmException(HostErrors.BadConfiguration, string.Join("; ", problems));
@@ -40,8 +49,9 @@ internal static class VmBuilder
             var choice = EngineSelector.Choose(config, host);
             var layout = new MachineLayout(config.MemoryBytes);
             var ram = Keep(new RamMapping(layout, config));
-            string commandLine = CommandLine.Build(config, choice.Profile);
-            var boot = KernelBoot.Load(config, layout, ram.Memory, commandLine);
+            string commandLine = restored?.CommandLine ?? CommandLine.Build(config, choice.Profile);
+            var boot = restored is null ? KernelBoot.Load(config, layout, ram.Memory, commandLine) : null;
+            restored?.Memory.Fill(ram.Memory);
 
             var ports = new IoBus();
             var mmio = new IoBus();
@@ -55,7 +65,8 @@ internal static class VmBuilder
             var vcpus = new List<IVcpuEngine>();
             for (int i = 0; i < config.Cpus; i++)
                 vcpus.Add(Keep(engine.CreateVcpu(i)));
-            vcpus[0].SetBootState(boot);
+            if (boot is not null)
+                vcpus[0].SetBootState(boot);
             for (int i = 0; i < vcpus.Count; i++)
                 host.Trace?.Attach(vcpus[i], i, ram.Memory);
 

@@ -41,6 +41,9 @@ public enum BootProtocol
 /// <summary>A whole machine, as the user asked for it: immutable, validated once by <see cref="Validate"/>.</summary>
 public sealed record VmConfig
 {
+    /// <summary>The board of the machine this one goes on from; null for one that boots.</summary>
+    internal Snapshots.BoardState? Restored { get; init; }
+
     /// <summary>Path of the kernel image: a bzImage or an ELF file, told apart by content.</summary>
     public required string KernelPath { get; init; }
 

@@ -50,6 +50,13 @@ internal sealed class SyscallRepair(KvmVcpu vcpu, GuestMemory memory, Instructio
         return true;
     }
 
+    /// <summary>The vCPU has been given another state, LSTAR with it, which the filter has not seen.</summary>
+    public void Adopt(ulong lstar)
+    {
+        (_lstar, _handler) = (lstar, 0);
+        ArmIfLate();
+    }
+
     /// <summary>
     /// After any exit: arms the breakpoint for a guest that set LSTAR before it had a page-fault handler. Kernels have theirs in place
     /// by then, and this does nothing.

@@ -154,6 +154,14 @@ internal interface IEngine : IDisposable
     {
     }
 
+    /// <summary>Takes processors, chips and clocks out, of a paused machine; null where the engine's state is not taken out.</summary>
+    Snapshots.BoardState? SaveBoard() => null;
+
+    /// <summary>Puts processors, chips and clocks in, of a machine that is paused and has not run, with memory and devices restored.</summary>
+    /// <param name="board">As many processors as the machine has.</param>
+    /// <param name="report">Told what the engine cannot.</param>
+    void RestoreBoard(Snapshots.BoardState board, Snapshots.RestoreReport report) => throw new InvalidOperationException("this engine's state is not put in");
+
     /// <summary>A vCPU's local APIC as <c>struct kvm_lapic_state</c> has it; while it does not run. False where it cannot be read.</summary>
     bool TryReadLapic(int index, Span<byte> page) => false;
 

@@ -6,6 +6,7 @@ using Kvm.Vmm.Completion;
 using Kvm.Vmm.Cpu;
 using Kvm.Vmm.Observation;
 using Kvm.Vmm.Probing;
+using Kvm.Vmm.Snapshots;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -25,6 +26,7 @@ internal sealed class KvmEngine : IEngine
     private readonly KvmMsiSink _messages;
     private readonly KvmPlants _plants;
     private readonly List<KvmVcpu> _vcpus = [];
+    private readonly List<IVcpuEngine> _engines = [];
     private readonly KvmGuestTime _guestTime;
     private DebugFacts? _debugFacts;
     private KvmDoorbells? _doorbells;
@@ -92,7 +94,9 @@ internal sealed class KvmEngine : IEngine
             var debug = new KvmVcpuDebug(vcpu, index == 0, _memory, DebugFacts, _plants);
             var repair = _profile.SyscallBroken ? new SyscallRepair(vcpu, _memory, completer, observatory.Counts, debug) : null;
             var ticks = SpacesTicks ? new TickSpacing(vcpu, _tscKhz) : null;
-            return new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), observatory, debug, index, _config.KernelPath);
+            var engine = new KvmVcpuEngine(vcpu, _ports, _mmio, completer, repair, ticks, new Scheduling.StealTime(vcpu, _memory), observatory, debug, index, _config.KernelPath);
+            _engines.Add(engine);
+            return engine;
         }
         catch
         {
@@ -110,6 +114,19 @@ internal sealed class KvmEngine : IEngine
         else if (runs)
             _plants.Plant();
     }
+
+    /// <inheritdoc/>
+    public BoardState SaveBoard()
+    {
+        var board = new BoardState();
+        Board.Save(board);
+        return board;
+    }
+
+    /// <inheritdoc/>
+    public void RestoreBoard(BoardState board, RestoreReport report) => Board.Restore(board, report);
+
+    private KvmBoard Board => new(_system, _vm, _vcpus, _engines, _guestTime, _tscKhz);
 
     /// <inheritdoc/>
     public bool TimeStops => _guestTime.Stops;

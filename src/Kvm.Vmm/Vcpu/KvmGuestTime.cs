@@ -1,5 +1,6 @@
 using Kvm.Interop;
 using Kvm.Vmm.Probing;
+using Kvm.Vmm.Snapshots;
 
 namespace Kvm.Vmm.Vcpu;
 
@@ -33,6 +34,36 @@ internal sealed class KvmGuestTime
     public bool Stops => _hasClock && CounterMoves;
 
     private bool CounterMoves => TimeProber.CounterMoves(_system);
+
+    /// <summary>Where kvmclock stopped.</summary>
+    public ulong Clock => _clock;
+
+    /// <summary>
+    /// Where a vCPU's time stamp counter and its timer stopped. By the first one's and their offsets, where they have such: two that are read one after the other are
+    /// not of one moment.
+    /// </summary>
+    public (ulong Tsc, ulong Deadline) At(int vcpu) =>
+        (CounterMoves ? _tsc[0] + (_vcpus[vcpu].GetTscOffset() - _vcpus[0].GetTscOffset()) : _tsc[vcpu], _deadlines[vcpu]);
+
+    /// <summary>Goes on from another time than the present one.</summary>
+    /// <param name="board">The time, and each processor's.</param>
+    /// <param name="report">Told where the counter cannot go on from there.</param>
+    public void Set(BoardState board, RestoreReport report)
+    {
+        _clock = board.GuestTime;
+        for (int i = 0; i < _vcpus.Count; i++)
+        {
+            ulong wanted = board.Processors[i].Registers.Msr.Tsc, apart = wanted - board.Processors[0].Registers.Msr.Tsc;
+            if (CounterMoves)
+                _vcpus[i].SetTscOffset(_vcpus[0].GetTscOffset() + apart);
+            else if (_vcpus[i].TryGetMsr(Tsc, out ulong now) && now < wanted)
+                report.Differs($"a time stamp counter that goes on from {wanted}: this KVM's is at {now} and is not moved");
+            _deadlines[i] = board.Processors[i].TscDeadline;
+            _tsc[i] = wanted;
+        }
+
+        _pit = _vm.GetPit2();
+    }
 
     /// <summary>Notes where time is.</summary>
     public void Stop()

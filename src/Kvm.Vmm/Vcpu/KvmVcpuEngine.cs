@@ -188,7 +188,11 @@ internal sealed class KvmVcpuEngine : IVcpuEngine
         KvmArchitecturalState.Load(state, regs, sregs);
     }
 
-    public void Restore(ArchitecturalState state) => KvmVcpuState.Restore(_vcpu, state);
+    public void Restore(ArchitecturalState state)
+    {
+        KvmVcpuState.Restore(_vcpu, state);
+        _repair?.Adopt(state.Msr.Lstar);
+    }
 
     public void Inject(byte vector, uint? errorCode) => KvmVcpuState.Inject(_vcpu, vector, errorCode);
 

@@ -28,6 +28,18 @@ internal static class KvmVcpuState
         new(0x10, m => m.Tsc, (m, v) => m.Tsc = v),
     ];
 
+    /// <summary>Whether the state has an MSR.</summary>
+    public static bool Has(uint index)
+    {
+        foreach (ref readonly var msr in s_msrs.AsSpan())
+        {
+            if (msr.Index == index)
+                return true;
+        }
+
+        return false;
+    }
+
     /// <summary>Takes the state out.</summary>
     /// <exception cref="KvmException">KVM refused a step.</exception>
     public static void Save(KvmVcpu vcpu, ArchitecturalState state)

@@ -3,6 +3,7 @@ using Kvm.Devices.Interrupts;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Platform;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Snapshots;
 using Kvm.X86.Engine;
 using Kvm.X86.Interrupts;
 
@@ -11,7 +12,9 @@ namespace Kvm.Vmm.Vcpu;
 /// <summary>The machine's processors and interrupt chips in software: for hosts without KVM, or whose KVM only interprets kernels.</summary>
 internal sealed class SoftEngine : IEngine
 {
-    private readonly HostGuestClock _clock = new();
+    private readonly HostGuestClock _clock;
+    private readonly CpuidTable _cpuid;
+    private readonly SystemControlB _control;
     private readonly ChipSet _chips;
     private readonly SoftMachine _machine;
     private readonly PreciseWait _wait = new();
@@ -25,10 +28,13 @@ internal sealed class SoftEngine : IEngine
     public SoftEngine(VmConfig config, GuestMemory memory, IoBus ports, IoBus mmio, TimeProvider time)
     {
         Time = time;
+        _clock = new HostGuestClock(FrequencyOf(config));
+        _cpuid = MakeCpuid(_clock, config);
         _chips = new ChipSet(new ChipSetOptions { Clock = _clock, Memory = memory, Processors = config.Cpus, WallClock = time });
         _chips.Register(ports, mmio);
-        ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, new SystemControlB("system-control-b", time, _chips.Pit));
-        _machine = new SoftMachine(memory, ports, mmio, MakeCpuid(_clock, config), HostCode.Instance)
+        _control = new SystemControlB("system-control-b", time, _chips.Pit);
+        ports.Add(MachineLayout.SystemControlB, SystemControlB.Size, _control);
+        _machine = new SoftMachine(memory, ports, mmio, _cpuid, HostCode.Instance)
         {
             KeepTranslations = config.KeepTranslations,
             ShadowPaging = config.Paging == PagingMode.Shadow,
@@ -67,6 +73,23 @@ internal sealed class SoftEngine : IEngine
         _timers.Dispose();
         _wait.Dispose();
     }
+
+    /// <inheritdoc/>
+    public BoardState SaveBoard()
+    {
+        var board = new BoardState();
+        Board.Save(board);
+        return board;
+    }
+
+    /// <inheritdoc/>
+    public void RestoreBoard(BoardState board, RestoreReport report) => Board.Restore(board, report);
+
+    private SoftBoard Board => new(_chips, _clock, _cpuid, _processors, _control);
+
+    /// <summary>A guest that was saved has its counter's frequency from its first boot on.</summary>
+    private static ulong FrequencyOf(VmConfig config) =>
+        config.Restored is { TscFrequency: >= GuestClock.MinimumTscFrequency and <= GuestClock.MaximumTscFrequency } board ? board.TscFrequency : GuestClock.DefaultTscFrequency;
 
     /// <inheritdoc/>
     public void Hold(bool held, bool runs)

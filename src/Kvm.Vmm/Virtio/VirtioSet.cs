@@ -7,6 +7,7 @@ using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 using Kvm.Devices.Net.Metadata;
 using Kvm.Devices.Pci;
+using Kvm.Devices.Snapshot;
 using Kvm.Devices.Virtio;
 using Kvm.Devices.Virtio.Balloon;
 using Kvm.Devices.Virtio.Block;
@@ -51,6 +52,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly List<RunningNetwork> _networks = [];
     private readonly List<MetadataBackend> _answering = [];
     private readonly List<VirtioDevice> _devices = [];
+    private readonly List<IStateful> _parts = [];
     private readonly List<DeviceThread> _threads = [];
     private readonly Action<string>? _notice;
     private readonly MetadataService? _metadata;
@@ -108,6 +110,9 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>The devices, in the order of their slots.</summary>
     public IReadOnlyList<VirtioDevice> Devices => _devices;
+
+    /// <summary>Each device and its transport, in the order to restore in.</summary>
+    public IReadOnlyList<IStateful> Parts => _parts;
 
     /// <summary>The device that is the guest's console, or null where that is the serial port.</summary>
     public ConsoleDevice? Console { get; private set; }
@@ -335,6 +340,7 @@ internal sealed class VirtioSet : IDisposable
     {
         int index = _devices.Count;
         _devices.Add(device);
+        _parts.Add(device);
         var scheduler = QueuePlacement.Place(device, _config, _engine, message => _failed?.Invoke(message));
         device.Schedule(scheduler);
         var thread = scheduler as DeviceThread;
@@ -354,12 +360,15 @@ internal sealed class VirtioSet : IDisposable
         if (thread is not null && _engine.Doorbells is { } doorbells)
             function.RegistersMoved += new QueueBells(device, thread, doorbells).Move;
         _pci.Add(slot << 3, function);
+        _parts.Add(function);
     }
 
     private void AddMmio(int index, VirtioDevice device, DeviceThread? thread)
     {
         ulong address = MachineLayout.VirtioMmioAddress(index);
-        _mmio.Add(address, VirtioMmio.Size, new VirtioMmio(device, _engine.Line(MachineLayout.VirtioMmioGsis[index])));
+        var registers = new VirtioMmio(device, _engine.Line(MachineLayout.VirtioMmioGsis[index]));
+        _mmio.Add(address, VirtioMmio.Size, registers);
+        _parts.Add(registers);
         if (thread is null || _engine.Doorbells is not { } doorbells)
             return;
         for (int queue = 0; queue < device.QueueCount; queue++)

@@ -31,6 +31,17 @@ public sealed class CpuidTable
     /// <summary>Takes a leaf's registers apart, to change bits of one: <c>(eax, ebx, ecx, edx)</c> of what is there now, zeros if nothing is.</summary>
     public CpuidResult Get(uint leaf, uint subleaf = 0) => _leaves.GetValueOrDefault(Key(leaf, subleaf));
 
+    /// <summary>All leaves that were set, in ascending order.</summary>
+    public IEnumerable<(uint Leaf, uint Subleaf, CpuidResult Result)> Leaves =>
+        _leaves.OrderBy(leaf => leaf.Key).Select(leaf => ((uint)(leaf.Key >> 32), (uint)leaf.Key, leaf.Value));
+
+    /// <summary>Forgets all leaves, to be set anew before the first processor starts.</summary>
+    public void Clear()
+    {
+        _leaves.Clear();
+        Limits = default;
+    }
+
     /// <summary>Answers CPUID; unknown leaves give zeros, as do leaves above the limit.</summary>
     public CpuidResult Query(uint leaf, uint subleaf)
     {
@@ -43,7 +54,8 @@ public sealed class CpuidTable
         return Get(leaf);
     }
 
-    private static bool HasSubleaves(uint leaf) => leaf is 4 or 7 or 0xb or 0xd or 0x14 or 0x18 or 0x1f or 0x8000_001d;
+    /// <summary>Whether a leaf answers each subleaf in its own way.</summary>
+    public static bool HasSubleaves(uint leaf) => leaf is 4 or 7 or 0xb or 0xd or 0x14 or 0x18 or 0x1f or 0x8000_001d;
 
     private static ulong Key(uint leaf, uint subleaf) => ((ulong)leaf << 32) | subleaf;
 

@@ -64,6 +64,25 @@ public sealed partial class LocalApic : IStateful
         return true;
     }
 
+    /// <summary>
+    /// Signals that the processor has not taken yet and that <c>struct kvm_lapic_state</c> has no place for: NMI, INIT and start-up IPI, with the latter's vector.
+    /// The processor is stopped.
+    /// </summary>
+    public (InterruptEvents Events, byte StartupVector) SignalsPending
+    {
+        get => (Pending & Signals, (byte)_startupVector);
+        set
+        {
+            _startupVector = value.StartupVector;
+            Interlocked.And(ref _events, ~(int)Signals);
+            Interlocked.Or(ref _events, (int)(value.Events & Signals));
+            if (value.Events != InterruptEvents.None)
+                Target?.Notify();
+        }
+    }
+
+    private const InterruptEvents Signals = InterruptEvents.Nmi | InterruptEvents.Init | InterruptEvents.Startup;
+
     /// <inheritdoc/>
     public void Save(StateWriter writer)
     {

@@ -1,0 +1,32 @@
+namespace Kvm.Vmm.Snapshots;
+
+/// <summary>The errors of saving and restoring machines, KVM0520–KVM0529.</summary>
+public static class RestoreErrors
+{
+    /// <summary>The machine or the host is not one that can go on from the state.</summary>
+    public static readonly ErrorInfo Lacking = new("KVM0520", "this machine cannot go on from that state",
+        "The configuration is another one, or the processor, its registers or its clock are not what the guest has seen so far; the message names all that is lacking.",
+        "Restore it with the configuration it was saved with, under the same engine, on a host like the one it was saved on")
+    { ExitCode = ExitCode.HostCannot };
+
+    /// <summary>A record says what no machine can have saved.</summary>
+    public static readonly ErrorInfo BadState = new("KVM0521", "the saved state is damaged",
+        "A record of it is cut short, was changed, or says what no machine can have said.",
+        "Restore another snapshot; see what is damaged: kvmsharp snapshot verify")
+    { ExitCode = ExitCode.BadInput };
+
+    /// <summary>A record of a later version.</summary>
+    public static readonly ErrorInfo LaterState = new("KVM0522", "the state was saved by a later version",
+        "A record of it has a version that this program does not know.",
+        "Use the version that saved it, or a later one")
+    { ExitCode = ExitCode.BadInput };
+
+    /// <summary>A machine whose state is not taken out.</summary>
+    public static readonly ErrorInfo NotSaved = new("KVM0523", "this machine's state cannot be saved",
+        "Runs that repeat keep their past by themselves, and machines with devices for tests have devices without state.",
+        "Leave --deterministic and --test-devices out; or go back with gdb: docs/debugging.md, \"Backwards\"")
+    { ExitCode = ExitCode.Usage };
+
+    /// <summary>All of the above, in ascending order of id.</summary>
+    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved];
+}
