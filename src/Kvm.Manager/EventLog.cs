@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Kvm.Vmm.Host;
@@ -15,6 +16,7 @@ public sealed class EventLog(string stateFolder, TimeProvider time)
 {
     private const long MostBytes = 4 << 20;
 
+    private static readonly TimeSpan s_longestWait = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(200);
 
     /// <summary>The file.</summary>
@@ -47,6 +49,43 @@ public sealed class EventLog(string stateFolder, TimeProvider time)
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // A full disk: the machine is more than its events.
+        }
+    }
+
+    /// <summary>Lines as they are told.</summary>
+    /// <param name="follow">Goes on with what is told from now on, until it is cancelled; else ends with the last one that is there.</param>
+    /// <param name="cancel">Ends it.</param>
+    public IEnumerable<string> Read(bool follow, CancellationToken cancel = default)
+    {
+        byte[] buffer = new byte[64 << 10];
+        int filled = 0;
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(Path)!);
+        if (!follow && File.Exists(Path + ".old"))
+        {
+            foreach (string line in File.ReadLines(Path + ".old"))
+                yield return line;
+        }
+
+        using var follower = new FileFollower(Path, fromEnd: follow);
+        while (!cancel.IsCancellationRequested)
+        {
+            int count = follower.Read(buffer.AsSpan(filled));
+            filled += count;
+            int end;
+            while ((end = buffer.AsSpan(0, filled).IndexOf((byte)'\n')) >= 0)
+            {
+                yield return Encoding.UTF8.GetString(buffer, 0, end);
+                filled -= end + 1;
+                buffer.AsSpan(end + 1, filled).CopyTo(buffer);
+            }
+
+            // No line is that long: somebody else's bytes.
+            if (filled == buffer.Length)
+                filled = 0;
+            if (count == 0 && !follow)
+                yield break;
+            if (count == 0)
+                follower.Wait(s_longestWait, cancel);
         }
     }
 

@@ -99,6 +99,14 @@ public sealed class VmManager(ManagerOptions options)
     /// <exception cref="VmmException">It may not be ended now, or does not end.</exception>
     public VmRecord Kill(string name, CancellationToken cancel = default) => End(name, EndRequest.Kill, cancel);
 
+    /// <summary>Has a running machine's guest stand still, with nothing that it asked for lost.</summary>
+    /// <exception cref="VmmException">It does not run.</exception>
+    public VmRecord Pause(string name) => SetState(name, VmState.Paused, "pause");
+
+    /// <summary>Lets a paused machine's guest go on where it stopped.</summary>
+    /// <exception cref="VmmException">It is not paused.</exception>
+    public VmRecord Resume(string name) => SetState(name, VmState.Running, "resume");
+
     /// <summary>Forgets a machine and removes its folder; its disks stay.</summary>
     /// <param name="name">The machine.</param>
     /// <param name="force">Ends it where it runs, and removes it where its record cannot be read.</param>
@@ -245,6 +253,12 @@ public sealed class VmManager(ManagerOptions options)
         }
 
         return Get(name);
+    }
+
+    private VmRecord SetState(string name, VmState state, string request)
+    {
+        Lifecycle.Check(name, Get(name).State, state);
+        return Ask(name, request) ? Get(name) : throw new VmmException(ManagerErrors.WrongState, $"{name} is ending");
     }
 
     private static bool WaitForEnd(VmRecord record, TimeSpan patience, CancellationToken cancel) =>

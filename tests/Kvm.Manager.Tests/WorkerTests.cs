@@ -81,6 +81,90 @@ public sealed class WorkerTests : IDisposable
         manager.Remove("web", force: true);
     }
 
+    [SkippableFact]
+    public void A_paused_guest_stands_still_goes_on_and_can_be_ended()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("flood", Guests.Flood));
+        manager.Start("flood");
+        for (int i = 0; i < 3; i++)
+        {
+            manager.Pause("flood").State.Should().Be(VmState.Paused);
+            Refused(() => manager.Pause("flood"), "KVM0601", "flood is paused");
+            manager.Resume("flood").State.Should().Be(VmState.Running);
+        }
+
+        Refused(() => manager.Resume("flood"), "KVM0601", "flood is running");
+        manager.Pause("flood");
+        manager.Kill("flood").End!.How.Should().Be("kill");
+        Refused(() => manager.Pause("flood"), "KVM0601", "flood is stopped");
+        manager.Start("flood");
+        manager.Pause("flood");
+        manager.Stop("flood", TimeSpan.Zero).End!.How.Should().Be("stop-timeout");
+    }
+
+    [SkippableFact]
+    public void A_guest_that_fails_is_started_again_as_often_as_its_policy_says()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("panic", Guests.Panic), new RestartPolicy(RestartWhen.OnFailure, 2));
+        var supervisor = manager.Start("panic").Supervisor!.Value;
+        supervisor.WaitForEnd(s_long).Should().BeTrue();
+        manager.Get("panic").Should().Match<VmRecord>(record => record.State == VmState.Crashed && record.Generation == 3 && record.Restarts == 2 && record.Failures == 3
+            && record.RestartAt == null && record.Supervisor == null && record.End!.Outcome == "panic");
+    }
+
+    [SkippableFact]
+    public void A_worker_that_is_killed_is_replaced_by_its_supervisor_and_a_stop_ends_both()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("web", Guests.Loop), new RestartPolicy(RestartWhen.OnFailure));
+        var started = manager.Start("web");
+        var supervisor = started.Supervisor!.Value;
+        for (int i = 1; i <= 2; i++)
+        {
+            var worker = manager.Get("web").Worker!.Value;
+            worker.Kill();
+            worker.WaitForEnd(s_long).Should().BeTrue();
+            using var cancel = new CancellationTokenSource(s_long);
+            // Its folder tells when something happens to it.
+            using var watch = new Kvm.Vmm.Host.FileFollower(Path.Combine(manager.Store.FolderOf("web"), "vcb.json"), fromEnd: true);
+            while (manager.Store.Read("web") is var now && !(now.State == VmState.Running && now.Generation == i + 1))
+                watch.Wait(TimeSpan.FromSeconds(1), cancel.Token);
+            cancel.IsCancellationRequested.Should().BeFalse();
+        }
+
+        manager.Get("web").Should().Match<VmRecord>(record => record.Restarts == 2 && record.Supervisor == supervisor);
+        manager.Kill("web").Should().Match<VmRecord>(record => record.State == VmState.Stopped && record.RestartAt == null);
+        supervisor.IsAlive.Should().BeFalse();
+        manager.Remove("web");
+    }
+
+    [SkippableFact]
+    public void Without_its_supervisor_a_machine_goes_on_and_whoever_looks_next_starts_it_again()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("web", Guests.Loop), new RestartPolicy(RestartWhen.Always));
+        var started = manager.Get(manager.Start("web").Name);
+        started.Supervisor!.Value.Kill();
+        started.Supervisor.Value.WaitForEnd(s_long).Should().BeTrue();
+        started.Worker!.Value.IsAlive.Should().BeTrue();
+        started.Worker.Value.Kill();
+        started.Worker.Value.WaitForEnd(s_long).Should().BeTrue();
+        manager.Get("web").Should().Match<VmRecord>(record => record.State == VmState.Crashed && record.RestartAt != null && record.Supervisor == null);
+        var later = new VmManager(_state.Options with { Time = new Later() });
+        var again = later.List().Single().Record!;
+        again.Generation.Should().Be(2);
+        again.Supervisor.Should().NotBeNull();
+        manager.Remove("web", force: true);
+    }
+
+    /// <summary>A clock that is a minute ahead.</summary>
+    private sealed class Later : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + TimeSpan.FromMinutes(1);
+    }
+
     private static void Refused(Action action, string id, string part)
     {
         var error = FluentActions.Invoking(action).Should().Throw<VmmException>().Which;

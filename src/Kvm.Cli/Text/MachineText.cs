@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Kvm.Cli.Parsing;
 using Kvm.Manager;
+using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 
 namespace Kvm.Cli.Text;
@@ -10,7 +12,20 @@ namespace Kvm.Cli.Text;
 internal static class MachineText
 {
     /// <summary>One machine in a line.</summary>
-    public static string Line(VmRecord record) => $"{record.Name}: {StateOf(record)}{(record.End is { } end && !Lifecycle.IsActive(record.State) ? $" ({Ended(end)})" : "")}\n";
+    public static string Line(VmRecord record) => $"{record.Name}: {StateOf(record)}{(record.End is { } end && !Lifecycle.IsActive(record.State) ? $" ({Ended(end)})" : "")}";
+
+    /// <summary>Prints a machine: its record as JSON, or a line.</summary>
+    /// <returns>The exit code.</returns>
+    public static int Show(VmRecord record, string line, GlobalOptions global)
+    {
+        StandardStreams.Output(global.Json ? JsonText.Of(json =>
+        {
+            json.WriteStartObject();
+            VmRecordJson.WriteMembers(json, record);
+            json.WriteEndObject();
+        }) : line + "\n");
+        return ExitCode.Success;
+    }
 
     /// <summary>The table of <c>ps</c>.</summary>
     public static string Table(IReadOnlyList<VmEntry> entries, DateTimeOffset now)

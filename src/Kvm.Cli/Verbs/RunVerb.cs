@@ -2,6 +2,7 @@ using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
+using Kvm.Cli.Verbs.Machines;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Debugging.Gdb;
@@ -112,11 +113,17 @@ internal class RunVerb : Verb
         "Waits for gdb at WHERE, a port of 127.0.0.1 (0 for a free one), unix:PATH or a path with a slash, the guest standing at its first instruction; after commas nowait, to let it run meanwhile, and i386, for guests that stay in 32- or 16-bit mode.");
     private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
 
+    private readonly SwitchOption _detach = new("--detach", Surroundings,
+        "Makes a machine of it, starts that and returns: create and start in one. See ps, logs, console, stop.", "-d");
+    private readonly RestartOption _restart = new();
+
     private readonly SchedulingOptions _scheduling = new();
 
     public RunVerb()
         : this("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
     {
+        Add(_detach);
+        Add(_restart.Option);
         Examples =
         [
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
@@ -172,6 +179,10 @@ internal class RunVerb : Verb
     /// <returns>The exit code.</returns>
     protected virtual int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
+        if (_detach.IsGiven(result))
+            return RestartOption.RunDetached(settings, _restart.Read(result), global);
+        if (_restart.Option.Text(result) is not null)
+            throw new VmmException(UsageErrors.Incomplete, "--restart is for machines that outlive the command: with --detach, or kvmsharp create");
         using var session = new RunSession(settings, global);
         return session.Run();
     }

@@ -11,6 +11,8 @@ internal sealed class StopRequest : IControlRequest
 
     public ControlReply? Begin(ControlTarget target, IReadOnlyList<string> words) => words.Count > 0 ? null : new ControlAnswer(json =>
     {
+        // A guest that stands still could not answer its power button.
+        target.Machine.Resume();
         target.Machine.PressPowerButton();
         json.WriteBoolean("pressed", true);
     });

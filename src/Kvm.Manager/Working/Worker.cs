@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -13,12 +14,15 @@ namespace Kvm.Manager.Working;
 /// </summary>
 public sealed class Worker : IDisposable
 {
+    private const int SigTerm = 15;
+
     private readonly ManagerOptions _options;
     private readonly VmManager _manager;
     private readonly string _name;
     private readonly long _generation;
     private readonly Action<string> _notice;
     private readonly StartLine? _line;
+    private readonly ConsoleHub _console = new();
     private TerminalOutput? _output;
     private VirtualMachine? _machine;
     private ISchedulerPlace? _place;
@@ -45,6 +49,18 @@ public sealed class Worker : IDisposable
         using var worker = new Worker(options, name, generation, notice);
         return worker.Run();
     }
+
+    /// <summary>Has the guest stand still, or go on, and writes that down. Any thread but the machine's.</summary>
+    /// <exception cref="VmmException">KVM0601: its state does not allow it.</exception>
+    internal VmRecord SetPaused(bool paused) => Change(record =>
+    {
+        var next = record.To(paused ? VmState.Paused : VmState.Running, _options.Time.GetUtcNow());
+        if (paused)
+            _machine!.Pause();
+        else
+            _machine!.Resume();
+        return next;
+    }) ?? throw new VmmException(ManagerErrors.WrongState, $"{_name} is ending");
 
     /// <summary>Gives back what it has of the host, in reverse order.</summary>
     public void Dispose()
@@ -87,16 +103,29 @@ public sealed class Worker : IDisposable
         _settings = record.Settings();
         _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
         _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);
-        _machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = _output is null ? null : _output.Write, Notice = _notice, Seats = _place?.Seats });
+        _machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats });
         _machine.Stopping += () => _output?.Release();
+        _console.Attach(_machine);
         if (_place is not null)
             _place.Seats.WhenLost = OnSchedulerLost;
-        _control = ControlServer.TryOpen(_machine, _options.RuntimeFolder, out string? why, new StopRequest(), new KillRequest())
+        _control = ControlServer.TryOpen(_machine, _options.RuntimeFolder, out string? why, new StopRequest(), new KillRequest(), new PauseRequest(this, pause: true), new PauseRequest(this, pause: false), new ConsoleRequest(_console))
             ?? throw new VmmException(ManagerErrors.StartFailed, $"its control socket cannot be made: {why}");
+    }
+
+    private void OnConsole(ReadOnlySpan<byte> text)
+    {
+        _console.Write(text);
+        _output?.Write(text);
     }
 
     private RunReport Serve()
     {
+        // The host shuts down, or somebody has had enough: what the guest had on its disks' way is flushed.
+        using var ending = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+        {
+            context.Cancel = true;
+            _machine!.Stop(VmOutcome.Signalled, SigTerm);
+        });
         _line?.Say();
         _machine!.Start();
         var result = _machine.Ended.GetAwaiter().GetResult();

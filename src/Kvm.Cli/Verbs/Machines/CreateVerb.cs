@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Kvm.Cli.Parsing;
+using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Manager;
 using Kvm.Vmm;
@@ -26,13 +27,7 @@ internal sealed class CreateVerb : RunVerb
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
         var record = new VmManager(ManagerOptions.OfThisUser()).Create(RestartOption.Detached(settings), _restart.Read(result));
-        StandardStreams.Output(global.Json ? JsonText.Of(json =>
-        {
-            json.WriteStartObject();
-            VmRecordJson.WriteMembers(json, record);
-            json.WriteEndObject();
-        }) : record.Name + "\n");
-        return ExitCode.Success;
+        return MachineText.Show(record, record.Name, global);
     }
 }
 
@@ -45,6 +40,15 @@ internal sealed class RestartOption
 
     public RestartPolicy Read(ParseResult result) => Option.Text(result) is not { } text ? default
         : RestartPolicy.Parse(text) ?? throw Quantities.Bad(Option.Name, text, "is not one of no, on-failure, on-failure:N, always");
+
+    /// <summary>Makes a machine and starts it.</summary>
+    /// <returns>The exit code.</returns>
+    public static int RunDetached(RunSettings settings, RestartPolicy restart, GlobalOptions global) => Cancellable.Run(cancel =>
+    {
+        var manager = new VmManager(ManagerOptions.OfThisUser());
+        string name = manager.Create(Detached(settings), restart, cancel).Name;
+        return MachineText.Show(manager.Start(name, cancel), name, global);
+    });
 
     /// <summary>Settings for a machine of the state folder.</summary>
     /// <exception cref="VmmException">They ask for something that only a guest in the foreground has.</exception>

@@ -27,14 +27,5 @@ internal abstract class MachineVerb : Verb
     protected abstract int Execute(VmManager manager, string name, ParseResult result, GlobalOptions global, CancellationToken cancel);
 
     /// <summary>Says what a machine is now.</summary>
-    protected static int Show(VmRecord record, GlobalOptions global)
-    {
-        StandardStreams.Output(global.Json ? JsonText.Of(json =>
-        {
-            json.WriteStartObject();
-            VmRecordJson.WriteMembers(json, record);
-            json.WriteEndObject();
-        }) : MachineText.Line(record));
-        return ExitCode.Success;
-    }
+    protected static int Show(VmRecord record, GlobalOptions global) => MachineText.Show(record, MachineText.Line(record), global);
 }
