@@ -41,9 +41,6 @@ internal sealed class PasstBackend : IWatchedBackend, ICountedBackend, INetworkL
     public int MaxPairs => 1;
 
     /// <inheritdoc/>
-    public bool CanBeFull => true;
-
-    /// <inheritdoc/>
     public IEnumerable<(string Name, long Value)> Counters => [("hostRefused", Volatile.Read(ref _refused))];
 
     /// <summary>The program's path, or null.</summary>
@@ -88,7 +85,7 @@ internal sealed class PasstBackend : IWatchedBackend, ICountedBackend, INetworkL
     }
 
     /// <inheritdoc/>
-    public int DescriptorOf(int pair) => _stream.DescriptorOf(pair);
+    public void WatchBy(int pair, IDescriptorWait wait) => _stream.WatchBy(pair, wait);
 
     /// <inheritdoc/>
     public void Connect(INetworkListener listener) => _listener = listener;
@@ -185,7 +182,7 @@ internal sealed class PasstBackend : IWatchedBackend, ICountedBackend, INetworkL
         BinaryPrimitives.WriteUInt32BigEndian(frame[38..], plan.Host);
         if (_stream.Send(0, [question.Buffer], question.Length) != SendOutcome.Sent)
             return false;
-        Span<PollFd> readable = [new PollFd { Fd = DescriptorOf(0), Events = PollFd.POLLIN }];
+        Span<PollFd> readable = [new PollFd { Fd = _stream.Descriptor, Events = PollFd.POLLIN }];
         long began = Stopwatch.GetTimestamp();
         while (!_stream.IsGone && Stopwatch.GetElapsedTime(began) < s_patience)
         {

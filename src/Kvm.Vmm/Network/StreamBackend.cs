@@ -28,10 +28,13 @@ internal sealed class StreamBackend : IWatchedBackend
     private int _start;
     private int _end;
     private int _current;
-    private bool _isDrained;
+    private int? _drainedAt;
     private int _restStart;
     private int _restEnd;
     private bool _isFull;
+    private bool _awaitsRoom;
+    private bool _isDisposed;
+    private IDescriptorWait? _wait;
     private bool _isGone;
     private INetworkListener? _listener;
 
@@ -56,24 +59,24 @@ internal sealed class StreamBackend : IWatchedBackend
     /// <inheritdoc/>
     public int MaxPairs => 1;
 
-    /// <inheritdoc/>
-    public bool CanBeFull => true;
-
     /// <summary>True once the other end hung up, or said what cannot be.</summary>
     public bool IsGone => Volatile.Read(ref _isGone);
 
-    /// <summary>True while something waits for the socket to take more.</summary>
-    public bool NeedsRoom
-    {
-        get
-        {
-            lock (_sending)
-                return _isFull || _restStart != _restEnd;
-        }
-    }
+    /// <summary>The socket's descriptor.</summary>
+    public int Descriptor => _socket.Handle.Fd;
 
     /// <inheritdoc/>
-    public int DescriptorOf(int pair) => _socket.Handle.Fd;
+    public void WatchBy(int pair, IDescriptorWait wait)
+    {
+        lock (_sending)
+        {
+            if (_isDisposed)
+                return;
+            _wait = wait;
+            wait.Add(Descriptor);
+            AwaitRoom();
+        }
+    }
 
     /// <inheritdoc/>
     public void Connect(INetworkListener listener) => _listener = listener;
@@ -104,6 +107,7 @@ internal sealed class StreamBackend : IWatchedBackend
             }
 
             Keep(pieces, sent);
+            AwaitRoom();
             return SendOutcome.Sent;
         }
     }
@@ -119,6 +123,7 @@ internal sealed class StreamBackend : IWatchedBackend
             header.Write(_rest.AsSpan(LengthBytes));
             (_restStart, _restEnd) = (0, LengthBytes + NetHeader.Size);
             Flush();
+            AwaitRoom();
             return true;
         }
     }
@@ -167,7 +172,7 @@ internal sealed class StreamBackend : IWatchedBackend
     {
         lock (_sending)
         {
-            _isGone = true;
+            _isGone = _isDisposed = true;
             _socket.Dispose();
             _length.Dispose();
         }
@@ -203,12 +208,9 @@ internal sealed class StreamBackend : IWatchedBackend
     /// <summary>Reads more behind what is there, which is moved to the front where there is little room left.</summary>
     private bool Receive()
     {
-        // The last call had less than there was room for: the socket is empty, most likely. Whoever sleeps looks once more before (DeviceThread), or is told of what is there.
-        if (_isDrained)
-        {
-            _isDrained = false;
+        // The last call had less than there was room for, so that the socket was empty; since then nobody was told of anything.
+        if (_wait is not null && _drainedAt == _wait.Edges)
             return false;
-        }
 
         if (_start == _end || Capacity - _end < LengthBytes + NetHeader.Size + NetHeader.MaxFrame)
         {
@@ -222,11 +224,12 @@ internal sealed class StreamBackend : IWatchedBackend
         {
             if (count != -Errno.EAGAIN)
                 HangUp();
+            _drainedAt = _wait?.Edges;
             return false;
         }
 
         _end += count;
-        _isDrained = _hasHeaders && _end < Capacity;
+        _drainedAt = _end < Capacity && _wait is { } wait ? wait.Edges : null;
         return true;
     }
 
@@ -239,6 +242,7 @@ internal sealed class StreamBackend : IWatchedBackend
             _isFull &= !room;
             if (!room && !_isGone && _restStart != _restEnd)
                 Flush();
+            AwaitRoom();
         }
 
         if (room)
@@ -248,7 +252,18 @@ internal sealed class StreamBackend : IWatchedBackend
     private SendOutcome Full()
     {
         _isFull = true;
+        AwaitRoom();
         return SendOutcome.Full;
+    }
+
+    /// <summary>Has the socket waited for as long as there is something to send. Under the lock.</summary>
+    private void AwaitRoom()
+    {
+        bool wanted = !_isGone && (_isFull || _restStart != _restEnd);
+        if (_wait is null || wanted == _awaitsRoom || _isDisposed)
+            return;
+        _awaitsRoom = wanted;
+        _wait.AwaitRoom(Descriptor, wanted);
     }
 
     /// <summary>Keeps what the socket did not take of a frame.</summary>

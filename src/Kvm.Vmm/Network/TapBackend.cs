@@ -44,12 +44,12 @@ internal sealed class TapBackend : IWatchedBackend
     /// <inheritdoc/>
     public int MaxPairs => _queues.Length;
 
-    /// <inheritdoc/>
-    /// <remarks>The kernel takes every frame, or drops it.</remarks>
-    public bool CanBeFull => false;
+    /// <summary>The descriptor of a queue pair.</summary>
+    public int DescriptorOf(int pair) => _queues[pair].Handle.Fd;
 
     /// <inheritdoc/>
-    public int DescriptorOf(int pair) => _queues[pair].Handle.Fd;
+    /// <remarks>Never for room: the kernel takes every frame, or drops it.</remarks>
+    public void WatchBy(int pair, IDescriptorWait wait) => wait.Add(DescriptorOf(pair));
 
     /// <inheritdoc/>
     public void Connect(INetworkListener listener) => _listener = listener;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Numerics;
 using Kvm.Devices.Virtio;
 using Kvm.Interop;
+using Kvm.Vmm.Network;
 
 namespace Kvm.Vmm.Virtio;
 
@@ -24,10 +25,6 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private const ulong StopData = ulong.MaxValue;
     private const int TurnsBetweenBells = 64;
 
-    // Data of a watched descriptor: this bit, the queue of what comes in, and that of what goes out, or the same again.
-    private const ulong WatchBit = 1UL << 32;
-    private const int SecondShift = 8, QueueMask = 0xff;
-
     private const ulong Incoming = 0x5555_5555_5555_5555;
 
     private readonly VirtioDevice _device;
@@ -36,6 +33,7 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     private readonly bool _mayWait;
     private readonly ulong _queues;
     private readonly EventFd[] _bells;
+    private readonly QueueWait[] _waits;
     private readonly EventFd _stop = new();
     private readonly Epoll _epoll = new();
     private readonly EpollEvent[] _events;
@@ -54,10 +52,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         _mayWait = Environment.ProcessorCount > 1;
         _queues = ulong.MaxValue >> (VirtioDevice.MaxQueues - device.QueueCount);
         _bells = new EventFd[device.QueueCount];
+        _waits = new QueueWait[device.QueueCount];
         _events = new EpollEvent[device.QueueCount + 1];
         for (int i = 0; i < _bells.Length; i++)
         {
             _bells[i] = new EventFd();
+            _waits[i] = new QueueWait(this, i);
             // An edge: each ring is one, whether or not anybody has read the one before, so nobody does.
             _epoll.Add(_bells[i].Handle.Fd, EpollEvents.EdgeTriggered | EpollEvents.In, (ulong)i);
         }
@@ -70,22 +70,8 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
     /// <summary>What wakes a queue.</summary>
     public EventFd BellOf(int queue) => _bells[queue];
 
-    /// <summary>
-    /// Wakes queues by a descriptor too, when it becomes ready: an edge, as whoever processes the queue goes on until it is not. Any thread; it ends when the
-    /// descriptor is closed.
-    /// </summary>
-    /// <param name="fd">The descriptor.</param>
-    /// <param name="input">Woken when it becomes readable, or broken.</param>
-    /// <param name="output">Woken when it becomes writable; null if nobody waits for that.</param>
-    public void Watch(int fd, int input, int? output)
-    {
-        lock (_watching)
-        {
-            // Whoever has the descriptor may not know that the device is going.
-            if (!_isOver)
-                _epoll.Add(fd, EpollEvents.EdgeTriggered | EpollEvents.In | (output is null ? 0 : EpollEvents.Out), WatchBit | (uint)input | (ulong)(uint)(output ?? input) << SecondShift);
-        }
-    }
+    /// <summary>What wakes a queue by descriptors too, by edges, as whoever processes the queue goes on until they are not ready any more.</summary>
+    public IDescriptorWait WaitOf(int queue) => _waits[queue];
 
     /// <inheritdoc/>
     public void Wake(VirtioDevice device, int queue) => _bells[queue].Signal();
@@ -152,20 +138,12 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         {
             if (_events[i].Data == StopData)
                 return false;
-            awake |= Woken(in _events[i]);
+            int queue = (int)_events[i].Data;
+            _waits[queue].Note();
+            awake |= 1UL << queue;
         }
 
         return true;
-    }
-
-    private static ulong Woken(in EpollEvent happened)
-    {
-        ulong data = happened.Data;
-        if ((data & WatchBit) == 0)
-            return 1UL << (int)data;
-
-        ulong woken = (happened.Events & ~EpollEvents.Out) != 0 ? 1UL << (int)(data & QueueMask) : 0;
-        return woken | ((happened.Events & EpollEvents.Out) != 0 ? 1UL << (int)(data >> SecondShift & QueueMask) : 0);
     }
 
     /// <summary>
@@ -260,5 +238,34 @@ internal sealed class DeviceThread : IQueueScheduler, IDisposable
         }
 
         return more;
+    }
+
+    /// <summary>Whoever has a descriptor may not know that the device is going.</summary>
+    private sealed class QueueWait(DeviceThread thread, int queue) : IDescriptorWait
+    {
+        private readonly EpollWait _wait = new(thread._epoll, (ulong)queue);
+
+        public int Edges => _wait.Edges;
+
+        /// <summary>The queue was woken, by whatever.</summary>
+        public void Note() => _wait.Note();
+
+        public void Add(int fd)
+        {
+            lock (thread._watching)
+            {
+                if (!thread._isOver)
+                    _wait.Add(fd);
+            }
+        }
+
+        public void AwaitRoom(int fd, bool wanted)
+        {
+            lock (thread._watching)
+            {
+                if (!thread._isOver)
+                    _wait.AwaitRoom(fd, wanted);
+            }
+        }
     }
 }

@@ -308,13 +308,10 @@ internal sealed class VirtioSet : IDisposable
                 Time = _engine.Time
             });
         var thread = Add(device);
-        // Which descriptor that is changes with who serves the switch.
-        if (thread is not null && backend is SwitchBackend card)
-            card.WatchBy(fd => thread.Watch(fd, 0, 0));
         if (thread is null || backend is not IWatchedBackend watched)
             return;
         for (int pair = 0; pair < config.Queues; pair++)
-            thread.Watch(watched.DescriptorOf(pair), 2 * pair, watched.CanBeFull ? 2 * pair : null);
+            watched.WatchBy(pair, thread.WaitOf(2 * pair));
     }
 
     /// <summary>Puts the metadata service before a card's backend, where it is to answer there.</summary>

@@ -166,6 +166,59 @@ public sealed class StreamBackendTests
     }
 
     [Fact]
+    public void Socket_that_was_empty_is_read_again_when_somebody_was_told_of_it()
+    {
+        using var cable = new Cable();
+        var wait = new Wait();
+        cable.Backend.WatchBy(0, wait);
+        wait.Added.Should().Be(1);
+        cable.Peer.Send(Cable.Behind(Cable.Frame(1, 60)));
+        cable.Take().Should().Equal(Cable.Frame(1, 60));
+        cable.Peer.Send(Cable.Behind(Cable.Frame(2, 60)));
+        cable.Take().Should().BeNull("nobody was told of it yet");
+        wait.Edges++;
+        cable.Take().Should().Equal(Cable.Frame(2, 60));
+        cable.Peer.Dispose();
+        wait.Edges++;
+        cable.Take().Should().BeNull();
+        cable.Listener.Links.Should().Equal(false);
+    }
+
+    [Fact]
+    public void Room_is_waited_for_as_long_as_it_is_needed_and_no_longer()
+    {
+        using var cable = new Cable();
+        var wait = new Wait();
+        cable.Backend.WatchBy(0, wait);
+        cable.Send(Cable.Frame(1, 1000)).Should().Be(SendOutcome.Sent);
+        wait.Awaits.Should().BeNull("there was room");
+        while (cable.Send(Cable.Frame(2, 60_000)) == SendOutcome.Sent)
+        {
+        }
+
+        wait.Awaits.Should().BeTrue();
+        byte[] room = new byte[1 << 20];
+        while (cable.Peer.Receive(room, out _, wait: false) > 0)
+            cable.Take().Should().BeNull();
+
+        wait.Awaits.Should().BeFalse();
+    }
+
+    /// <summary>Whoever waits, without a thread.</summary>
+    private sealed class Wait : IDescriptorWait
+    {
+        public int Added { get; private set; }
+
+        public bool? Awaits { get; private set; }
+
+        public int Edges { get; set; }
+
+        public void Add(int fd) => Added++;
+
+        public void AwaitRoom(int fd, bool wanted) => Awaits = wanted;
+    }
+
+    [Fact]
     public void Ten_thousand_frames_allocate_nothing()
     {
         using var cable = new Cable();

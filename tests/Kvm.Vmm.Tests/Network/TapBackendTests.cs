@@ -117,7 +117,7 @@ public sealed class TapBackendTests
         var transport = GuestTransport.Make(false, device);
         FakeDriver[] drivers = [.. Enumerable.Range(0, 3).Select(_ => FakeDriver.Make(false, arena, 64))];
         transport.Start(device.OfferedFeatures & 0xff_ffff, drivers);
-        thread.Watch(tap.DescriptorOf(0), 0, null);
+        tap.WatchBy(0, thread.WaitOf(0));
         var buffers = new Dictionary<ushort, ulong>();
         for (int i = 0; i < 32; i++)
         {
@@ -189,7 +189,7 @@ public sealed class TapBackendTests
         for (int i = 0; i < 64; i++)
             drivers[0].Add(Element.In(arena.Allocate(2048), 2048));
         transport.Notify(0);
-        thread.Watch(tap.DescriptorOf(0), 0, null);
+        tap.WatchBy(0, thread.WaitOf(0));
         bool IsUp()
         {
             byte[] status = new byte[2];

@@ -8,7 +8,7 @@ namespace Kvm.Vmm.Network.Switching;
 /// A cable to a switch, in this process or another one: what is in between changes when who serves the switch does, and the card does not see it but by frames that are
 /// lost. Allocates nothing for a frame.
 /// </summary>
-internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkListener
+internal sealed class SwitchBackend : IWatchedBackend, ICountedBackend, IPortListener, INetworkListener
 {
     private readonly SwitchNode _node;
     private readonly Action _leave;
@@ -19,7 +19,7 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
     private ICardLink? _next;
     private bool _isHeld;
     private INetworkListener? _listener;
-    private Action<int>? _watch;
+    private IDescriptorWait? _wait;
     private NetOffloads _takes;
     private bool _isUp = true;
     private long _lost;
@@ -80,14 +80,14 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
             _listener = null;
     }
 
-    /// <summary>Says who wakes the card's queue when a descriptor is readable or writable: told of the one there is, and of every one that takes its place.</summary>
-    public void WatchBy(Action<int> watch)
+    /// <inheritdoc/>
+    /// <remarks>Which descriptor that is changes with who serves the switch.</remarks>
+    public void WatchBy(int pair, IDescriptorWait wait)
     {
         lock (_changing)
         {
-            _watch = watch;
-            if (_out is RemoteLink { Stream.IsGone: false } remote)
-                watch(remote.Stream.DescriptorOf(0));
+            _wait = wait;
+            (_out as RemoteLink)?.Stream.WatchBy(pair, wait);
         }
     }
 
@@ -155,7 +155,8 @@ internal sealed class SwitchBackend : ICountedBackend, IPortListener, INetworkLi
             if (link is RemoteLink remote)
             {
                 remote.Stream.Connect(this);
-                _watch?.Invoke(remote.Stream.DescriptorOf(0));
+                if (_wait is not null)
+                    remote.Stream.WatchBy(0, _wait);
             }
 
             link.Configure(_takes);

@@ -14,8 +14,6 @@ internal sealed class SwitchServer : IDisposable
     /// <summary>What comes back with the listener's and the uplink's events; smaller numbers are clients'.</summary>
     private const ulong ListenerData = ulong.MaxValue - 1, UplinkData = ulong.MaxValue - 2;
 
-    private const EpollEvents Edges = EpollEvents.In | EpollEvents.RdHup | EpollEvents.EdgeTriggered;
-
     // Clients that have not said what they want yet, and how long they may take.
     private const int MostStrangers = 32;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
@@ -90,7 +88,6 @@ internal sealed class SwitchServer : IDisposable
         foreach (var client in _clients.Values)
         {
             more |= client.Pump?.Move() ?? false;
-            WatchForRoom(client);
             if (client.Pump?.IsGone ?? Stopwatch.GetElapsedTime(client.Since) > s_patience)
                 _gone.Add(client);
         }
@@ -143,9 +140,10 @@ internal sealed class SwitchServer : IDisposable
             return;
         }
 
+        var client = new Client(socket, _nextClient, _epoll);
         try
         {
-            _epoll.Add(socket.Handle.Fd, Edges, _nextClient);
+            client.Wait.Add(socket.Handle.Fd);
         }
         // The host has no memory for one more (epoll_ctl(2)).
         catch (KvmException)
@@ -154,23 +152,13 @@ internal sealed class SwitchServer : IDisposable
             return;
         }
 
-        _clients.Add(_nextClient, new Client(socket, _nextClient));
-        _nextClient++;
+        _clients.Add(_nextClient++, client);
         _strangers++;
-    }
-
-    /// <summary>Waits for room where it is needed alone: else each frame that a client takes would wake the thread.</summary>
-    private void WatchForRoom(Client client)
-    {
-        if (client.Pump is { IsGone: false, Backend: StreamBackend stream } && stream.NeedsRoom != client.WaitsForRoom)
-        {
-            client.WaitsForRoom = !client.WaitsForRoom;
-            _epoll.Modify(client.Socket.Handle.Fd, Edges | (client.WaitsForRoom ? EpollEvents.Out : 0), client.Number);
-        }
     }
 
     private void On(Client client, bool hungUp)
     {
+        client.Wait.Note();
         if (client.Pump is { } pump)
         {
             pump.Look(hungUp);
@@ -196,8 +184,10 @@ internal sealed class SwitchServer : IDisposable
         string why = "that is no hello of this version";
         if (SwitchHello.TryRead(client.Hello.Message, out var config, out var mac))
         {
-            var pump = new PortPump(new StreamBackend(client.Socket, hasHeaders: true), _wake);
-            pump.Backend.Connect(pump);
+            var stream = new StreamBackend(client.Socket, hasHeaders: true);
+            stream.WatchBy(0, client);
+            var pump = new PortPump(stream, _wake);
+            stream.Connect(pump);
             pump.Port = Attach(config, mac, pump, out why);
             if (pump.Port is not null)
             {
@@ -242,8 +232,7 @@ internal sealed class SwitchServer : IDisposable
             pump.Port.Takes = backend.SendOffloads;
             backend.Configure(backend.ReceiveOffloads, 1);
             backend.Connect(pump);
-            if (backend is IWatchedBackend watched)
-                _epoll.Add(watched.DescriptorOf(0), EpollEvents.In | EpollEvents.EdgeTriggered, UplinkData);
+            (backend as IWatchedBackend)?.WatchBy(0, new EpollWait(_epoll, UplinkData));
             (_uplink, _uplinkIs) = (pump, wanted);
             return "";
         }
@@ -254,7 +243,7 @@ internal sealed class SwitchServer : IDisposable
     }
 
     /// <summary>Who connected.</summary>
-    private sealed class Client(UnixSocket socket, ulong number) : IDisposable
+    private sealed class Client(UnixSocket socket, ulong number, Epoll epoll) : IDescriptorWait, IDisposable
     {
         public UnixSocket Socket { get; } = socket;
 
@@ -264,11 +253,20 @@ internal sealed class SwitchServer : IDisposable
 
         public SwitchHello.Reader Hello { get; } = new();
 
-        /// <summary>Its socket is watched for room.</summary>
-        public bool WaitsForRoom { get; set; }
+        /// <summary>By what its socket is waited for, from the beginning.</summary>
+        public EpollWait Wait { get; } = new(epoll, number);
 
         /// <summary>What it is at; null as long as it is a stranger.</summary>
         public PortPump? Pump { get; set; }
+
+        /// <summary>It was added as a stranger's.</summary>
+        void IDescriptorWait.Add(int fd)
+        {
+        }
+
+        int IDescriptorWait.Edges => Wait.Edges;
+
+        void IDescriptorWait.AwaitRoom(int fd, bool wanted) => Wait.AwaitRoom(fd, wanted);
 
         public void Dispose()
         {

@@ -14,14 +14,15 @@ internal sealed class SwitchCard : INetworkListener, IDisposable
 
     private readonly EventFd _bell = new();
     private readonly Epoll _epoll = new();
+    private readonly EpollWait _wait;
 
     public SwitchCard(INetworkBackend backend, int number)
     {
-        (Backend, Number) = (backend, number);
+        (Backend, Number, _wait) = (backend, number, new EpollWait(_epoll, 1));
         _epoll.Add(_bell.Handle.Fd, EpollEvents.In, 0);
         backend.Connect(this);
         backend.Configure(NetOffloads.Modern, 1);
-        (backend as SwitchBackend)?.WatchBy(fd => _epoll.Add(fd, EpollEvents.In | EpollEvents.Out | EpollEvents.EdgeTriggered, 1));
+        (backend as SwitchBackend)?.WatchBy(0, _wait);
     }
 
     public INetworkBackend Backend { get; }
@@ -70,6 +71,7 @@ internal sealed class SwitchCard : INetworkListener, IDisposable
     /// <summary>The frame that is there, or null.</summary>
     public byte[]? Take()
     {
+        Look(0);
         var frame = Backend.Peek(0);
         if (frame.IsEmpty)
             return null;
@@ -85,9 +87,15 @@ internal sealed class SwitchCard : INetworkListener, IDisposable
         while (!isSo())
         {
             (Environment.TickCount64 < end).Should().BeTrue(because);
-            _epoll.Wait(new EpollEvent[4], 100);
-            _bell.Drain();
+            Look(100);
         }
+    }
+
+    private void Look(int milliseconds)
+    {
+        if (_epoll.Wait(new EpollEvent[4], milliseconds) > 0)
+            _wait.Note();
+        _bell.Drain();
     }
 
     /// <summary>How often it was told of frames.</summary>
