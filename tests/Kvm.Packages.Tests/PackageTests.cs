@@ -6,7 +6,7 @@ namespace Kvm.Packages.Tests;
 /// <summary>What scripts/pack makes, and that a project somewhere else can use it.</summary>
 public sealed class PackageTests(PackedFolder packed) : IClassFixture<PackedFolder>
 {
-    public static TheoryData<string> Libraries => ["Kvm", "Kvm.Devices", "Kvm.Interop", "Kvm.Sched", "Kvm.Vmm", "Kvm.X86"];
+    public static TheoryData<string> Libraries => ["Kvm", "Kvm.Devices", "Kvm.Interop", "Kvm.Sched", "Kvm.Testing", "Kvm.Testing.Xunit", "Kvm.Testing.Xunit3", "Kvm.Vmm", "Kvm.X86"];
 
     [Theory]
     [MemberData(nameof(Libraries))]

@@ -1,0 +1,84 @@
+namespace Kvm.Testing;
+
+/// <summary>
+/// A guest that tests share: booted once, when the first of them needs it. What test frameworks need of it is here; <c>VmFixture</c> of Kvm.Testing.Xunit and
+/// Kvm.Testing.Xunit3 is what tests derive from.
+/// </summary>
+public abstract class GuestFixture : IAsyncDisposable
+{
+    private Guest? _guest;
+
+    /// <summary>The guest. A test that comes by it outside of <c>[VmFact]</c> and <c>[VmTheory]</c> fails where this host cannot run it.</summary>
+    /// <exception cref="GuestUnavailableException">This host cannot run it.</exception>
+    public Guest Guest => _guest ?? throw new GuestUnavailableException(Unavailable ?? "the guest was not started: the fixture's StartAsync was not called");
+
+    /// <summary>Why this host cannot run the guest, in a sentence; null where it does.</summary>
+    public string? Unavailable { get; private set; }
+
+    /// <summary>The guest to be started. Asked once.</summary>
+    protected virtual GuestOptions Options => new();
+
+    /// <summary>Where what is kept of failed tests goes.</summary>
+    protected virtual string ArtifactFolder => GuestArtifacts.DefaultFolder;
+
+    /// <summary>What every test finds done: files copied, services started. Called once, when the guest's agent answers.</summary>
+    /// <param name="guest">The guest.</param>
+    protected virtual Task PrepareAsync(Guest guest) => Task.CompletedTask;
+
+    /// <summary>Boots and prepares the guest. Where this host cannot run it, that is kept in <see cref="Unavailable"/>.</summary>
+    /// <param name="cancellation">Gives up; nothing is left then.</param>
+    public async Task StartAsync(CancellationToken cancellation = default)
+    {
+        try
+        {
+            _guest = await Guest.StartAsync(Options, cancellation).ConfigureAwait(false);
+        }
+        catch (GuestUnavailableException e)
+        {
+            Unavailable = e.Message;
+            return;
+        }
+
+        try
+        {
+            await PrepareAsync(_guest).ConfigureAwait(false);
+        }
+        catch (Exception e)
+        {
+            // What a test would have kept is lost otherwise: nothing has begun that could fail.
+            string folder = Path.Combine(ArtifactFolder, GuestArtifacts.FolderNameOf(GetType().Name));
+            GuestArtifacts.Save(_guest, folder);
+            await DisposeAsync().ConfigureAwait(false);
+            throw new GuestException($"the guest {Options.Name} could not be prepared (kept in {folder}): {e.Message}", e);
+        }
+    }
+
+    /// <summary>Before each test.</summary>
+    /// <param name="requiresKvm">The test needs KVM to run its guest natively.</param>
+    /// <exception cref="GuestUnavailableException">This host cannot run the test, and why.</exception>
+    public virtual Task BeforeTestAsync(bool requiresKvm = false)
+    {
+        if (requiresKvm)
+            HostCheck.RequireKvm();
+        _ = Guest;
+        return Task.CompletedTask;
+    }
+
+    /// <summary>After a test that failed: keeps console, exits and captured frames.</summary>
+    /// <param name="test">The test's name.</param>
+    /// <returns>Where they are.</returns>
+    public string KeepArtifacts(string test)
+    {
+        string folder = Path.Combine(ArtifactFolder, GuestArtifacts.FolderNameOf(test));
+        GuestArtifacts.Save(Guest, folder);
+        return folder;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _guest, null) is { } guest)
+            await guest.DisposeAsync().ConfigureAwait(false);
+        GC.SuppressFinalize(this);
+    }
+}

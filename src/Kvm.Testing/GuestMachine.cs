@@ -1,0 +1,55 @@
+using Kvm.Vmm;
+using Kvm.Vmm.Network;
+using Kvm.Vmm.Virtio.Sockets;
+
+namespace Kvm.Testing;
+
+/// <summary>A guest's options as a machine.</summary>
+internal static class GuestMachine
+{
+    private const uint Cid = 3;
+    private const long CaptureBytes = 64 << 20;
+
+    /// <summary>The machine, and the files it needs.</summary>
+    /// <param name="options">The guest.</param>
+    /// <param name="files">What the names of its files begin with.</param>
+    public static VmConfig Configure(GuestOptions options, string files)
+    {
+        var image = options.Image ?? GuestImage.Small;
+        var config = new VmConfig
+        {
+            Name = options.Name,
+            KernelPath = image.KernelPath,
+            InitrdPath = Initrd(image, options, files),
+            Append = string.Join(' ', ((string[])["quiet", "kvmsharp.agent=1", options.Network is null ? "" : "ip=dhcp", options.Append]).Where(part => part.Length > 0)),
+            Cpus = options.Cpus,
+            MemoryBytes = options.MemoryBytes,
+            Engine = options.Engine,
+            Entropy = true,
+            Vsock = new VsockConfig { Cid = Cid, SocketPath = files + ".vsock" },
+            Networks = options.Network is { } network ? [network.Card(options.Name)] : [],
+        };
+        config = options.Configure?.Invoke(config) ?? config;
+        return config.Networks.Count == 0 || config.Capture is not null ? config : config with { Capture = new CaptureConfig(files + ".pcapng", CaptureBytes) };
+    }
+
+    /// <summary>Builds it.</summary>
+    public static VirtualMachine Build(VmConfig config, GuestConsole console) => VirtualMachine.Build(config, new VmHost { ConsoleOutput = console.Write });
+
+    /// <summary>Removes its files.</summary>
+    public static void Clean(string files)
+    {
+        foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(files)!, Path.GetFileName(files) + ".*"))
+            File.Delete(file);
+    }
+
+    private static string Initrd(GuestImage image, GuestOptions options, string files)
+    {
+        if (options.Files.Count == 0)
+            return image.InitrdPath;
+        string path = files + ".cpio";
+        using var output = File.Create(path);
+        Initramfs.Write(output, image.InitrdPath, options.Files);
+        return path;
+    }
+}
