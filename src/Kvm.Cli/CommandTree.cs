@@ -18,6 +18,7 @@ internal sealed class CommandTree
             new RunVerb(),
             new DoctorVerb(),
             new DiskVerb(),
+            new SnapshotVerb(),
             new TranslateVerb(),
             new SchedVerb(),
             new TraceVerb(),

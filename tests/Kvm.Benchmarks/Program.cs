@@ -17,6 +17,12 @@ if (args is ["disk-rates", var folder])
     return;
 }
 
+if (args is ["snapshot-rates", var place])
+{
+    SnapshotRates.Print(place);
+    return;
+}
+
 if (args is ["switch-rates"])
 {
     SwitchRates.Print();

@@ -10,6 +10,7 @@ public class HelpTests
     [InlineData("run", "run --help")]
     [InlineData("doctor", "doctor --help")]
     [InlineData("disk", "disk --help")]
+    [InlineData("snapshot", "snapshot --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
     [InlineData("net", "net --help")]

@@ -111,7 +111,7 @@ internal static class LoneOptions
     }
 }
 
-/// <summary>A positional argument, at most one word.</summary>
+/// <summary>A positional argument, at most one word, or any number.</summary>
 internal sealed class WordArgument : Argument<string>, IDescribed
 {
     public WordArgument(string name, string description)
@@ -119,6 +119,17 @@ internal sealed class WordArgument : Argument<string>, IDescribed
     {
         Description = description;
         Arity = ArgumentArity.ZeroOrOne;
+    }
+
+    /// <summary>True for one of any number of words.</summary>
+    public bool Repeats
+    {
+        get => Arity.MaximumNumberOfValues > 1;
+        init
+        {
+            Arity = value ? ArgumentArity.ZeroOrMore : ArgumentArity.ZeroOrOne;
+            CustomParser = static argument => argument.Tokens is [.., var token] ? token.Value : null;
+        }
     }
 
     public string Section => "Arguments";
@@ -130,6 +141,10 @@ internal sealed class WordArgument : Argument<string>, IDescribed
     /// <summary>The word given, or null.</summary>
     public string? Text(ParseResult result) =>
         result.GetResult(this) is { Tokens: [.., var token] } ? token.Value : null;
+
+    /// <summary>The words given, in their order.</summary>
+    public IReadOnlyList<string> Texts(ParseResult result) =>
+        result.GetResult(this) is { Tokens: { } tokens } ? [.. tokens.Select(t => t.Value)] : [];
 }
 
 /// <summary>A verb: a command that can be run, with what its help says beyond the options.</summary>

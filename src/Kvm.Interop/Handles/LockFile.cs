@@ -11,6 +11,10 @@ public sealed unsafe class LockFile : IDisposable
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
     public static LockFile Acquire(string path) => Lock(path, Libc.F_OFD_SETLKW, Libc.F_WRLCK)!;
 
+    /// <summary>As <see cref="Acquire"/>, but together with any others that ask like this.</summary>
+    /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
+    public static LockFile AcquireShared(string path) => Lock(path, Libc.F_OFD_SETLKW, Libc.F_RDLCK)!;
+
     /// <summary>As <see cref="Acquire"/>, but does not wait: null where another has the lock.</summary>
     /// <exception cref="KvmException">The file cannot be opened or locked.</exception>
     public static LockFile? TryAcquire(string path) => Lock(path, Libc.F_OFD_SETLK, Libc.F_WRLCK);

@@ -11,8 +11,6 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
 {
     public const string SnapshotEnd = ".snapshot", PackEnd = ".pack", PartEnd = ".part";
 
-    private static readonly TimeSpan s_step = TimeSpan.FromMilliseconds(10);
-
     public string Path { get; } = path;
 
     public SnapshotKey? Key { get; } = key;
@@ -48,13 +46,13 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
                 Sweep();
         }
 
-        return Lock(LockFile.TryAcquireShared);
+        return Lock(LockFile.TryAcquireShared, LockFile.AcquireShared);
     }
 
     /// <summary>The lock of those who remove from the store, with what an interrupted writer left removed.</summary>
     public LockFile LockAlone()
     {
-        var alone = Lock(LockFile.TryAcquire);
+        var alone = Lock(LockFile.TryAcquire, LockFile.Acquire);
         try
         {
             if (HasParts())
@@ -211,16 +209,42 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
 
     private LockFile? Try(Func<string, LockFile?> acquire) => Guarded(SnapshotErrors.WriteFailed, Path, () => acquire(System.IO.Path.Combine(Path, "lock")));
 
-    private LockFile Lock(Func<string, LockFile?> acquire)
-    {
-        // Whoever sweeps has the lock alone for a moment; the kernel tells nobody when it is given back.
-        for (var waited = TimeSpan.Zero; waited <= Patience; waited += s_step)
-        {
-            if (Try(acquire) is { } locked)
-                return locked;
-            Thread.Sleep(s_step);
-        }
+    private LockFile Lock(Func<string, LockFile?> tryAcquire, Func<string, LockFile> acquire) =>
+        Try(tryAcquire) ?? (Patience > TimeSpan.Zero ? Await(acquire) : null) ?? throw new VmmException(SnapshotErrors.Busy, VisibleText.Quote(Path));
 
-        throw new VmmException(SnapshotErrors.Busy, VisibleText.Quote(Path));
+    /// <summary>Waits for the lock; the kernel has no such wait that ends, so a thread waits that gives back what comes too late.</summary>
+    private LockFile? Await(Func<string, LockFile> acquire)
+    {
+        var gate = new object();
+        LockFile? locked = null;
+        bool isTooLate = false;
+        var waiter = new Thread(() =>
+        {
+            LockFile? got = null;
+            try
+            {
+                got = acquire(System.IO.Path.Combine(Path, "lock"));
+            }
+            catch (KvmException)
+            {
+                // The folder has gone: then there is no lock to be had.
+            }
+
+            lock (gate)
+            {
+                if (isTooLate)
+                    got?.Dispose();
+                locked = got;
+                Monitor.Pulse(gate);
+            }
+        }, 256 << 10)
+        { Name = "store lock", IsBackground = true };
+        lock (gate)
+        {
+            waiter.Start();
+            Monitor.Wait(gate, Patience);
+            isTooLate = locked is null;
+            return locked;
+        }
     }
 }

@@ -159,9 +159,7 @@ public sealed class HostileFileTests
             foreach (ulong value in (ulong[])[uint.MaxValue, 1UL << 31, ulong.MaxValue, 1UL << 52, 1UL << 63])
             {
                 byte[] wrong = [.. right];
-                Span<byte> bytes = stackalloc byte[8];
-                BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-                bytes[..Math.Min(8, wrong.Length - i)].CopyTo(wrong.AsSpan(i));
+                BitConverter.GetBytes(value).AsSpan(0, Math.Min(8, wrong.Length - i)).CopyTo(wrong.AsSpan(i));
                 Seal(wrong);
                 try
                 {

@@ -210,6 +210,20 @@ public sealed class OperationTests
     }
 
     [Fact]
+    public async Task Who_saves_while_the_store_is_swept_waits_for_that()
+    {
+        using var test = new TestStore();
+        test.Save("a", 1);
+        var sweeper = LockFile.Acquire(Path.Combine(test.Folder, "lock"));
+        var saving = Task.Factory.StartNew(
+            () => TestStore.Save(SnapshotStore.Open(test.Folder, null, HostStoreFiles.Instance, TimeSpan.FromMinutes(2)), "b", [3]),
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        sweeper.Dispose();
+        await saving;
+        test.ShouldHold("b", 3);
+    }
+
+    [Fact]
     public void Two_who_save_under_one_name_get_one_snapshot()
     {
         using var test = new TestStore();

@@ -1,0 +1,166 @@
+using System.CommandLine;
+using System.Text.Json;
+using Kvm.Cli.Parsing;
+using Kvm.Cli.Running;
+using Kvm.Cli.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Host;
+using Kvm.Vmm.Snapshots.Store;
+
+namespace Kvm.Cli.Verbs;
+
+/// <summary><c>kvmsharp snapshot</c>: stored snapshots, looked at and looked after.</summary>
+internal sealed class SnapshotVerb : Verb
+{
+    private const string FileEnd = ".kvmsnap", Places = "Where", Making = "export, import";
+
+    private static readonly string[] s_actions = ["ls", "inspect", "verify", "merge", "prune", "export", "import", "rm"], s_compressions = ["none", "lz4", "zstd"];
+
+    private readonly WordArgument _action = new("ACTION", "ls, inspect NAME, verify [NAME…], merge NAME, prune, export NAME FILE, import FILE [NAME], rm NAME….")
+    { Kind = ValueKind.OneOf, Values = s_actions };
+    private readonly WordArgument _words = new("NAME", "A snapshot; inspect and verify take a file of export too: a path with / or .kvmsnap at its end.") { Kind = ValueKind.File, Repeats = true };
+    private readonly ValueOption _store = new("--store", "FOLDER", Places, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
+    private readonly ValueOption _key = new("--key", "SOURCE", Places, "The key of encrypted snapshots: file=FILE, credential=NAME (of systemd) or command=TEXT. What is written is encrypted with it.");
+    private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed: zstd where this is not given for export, lz4 for import.") { Kind = ValueKind.OneOf, Values = s_compressions };
+
+    public SnapshotVerb()
+        : base("snapshot", "Stored snapshots: shows, verifies, merges, prunes, exports, imports and removes them.")
+    {
+        foreach (var argument in (Argument[])[_action, _words])
+            Add(argument);
+        foreach (var option in (Option[])[_store, _key, _compression])
+            Add(option);
+        Examples =
+        [
+            ("kvmsharp snapshot ls", "which there are, and what they are based on"),
+            ("kvmsharp snapshot inspect before-upgrade", "how large it is, what it shares, what it is of"),
+            ("kvmsharp snapshot verify", "reads all of them and compares every checksum"),
+            ("kvmsharp snapshot merge tuesday", "makes it stand alone, so that monday can go"),
+            ("kvmsharp snapshot rm monday", "removes it; nothing may be based on it"),
+            ("kvmsharp snapshot prune", "gives back what removed ones took"),
+            ("kvmsharp snapshot export tuesday tuesday.kvmsnap", "into one file, whole by itself"),
+            ("kvmsharp snapshot import tuesday.kvmsnap", "on another host"),
+        ];
+        Notes = ["The files are described in docs/snapshot-format.md."];
+    }
+
+    public override int Execute(ParseResult result, GlobalOptions global)
+    {
+        string action = _action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"snapshot needs a word: {string.Join(", ", s_actions)}");
+        if (!s_actions.Contains(action))
+            throw new VmmException(UsageErrors.Unknown, $"snapshot does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
+        var words = WordsOf(action, _words.Texts(result));
+        var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        using var work = new DiskWork(action, global.Json);
+        switch (action)
+        {
+            case "inspect" when IsFile(words[0]):
+                return Show(global, SnapshotStore.InspectFile(words[0], key), SnapshotText.Write, SnapshotText.Of);
+            case "verify" when words is [var file] && IsFile(file):
+                return Verify(global, work, () => SnapshotStore.VerifyFile(file, key, Environment.ProcessorCount, work.Report, work.Cancellation));
+        }
+
+        var store = SnapshotStore.Open(_store.Text(result) ?? Path.Combine(Folders.State, "snapshots"), key);
+        return action switch
+        {
+            "ls" => Show(global, store.List(), SnapshotText.Write, SnapshotText.Of),
+            "inspect" => Show(global, store.Inspect(words[0]), SnapshotText.Write, SnapshotText.Of),
+            "verify" => Verify(global, work, () => store.Verify(words, Environment.ProcessorCount, work.Report, work.Cancellation)),
+            "merge" => Merge(global, work, store, words[0]),
+            "prune" => Prune(global, work, store),
+            "export" => Export(global, work, store, words[0], words[1], Compression(result, SnapshotCompression.Zstd)),
+            "import" => Import(global, work, store, words[0], words.Count > 1 ? words[1] : null, Compression(result, SnapshotCompression.Lz4)),
+            _ => Remove(global, store, words),
+        };
+    }
+
+    private static IReadOnlyList<string> WordsOf(string action, IReadOnlyList<string> words)
+    {
+        var (least, most, what) = action switch
+        {
+            "ls" or "prune" => (0, 0, ""),
+            "inspect" or "merge" => (1, 1, "the NAME of a snapshot"),
+            "verify" => (0, int.MaxValue, ""),
+            "export" => (2, 2, "the NAME of a snapshot and a FILE"),
+            "import" => (1, 2, "a FILE"),
+            _ => (1, int.MaxValue, "the NAME of a snapshot"),
+        };
+        if (words.Count < least)
+            throw new VmmException(UsageErrors.Incomplete, $"snapshot {action} needs {what}");
+        return words.Count <= most ? words : throw new VmmException(UsageErrors.Unknown, $"snapshot {action} does not take {VisibleText.Quote(words[most], 40)} here");
+    }
+
+    private static bool IsFile(string word) => word.Contains('/', StringComparison.Ordinal) || word.EndsWith(FileEnd, StringComparison.Ordinal);
+
+    private SnapshotCompression Compression(ParseResult result, SnapshotCompression otherwise) =>
+        _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : otherwise;
+
+    private static int Verify(GlobalOptions global, DiskWork work, Func<SnapshotVerification> verify)
+    {
+        SnapshotVerification? found = null;
+        return work.Run(() => found = verify(), () =>
+        {
+            Show(global, found!, SnapshotText.Write, SnapshotText.Of);
+            return found!.Problems.Count == 0 ? ExitCode.Success : throw new VmmException(SnapshotErrors.Damaged, $"{found.Problems.Count} places");
+        });
+    }
+
+    private static int Merge(GlobalOptions global, DiskWork work, SnapshotStore store, string name)
+    {
+        int levels = 0;
+        return work.Run(
+            () => levels = store.Merge(name, work.Report, work.Cancellation),
+            () => Say(global, levels == 1 ? $"{name} stood alone already" : $"{name} was made of {levels} snapshots and stands alone now", ("name", name)));
+    }
+
+    private static int Prune(GlobalOptions global, DiskWork work, SnapshotStore store)
+    {
+        SnapshotPruning? pruning = null;
+        return work.Run(() => pruning = store.Prune(work.Report, work.Cancellation), () => Show(global, pruning!, SnapshotText.Write, SnapshotText.Of));
+    }
+
+    private static int Export(GlobalOptions global, DiskWork work, SnapshotStore store, string name, string path, SnapshotCompression compression) => work.Run(
+        () => store.Export(name, path, compression, Environment.ProcessorCount, work.Report, work.Cancellation),
+        () => Say(global, $"{name} is in {VisibleText.Escape(path)}, {DiskText.Size((ulong)new FileInfo(path).Length)}", ("name", name), ("file", path)));
+
+    private static int Import(GlobalOptions global, DiskWork work, SnapshotStore store, string path, string? name, SnapshotCompression compression) => work.Run(
+        () => name = store.Import(path, name, compression, Environment.ProcessorCount, work.Report, work.Cancellation),
+        () => Say(global, $"{name} is in the store", ("name", name!), ("file", path)));
+
+    private static int Remove(GlobalOptions global, SnapshotStore store, IReadOnlyList<string> names)
+    {
+        store.Remove(names);
+        return Say(global, $"removed: {string.Join(", ", names)}", [.. names.Select(name => ("removed", name))]);
+    }
+
+    /// <summary>A line, or an object of the members; those of one name are a list.</summary>
+    private static int Say(GlobalOptions global, string line, params (string Name, string Value)[] members)
+    {
+        StandardStreams.Output(!global.Json ? line + "\n" : JsonText.Of(json =>
+        {
+            json.WriteStartObject();
+            if (members is [("removed", _), ..])
+            {
+                json.WriteStartArray("removed");
+                foreach (var (_, value) in members)
+                    json.WriteStringValue(value);
+                json.WriteEndArray();
+            }
+            else
+            {
+                foreach (var (name, value) in members)
+                    json.WriteString(name, value);
+            }
+
+            json.WriteEndObject();
+        }));
+        return ExitCode.Success;
+    }
+
+    private static int Show<T>(GlobalOptions global, T value, Action<Utf8JsonWriter, T> write, Func<T, string> text)
+    {
+        StandardStreams.Output(global.Json ? JsonText.Of(json => write(json, value)) : text(value));
+        return ExitCode.Success;
+    }
+}
