@@ -52,7 +52,10 @@ public sealed partial class VirtualMachine
     public MachineSnapshot Save()
     {
         lock (_lifecycle)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
             return new MachineSnapshot(EngineName, SaveRecords(), new MemoryCopy(_ram.Memory));
+        }
     }
 
     /// <summary>
@@ -89,6 +92,69 @@ public sealed partial class VirtualMachine
             machine.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// Notes which pages of guest memory are written from here on, by the guest, by devices or by KVM. Costs the first write to each page since
+    /// <see cref="CollectDirty"/>; nothing before and after. Nothing happens where it is noted already. Any thread but the machine's own.
+    /// </summary>
+    /// <exception cref="VmmException">A deterministic machine.</exception>
+    public void StartDirtyTracking()
+    {
+        lock (_lifecycle)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (_engine.Dirty is null)
+                StandStill(() => TrackDirty(true));
+        }
+    }
+
+    /// <summary>Notes it no more. Any thread but the machine's own.</summary>
+    public void StopDirtyTracking()
+    {
+        lock (_lifecycle)
+        {
+            if (_engine.Dirty is not null && !_isDisposed)
+                StandStill(() => TrackDirty(false));
+        }
+    }
+
+    /// <summary>
+    /// Adds the addresses of pages that were written since tracking began or the last call, ascending, to a list: all whose writing was over when this returns. vCPUs
+    /// leave the guest for a moment.
+    /// </summary>
+    /// <param name="pages">Guest-physical addresses, multiples of 4096; each once.</param>
+    /// <exception cref="InvalidOperationException">Nothing is noted.</exception>
+    public void CollectDirty(ICollection<ulong> pages)
+    {
+        ArgumentNullException.ThrowIfNull(pages);
+        lock (_lifecycle)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            var dirty = _engine.Dirty ?? throw new InvalidOperationException("written pages are not noted: StartDirtyTracking");
+            StandStill(() =>
+            {
+                _engine.HarvestDirty();
+                foreach (var device in _virtio.Devices)
+                    device.TellRings(dirty.Mark);
+                dirty.Take(pages);
+            });
+        }
+    }
+
+    private void TrackDirty(bool tracks)
+    {
+        if (_config.Deterministic || !_engine.TrackDirty(tracks))
+            throw new VmmException(RestoreErrors.NotSaved, "pages that a deterministic machine writes were to be noted");
+    }
+
+    /// <summary>Does something while no vCPU is in the guest.</summary>
+    private void StandStill(Action what)
+    {
+        if (IsPaused)
+            what();
+        else
+            _pause.WhileStill(what);
     }
 
     /// <summary>The state of a paused machine's parts but memory.</summary>

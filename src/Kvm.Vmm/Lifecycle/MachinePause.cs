@@ -27,16 +27,35 @@ internal sealed class MachinePause(VcpuThread[] vcpus, IEngine engine, VirtioSet
     /// <summary>Makes the machine stand still. One thread at a time; it is not paused.</summary>
     public void Begin()
     {
-        Gate.Close();
-        foreach (var vcpu in vcpus)
-            vcpu.Nudge();
-        Gate.WaitUntilEmpty();
+        Empty();
         Holds.ByPause(true);
         engine.StopTime();
         foreach (var device in virtio.Devices)
             device.Pause();
         time?.Stop();
         _isPaused = true;
+    }
+
+    /// <summary>Does something while no vCPU is in the guest; devices and time go on. One thread at a time; the machine is not paused.</summary>
+    public void WhileStill(Action what)
+    {
+        Empty();
+        try
+        {
+            what();
+        }
+        finally
+        {
+            Gate.Open();
+        }
+    }
+
+    private void Empty()
+    {
+        Gate.Close();
+        foreach (var vcpu in vcpus)
+            vcpu.Nudge();
+        Gate.WaitUntilEmpty();
     }
 
     /// <summary>Lets it go on. One thread at a time; it is paused.</summary>

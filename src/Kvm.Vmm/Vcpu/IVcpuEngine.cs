@@ -154,6 +154,17 @@ internal interface IEngine : IDisposable
     {
     }
 
+    /// <summary>Pages written since somebody last took them, where that is noted (<see cref="TrackDirty"/>).</summary>
+    X86.Paging.DirtyPages? Dirty => null;
+
+    /// <summary>Notes written pages from here on, or no more; while no vCPU is in the guest. False where the engine cannot.</summary>
+    bool TrackDirty(bool tracks) => false;
+
+    /// <summary>Puts into <see cref="Dirty"/> what was written so far, and has later writes noted again; while no vCPU is in the guest.</summary>
+    void HarvestDirty()
+    {
+    }
+
     /// <summary>Takes processors, chips and clocks out, of a paused machine; null where the engine's state is not taken out.</summary>
     Snapshots.BoardState? SaveBoard() => null;
 

@@ -29,6 +29,7 @@ internal sealed class KvmEngine : IEngine
     private readonly List<IVcpuEngine> _engines = [];
     private readonly KvmGuestTime _guestTime;
     private DebugFacts? _debugFacts;
+    private KvmDirtyLog? _dirtyLog;
     private KvmDoorbells? _doorbells;
 
     /// <summary>Makes the virtual machine and maps <paramref name="memory"/> into it.</summary>
@@ -116,6 +117,20 @@ internal sealed class KvmEngine : IEngine
     }
 
     /// <inheritdoc/>
+    public X86.Paging.DirtyPages? Dirty => _dirtyLog?.Pages;
+
+    /// <inheritdoc/>
+    public bool TrackDirty(bool tracks)
+    {
+        _dirtyLog?.Dispose();
+        _dirtyLog = tracks ? new KvmDirtyLog(_vm, _memory) : null;
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public void HarvestDirty() => _dirtyLog?.Harvest();
+
+    /// <inheritdoc/>
     public BoardState SaveBoard()
     {
         var board = new BoardState();
@@ -168,11 +183,10 @@ internal sealed class KvmEngine : IEngine
 
     private void MapMemory()
     {
-        uint slot = 0;
-        foreach (ref readonly var region in _memory.Regions)
+        for (int slot = 0; slot < _memory.Regions.Length; slot++)
         {
-            _vm.SetUserMemoryRegion(slot++, region.Start, region.Size, region.Host,
-                region.ReadOnly ? KvmMemoryFlags.ReadOnly : KvmMemoryFlags.None);
+            ref readonly var region = ref _memory.Regions[slot];
+            KvmDirtyLog.Map(_vm, slot, region, region.ReadOnly ? KvmMemoryFlags.ReadOnly : KvmMemoryFlags.None);
         }
     }
 

@@ -75,6 +75,22 @@ internal sealed class SoftEngine : IEngine
     }
 
     /// <inheritdoc/>
+    public X86.Paging.DirtyPages? Dirty => _machine.Dirty;
+
+    /// <inheritdoc/>
+    public bool TrackDirty(bool tracks)
+    {
+        if (tracks)
+            _machine.TrackWrites();
+        else
+            _machine.StopTrackingWrites();
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public void HarvestDirty() => _machine.TrackWritesAnew();
+
+    /// <inheritdoc/>
     public BoardState SaveBoard()
     {
         var board = new BoardState();

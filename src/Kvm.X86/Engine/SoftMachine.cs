@@ -82,7 +82,7 @@ public sealed class SoftMachine
     /// <summary>The pages written since somebody last looked; null unless <see cref="TrackWrites"/> was called.</summary>
     public Paging.DirtyPages? Dirty { get; private set; }
 
-    /// <summary>Notes written pages from here on, at the cost of a fill of the translation buffer for the first write to each. While nothing runs; for machines that are deterministic.</summary>
+    /// <summary>Notes written pages from here on, at the cost of a fill of the translation buffer for the first write to each. While nothing runs.</summary>
     public void TrackWrites()
     {
         if (Dirty != null)
@@ -90,6 +90,20 @@ public sealed class SoftMachine
         Dirty = new Paging.DirtyPages(Memory);
         foreach (var processor in _processors)
             processor.TrackWrites(Dirty);
+    }
+
+    /// <summary>Has the next write to each page noted, also to one that was written before; what is noted stays. While nothing runs.</summary>
+    public void TrackWritesAnew()
+    {
+        foreach (var processor in _processors)
+            processor.TrackWrites(Dirty);
+    }
+
+    /// <summary>Notes no more. While nothing runs.</summary>
+    public void StopTrackingWrites()
+    {
+        Dirty = null;
+        TrackWritesAnew();
     }
 
     /// <summary>Guest page tables that processors shadow.</summary>

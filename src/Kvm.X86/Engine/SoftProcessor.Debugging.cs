@@ -81,7 +81,7 @@ public sealed partial class SoftProcessor
             _random.State = moment.Random;
     }
 
-    internal void TrackWrites(Paging.DirtyPages pages)
+    internal void TrackWrites(Paging.DirtyPages? pages)
     {
         _context.Physical.Dirty = pages;
         _context.FlushTlb(true);

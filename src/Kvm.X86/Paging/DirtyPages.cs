@@ -3,7 +3,7 @@ using Kvm.Devices.Memory;
 namespace Kvm.X86.Paging;
 
 /// <summary>Which pages of guest memory were written since the list was emptied: by guest code, page walks, devices or a debugger.</summary>
-/// <remarks>For machines whose processors and devices share one thread.</remarks>
+/// <remarks>Safe from any thread; a page that is noted while the list is emptied is in what is taken or stays noted.</remarks>
 public sealed class DirtyPages
 {
     private const int PageShift = 12;
@@ -23,7 +23,14 @@ public sealed class DirtyPages
     public void Mark(ulong address)
     {
         if (TryBit(address, out var bits, out int word, out ulong bit))
-            bits[word] |= bit;
+            Set(ref bits[word], bit);
+    }
+
+    /// <summary>Notes the pages of a region whose bits are set, the first page's the lowest of the first word.</summary>
+    public void Mark(int region, ReadOnlySpan<ulong> pages)
+    {
+        for (int word = 0; word < pages.Length && word < _bits[region].Length; word++)
+            Set(ref _bits[region][word], pages[word]);
     }
 
     /// <summary>Notes the pages of a range.</summary>
@@ -48,11 +55,16 @@ public sealed class DirtyPages
             var bits = _bits[region];
             for (int word = 0; word < bits.Length; word++)
             {
-                for (ulong left = bits[word]; left != 0; left &= left - 1)
+                for (ulong left = Interlocked.Exchange(ref bits[word], 0); left != 0; left &= left - 1)
                     pages.Add(_regions[region].Start + (((ulong)word * 64 + (ulong)System.Numerics.BitOperations.TrailingZeroCount(left)) << PageShift));
-                bits[word] = 0;
             }
         }
+    }
+
+    private static void Set(ref ulong word, ulong bits)
+    {
+        if ((Volatile.Read(ref word) & bits) != bits)
+            Interlocked.Or(ref word, bits);
     }
 
     private bool TryBit(ulong address, out ulong[] bits, out int word, out ulong bit)
