@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Verbs;
+using Kvm.Cli.Verbs.Guests;
 using Kvm.Cli.Verbs.Machines;
 
 namespace Kvm.Cli;
@@ -36,6 +37,9 @@ internal sealed class CommandTree
             new ConsoleVerb(),
             new EventsVerb(),
             new WorkerVerb(),
+            new ExecVerb(),
+            new CpVerb(),
+            new AgentVerb(),
             new StatsVerb(),
             new ExplainVerb(),
             new LabVerb(),

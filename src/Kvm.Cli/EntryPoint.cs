@@ -28,7 +28,7 @@ internal static class EntryPoint
             TerminalDescriptors.FillClosed();
             LastResort.Install();
             var tree = new CommandTree();
-            args = LoneOptions.Complete(tree.Root, args);
+            args = ExecWords.Separate(tree.Root, LoneOptions.Complete(tree.Root, args));
             var result = tree.Root.Parse(args, s_parsing);
             LastResort.Verbose = verbose = tree.Verbose.IsGiven(result);
             return Dispatch(tree, result, args);

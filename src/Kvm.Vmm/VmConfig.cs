@@ -1,3 +1,6 @@
+using Kvm.Devices.Virtio.Vsock;
+using Kvm.Vmm.Agent;
+using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
@@ -131,6 +134,9 @@ public sealed record VmConfig
     /// <summary>Sockets between programs of the guest and of the host, or null.</summary>
     public VsockConfig? Vsock { get; init; }
 
+    /// <summary>The guest is told to start its agent (<c>kvmsharp.agent=1</c>), which is asked by <see cref="Vsock"/>.</summary>
+    public bool Agent { get; init; }
+
     /// <summary>Where the frames of all network cards are written to, or null.</summary>
     public CaptureConfig? Capture { get; init; }
 
@@ -173,6 +179,20 @@ public sealed record VmConfig
     /// <summary>The same machine with every number that is else given by chance when it is built, so that the guest finds the same ones at each boot.</summary>
     public VmConfig WithFixedNumbers() => this with { Networks = [.. Networks.Select(card => card with { Mac = card.Mac ?? NetworkBackends.AnyMac() })] };
 
+    /// <summary>The same machine with an agent in its guest, and sockets where it has none: at <c>vms/NAME.vsock</c> below the runtime folder.</summary>
+    /// <param name="runtimeFolder">The runtime folder (<see cref="Host.Folders.Runtime"/>).</param>
+    /// <exception cref="VmmException">The machine's name is no file's.</exception>
+    public VmConfig WithAgent(string runtimeFolder) => this with
+    {
+        Agent = true,
+        Vsock = Vsock ?? new VsockConfig
+        {
+            Cid = VsockDevice.FirstGuestCid,
+            SocketPath = AgentClient.PathOf(runtimeFolder, Name)
+                ?? throw new VmmException(UsageErrors.InvalidMachine, $"an agent's socket is named after the machine, and {VisibleText.Quote(Name, 80)} is no name that a file could have"),
+        },
+    };
+
     /// <summary>Lists everything wrong with the configuration, in the order a person would mend it; empty if it can be built.</summary>
     public IReadOnlyList<string> Validate()
     {
@@ -211,6 +231,8 @@ public sealed record VmConfig
             problems.Add("a deterministic run has no network: what comes from outside would not repeat");
         if (Vsock?.Problem() is { } vsock)
             problems.Add($"vsock {vsock}");
+        if (Agent && Vsock is null)
+            problems.Add("an agent is asked by sockets between guest and host, and there are none");
         if (Deterministic && Vsock is not null)
             problems.Add("a deterministic run has no sockets: what comes from outside would not repeat");
         int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;

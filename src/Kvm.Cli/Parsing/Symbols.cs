@@ -147,6 +147,27 @@ internal sealed class WordArgument : Argument<string>, IDescribed
         result.GetResult(this) is { Tokens: { } tokens } ? [.. tokens.Select(t => t.Value)] : [];
 }
 
+/// <summary>All words that are left.</summary>
+internal sealed class WordsArgument : Argument<string[]>, IDescribed
+{
+    public WordsArgument(string name, string description)
+        : base(name)
+    {
+        Description = description;
+        Arity = ArgumentArity.ZeroOrMore;
+        CustomParser = static argument => [.. argument.Tokens.Select(token => token.Value)];
+    }
+
+    public string Section => "Arguments";
+
+    public ValueKind Kind => ValueKind.Text;
+
+    public IReadOnlyList<string> Values => [];
+
+    /// <summary>The words given.</summary>
+    public IReadOnlyList<string> Texts(ParseResult result) => result.GetResult(this) is { } given ? [.. given.Tokens.Select(token => token.Value)] : [];
+}
+
 /// <summary>A verb: a command that can be run, with what its help says beyond the options.</summary>
 internal abstract class Verb(string name, string description) : Command(name, description)
 {

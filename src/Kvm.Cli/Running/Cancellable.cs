@@ -26,4 +26,20 @@ internal static class Cancellable
             return 128 + signal;
         }
     }
+
+    /// <summary>Waits for an answer.</summary>
+    /// <param name="ask">Asks; may throw <see cref="OperationCanceledException"/> once it is told to end.</param>
+    /// <param name="signal">The signal that came first, where nothing is returned.</param>
+    public static T? Ask<T>(Func<CancellationToken, Task<T>> ask, out int signal)
+        where T : class
+    {
+        T? answer = null;
+        int code = Run(cancel =>
+        {
+            answer = ask(cancel).GetAwaiter().GetResult();
+            return 0;
+        });
+        signal = code - 128;
+        return answer;
+    }
 }

@@ -87,6 +87,9 @@ internal class RunVerb : Verb
     private readonly ValueOption _vsock = new("--vsock", "VSOCK", Devices,
         "Sockets between guest and host: the guest's context, a number from 3 on, and, after a comma, path=PATH of the Unix socket. [default of PATH: vsock-CID in the runtime folder]");
 
+    private readonly SwitchOption _agent = new("--agent", Devices,
+        "Starts the guest's agent, for exec and cp: gives the guest sockets (vms/NAME.vsock in the runtime folder, unless --vsock is given) and kvmsharp.agent=1 on its command line.");
+
     private readonly ValueOption _capture = new("--capture", "FILE", Devices,
         "Writes the frames of all network cards to FILE as pcapng, for Wireshark; FILE,size=SIZE is its longest, 1G where nothing is said.")
     { Kind = ValueKind.File };
@@ -132,6 +135,7 @@ internal class RunVerb : Verb
             ("kvmsharp run vmlinuz --publish 8080:80 --append ip=dhcp", "with a network, and the guest's port 80 at the host's 8080: curl localhost:8080"),
             ("kvmsharp run vmlinuz --net tap=tap0 --append ip=dhcp", "with a network card on the host's interface tap0"),
             ("kvmsharp run vmlinuz --ready-match login: --timeout 60s --report r.json </dev/null", "for scripts: when was it up, how did it end"),
+            ("kvmsharp run vmlinuz --initrd initrd.img --agent --name web & kvmsharp exec web uname -r", "with an agent that runs programs in the guest"),
             ("kvmsharp run vmlinux --engine soft --gdb 1234", "waits for gdb vmlinux -ex 'target remote :1234'"),
             ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
@@ -153,7 +157,7 @@ internal class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _virtio, _testDevices,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _agent, _virtio, _testDevices,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _gdb, _dryRun])
         {
@@ -218,6 +222,8 @@ internal class RunVerb : Verb
             throw new VmmException(UsageErrors.Conflict, $"--policy {policy} needs KVM, and another option the software engine");
         if (settings.Gdb is not null && settings.Scheduling.Policy is not null)
             throw new VmmException(UsageErrors.Conflict, "a guest that --gdb stops would keep the turn that --policy gives it");
+        if (_agent.IsGiven(result) || settings.Machine.Agent)
+            settings = settings with { Machine = settings.Machine.WithAgent(Folders.Runtime) };
         if (settings.Machine.KernelPath.Length == 0)
             throw new VmmException(UsageErrors.NoKernel, "run needs a KERNEL, or a configuration file with boot-source.kernel_image_path");
         return settings.Machine.Validate() is [var problem, ..] ? throw new VmmException(UsageErrors.InvalidMachine, problem) : settings;

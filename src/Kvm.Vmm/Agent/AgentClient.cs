@@ -10,6 +10,9 @@ namespace Kvm.Vmm.Agent;
 /// </summary>
 public sealed class AgentClient : IAsyncDisposable
 {
+    /// <summary>How long a guest that is being started may have no socket yet.</summary>
+    private static readonly TimeSpan s_absence = TimeSpan.FromSeconds(2);
+
     private readonly string _path;
     private readonly AgentLink _link;
     private readonly SemaphoreSlim _asking = new(1, 1);
@@ -34,11 +37,11 @@ public sealed class AgentClient : IAsyncDisposable
     /// <param name="socketPath">The Unix socket of the guest's sockets (<see cref="Virtio.Sockets.VsockConfig.SocketPath"/>).</param>
     /// <param name="patience">How long the guest may take until its agent listens.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="AgentException"><see cref="AgentErrors.NoAgent"/>: there is no such socket, or nobody listened in time; <see cref="AgentErrors.BadProtocol"/>: somebody else does.</exception>
+    /// <exception cref="AgentException"><see cref="AgentErrors.NoAgent"/>: there is no such socket, not after 2 s either, or nobody listened in time; <see cref="AgentErrors.BadProtocol"/>: somebody else does.</exception>
     public static async Task<AgentClient> ConnectAsync(string socketPath, TimeSpan patience, CancellationToken cancel = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(socketPath);
-        var link = await AgentLink.OpenAsync(socketPath, patience, AgentFrame.Ping, default, cancel).ConfigureAwait(false);
+        var link = await AgentLink.OpenAsync(socketPath, patience, patience < s_absence ? patience : s_absence, AgentFrame.Ping, default, cancel).ConfigureAwait(false);
         var client = new AgentClient(socketPath, link);
         try
         {
@@ -96,11 +99,18 @@ public sealed class AgentClient : IAsyncDisposable
     /// <param name="command">The program.</param>
     /// <param name="cancel">Kills it.</param>
     /// <exception cref="AgentException">It cannot be started (<see cref="AgentErrors.NoProgram"/>), or the guest is gone.</exception>
-    public async Task<AgentResult> ExecAsync(AgentCommand command, CancellationToken cancel = default)
+    public Task<AgentResult> ExecAsync(AgentCommand command, CancellationToken cancel = default) => ExecAsync(command, null, cancel);
+
+    /// <summary>Runs a program to its end and keeps what it writes (<see cref="AgentCommand.MostCaptured"/>).</summary>
+    /// <param name="command">The program.</param>
+    /// <param name="input">What it reads, to its end; null for nothing.</param>
+    /// <param name="cancel">Kills it.</param>
+    /// <exception cref="AgentException">It cannot be started (<see cref="AgentErrors.NoProgram"/>), or the guest is gone.</exception>
+    public async Task<AgentResult> ExecAsync(AgentCommand command, Stream? input, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(command);
         CapturedStream output = new(command.MostCaptured), errors = new(command.MostCaptured);
-        var exit = await RunAsync(command, null, output, errors, cancel).ConfigureAwait(false);
+        var exit = await RunAsync(command, input, output, errors, cancel).ConfigureAwait(false);
         return new AgentResult(exit, output.Bytes, errors.Bytes, output.IsTruncated || errors.IsTruncated);
     }
 
@@ -152,7 +162,7 @@ public sealed class AgentClient : IAsyncDisposable
         ArgumentException.ThrowIfNullOrEmpty(hostPath);
         ArgumentException.ThrowIfNullOrEmpty(guestPath);
         using var source = HostPath.Source(hostPath);
-        using var link = await AgentLink.OpenAsync(_path, Patience, AgentFrame.Put, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
+        using var link = await AgentLink.OpenAsync(_path, Patience, TimeSpan.Zero, AgentFrame.Put, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
         var sender = new TreeSender(link, recursive);
         await sender.SendAsync(source, cancel).ConfigureAwait(false);
         return sender.Skipped;
@@ -170,7 +180,7 @@ public sealed class AgentClient : IAsyncDisposable
         ArgumentException.ThrowIfNullOrEmpty(guestPath);
         ArgumentException.ThrowIfNullOrEmpty(hostPath);
         using var target = HostPath.Target(hostPath, guestPath);
-        using var link = await AgentLink.OpenAsync(_path, Patience, AgentFrame.Get, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
+        using var link = await AgentLink.OpenAsync(_path, Patience, TimeSpan.Zero, AgentFrame.Get, AgentProtocol.Copy(guestPath, recursive), cancel).ConfigureAwait(false);
         var receiver = new TreeReceiver(link, recursive);
         await receiver.ReceiveAsync(target, cancel).ConfigureAwait(false);
         return receiver.Skipped;

@@ -38,6 +38,17 @@ public static class AgentErrors
         "It does not run as the guest's administrator, or the guest's kernel refuses.",
         "Start the agent as root; see what the guest's kernel says: kvmsharp exec NAME dmesg");
 
+    /// <summary>The agent is not in this build.</summary>
+    public static readonly ErrorInfo NotBuiltIn = new("KVM0487", "this build has no agent in it",
+        "It was compiled where scripts/guest-kernel had not made the agent.",
+        "Make it and build again: scripts/guest-kernel agent; scripts/build --force");
+
+    /// <summary>The program took too long.</summary>
+    public static readonly ErrorInfo TimedOut = new("KVM0488", "the program took too long and was killed",
+        "It ran longer than --timeout allows.",
+        "Give it more time: kvmsharp exec --timeout 10m NAME CMD")
+    { ExitCode = ExitCode.Timeout };
+
     /// <summary>All errors of this class in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoAgent, Lost, BadProtocol, NoProgram, GuestFile, HostFile, Refused];
+    public static IReadOnlyList<ErrorInfo> All => [NoAgent, Lost, BadProtocol, NoProgram, GuestFile, HostFile, Refused, NotBuiltIn, TimedOut];
 }

@@ -24,22 +24,25 @@ internal sealed class AgentLink : IDisposable
 
     /// <summary>Connects, greets and asks for something, all in one message; the first frame that is received then is the answer.</summary>
     /// <param name="path">The Unix socket of the guest's sockets.</param>
-    /// <param name="patience">How long somebody may not be there yet.</param>
+    /// <param name="patience">How long the guest may have nobody who listens.</param>
+    /// <param name="absence">How long there may be no socket, as of a guest that is being started.</param>
     /// <param name="kind">What is asked.</param>
     /// <param name="payload">With what.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="AgentException">Nobody answers, or somebody who is no agent.</exception>
-    public static async Task<AgentLink> OpenAsync(string path, TimeSpan patience, AgentFrame kind, ReadOnlyMemory<byte> payload, CancellationToken cancel)
+    public static async Task<AgentLink> OpenAsync(string path, TimeSpan patience, TimeSpan absence, AgentFrame kind, ReadOnlyMemory<byte> payload, CancellationToken cancel)
     {
         byte[] first = FirstMessage(kind, payload.Span);
         long start = Environment.TickCount64;
         for (var wait = s_shortest; ; wait = wait * 2 < s_longest ? wait * 2 : s_longest)
         {
             // A guest that is starting or has too many connections hangs up before it has been told anything, so asking again asks once.
-            if (await TryOpenAsync(path, first, cancel).ConfigureAwait(false) is { } link)
+            int error = Connect(path, out var socket);
+            if (error == 0 && await TryOpenAsync(socket!, first, cancel).ConfigureAwait(false) is { } link)
                 return link;
-            if (Environment.TickCount64 - start >= patience.TotalMilliseconds)
-                throw new AgentException(AgentErrors.NoAgent, $"nobody listens at its port {AgentProtocol.Port} ({VisibleText.Quote(path)})");
+            var limit = error is 0 or -Errno.EAGAIN ? patience : error is -Errno.ENOENT or -Errno.ECONNREFUSED ? absence : TimeSpan.Zero;
+            if (Environment.TickCount64 - start >= limit.TotalMilliseconds)
+                throw new AgentException(AgentErrors.NoAgent, error == 0 ? $"nobody listens at its port {AgentProtocol.Port} ({VisibleText.Quote(path)})" : $"{VisibleText.Quote(path)}: {Errno.TextOf(-error)}");
             await Task.Delay(wait, cancel).ConfigureAwait(false);
         }
     }
@@ -80,10 +83,8 @@ internal sealed class AgentLink : IDisposable
     /// <summary>Hangs up: whoever sends or receives ends with <see cref="AgentErrors.Lost"/>.</summary>
     public void Dispose() => _socket.Dispose();
 
-    private static async Task<AgentLink?> TryOpenAsync(string path, byte[] first, CancellationToken cancel)
+    private static async Task<AgentLink?> TryOpenAsync(Socket socket, byte[] first, CancellationToken cancel)
     {
-        if (Connect(path) is not { } socket)
-            return null;
         var link = new AgentLink(socket);
         using var cancelled = cancel.Register(static link => ((AgentLink)link!).Dispose(), link);
         try
@@ -111,19 +112,19 @@ internal sealed class AgentLink : IDisposable
         }
     }
 
-    /// <summary>Null where too many wait to be let in.</summary>
-    private static Socket? Connect(string path)
+    /// <summary>Connects with the guest's sockets: 0 or -errno, EAGAIN where too many wait to be let in.</summary>
+    private static int Connect(string path, out Socket? socket)
     {
+        socket = null;
         int error = UnixSocket.TryConnect(path, out var made, wait: false);
-        if (error == -Errno.EAGAIN)
-            return null;
-        if (error != 0)
-            throw new AgentException(AgentErrors.NoAgent, $"{VisibleText.Quote(path)}: {Errno.TextOf(-error)}");
         using (made)
         {
+            if (error != 0)
+                return error;
             if (!made!.HasTrustedPeer(out _))
                 throw new AgentException(AgentErrors.NoAgent, $"{VisibleText.Quote(path)} is another user's");
-            return new Socket(new SafeSocketHandle(made.Handle.Release(), ownsHandle: true));
+            socket = new Socket(new SafeSocketHandle(made.Handle.Release(), ownsHandle: true));
+            return 0;
         }
     }
 

@@ -39,6 +39,8 @@ internal sealed class AgentOutputStream(int window, Func<int, ValueTask> giveRoo
         {
             if (bytes.Length > window - _count)
                 return false;
+            if (bytes.IsEmpty)
+                return true;
             Grow(_count + bytes.Length);
             int at = (_start + _count) % _bytes.Length, first = Math.Min(bytes.Length, _bytes.Length - at);
             bytes[..first].CopyTo(_bytes.AsSpan(at));

@@ -83,7 +83,7 @@ public sealed class AgentProcess : IAsyncDisposable
     /// <summary>Starts a program.</summary>
     internal static async Task<AgentProcess> StartAsync(string path, TimeSpan patience, AgentCommand command, CancellationToken cancel)
     {
-        var link = await AgentLink.OpenAsync(path, patience, AgentFrame.Exec, AgentProtocol.Exec(command, Window), cancel).ConfigureAwait(false);
+        var link = await AgentLink.OpenAsync(path, patience, TimeSpan.Zero, AgentFrame.Exec, AgentProtocol.Exec(command, Window), cancel).ConfigureAwait(false);
         try
         {
             var (kind, payload) = await link.ReceiveAsync(cancel).ConfigureAwait(false);

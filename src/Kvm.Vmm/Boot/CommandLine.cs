@@ -19,6 +19,9 @@ internal static class CommandLine
     /// <summary>A panic ends the run at once instead of leaving a guest that nobody can use; <c>--append panic=0</c> keeps it.</summary>
     private const string EndOnPanic = "panic=-1";
 
+    /// <summary>For an init that starts the agent when it is told to: ours does.</summary>
+    private const string StartAgent = "kvmsharp.agent=1";
+
     /// <summary>We enter the unpacked kernel where it was linked to run: its own loader, which would move it, is not there.</summary>
     private const string FromEntry = "nokaslr";
 
@@ -48,7 +51,7 @@ internal static class CommandLine
             return whole;
         bool fast = config.AppendFast && profile.KernelInterpreted;
         string features = Join(',', profile.GivesUpOnInstructions ? HiddenFeatures : "", fast ? FastFeatures : "");
-        return Join(' ', SerialConsole, config.Console == GuestConsole.Virtio ? VirtioConsole : "", EndOnPanic, Root(config), MmioDevices(config), FromEntry, fast ? Fast : "", WithFeatures(config.Append, features));
+        return Join(' ', SerialConsole, config.Console == GuestConsole.Virtio ? VirtioConsole : "", EndOnPanic, Root(config), MmioDevices(config), FromEntry, fast ? Fast : "", config.Agent ? StartAgent : "", WithFeatures(config.Append, features));
     }
 
     /// <summary>

@@ -247,6 +247,7 @@ public static class ConfigFile
         json.WriteString(ConfigMembers.Translations, settings.TranslationsPath);
         json.WriteString(ConfigMembers.Capture, settings.Machine.Capture?.ToString());
         json.WriteString(ConfigMembers.Metadata, settings.Machine.Metadata?.Path);
+        json.WriteBoolean(ConfigMembers.Agent, settings.Machine.Agent);
         json.WriteEndObject();
     }
 

@@ -123,6 +123,7 @@ internal static class ConfigMembers
     public const string Report = "report";
     public const string Translations = "translations";
     public const string Capture = "capture";
+    public const string Agent = "agent";
     public const string Metadata = "metadata";
 
     public const string MmdsConfig = "mmds-config";
@@ -149,7 +150,7 @@ internal static class ConfigMembers
         Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio, TestDevices,
     ];
 
-    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture, Metadata];
+    public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture, Metadata, Agent];
 
     public static readonly string[] OfScheduling =
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];

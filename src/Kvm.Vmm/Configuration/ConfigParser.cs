@@ -207,6 +207,9 @@ internal ref partial struct ConfigParser
                     if (TextOrNull(member) is { Length: > 0 } metadata)
                         _machine = _machine with { Metadata = (_machine.Metadata ?? new MetadataConfig()) with { Path = metadata } };
                     break;
+                case ConfigMembers.Agent:
+                    _machine = _machine with { Agent = Flag(member) };
+                    break;
                 case ConfigMembers.Report:
                     _settings = _settings with { ReportPath = TextOrNull(member) };
                     break;

@@ -16,7 +16,9 @@ using Kvm.Devices.Virtio.Net;
 using Kvm.Devices.Virtio.Rng;
 using Kvm.Devices.Virtio.Transport;
 using Kvm.Devices.Virtio.Vsock;
+using Kvm.Vmm.Agent;
 using Kvm.Vmm.Console;
+using Kvm.Vmm.Host;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Network.Model;
 using Kvm.Vmm.Network.Switching;
@@ -326,6 +328,9 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddSockets(VsockConfig config)
     {
+        // Gone after a reboot of the host, which a machine of the state folder outlives.
+        if (_config.Agent && config.SocketPath == AgentClient.PathOf(Folders.Runtime, _config.Name))
+            Directory.CreateDirectory(Path.GetDirectoryName(config.SocketPath)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         _sockets = new VsockServer(config, message => _failed?.Invoke(message));
         var device = new VsockDevice("vsock0", _memory, config.Cid, _sockets);
         Add(device);
