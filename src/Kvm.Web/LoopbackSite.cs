@@ -25,6 +25,7 @@ public sealed class LoopbackSite : IDisposable
     private readonly ServiceProvider _services;
     private readonly IServer _server;
     private readonly CancellationTokenSource _ending = new();
+    private bool _closed;
 
     private LoopbackSite(ServiceProvider services)
     {
@@ -64,6 +65,9 @@ public sealed class LoopbackSite : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_closed)
+            return;
+        _closed = true;
         _ending.Cancel();
         using (var patience = new CancellationTokenSource(TimeSpan.FromSeconds(1)))
             _server.StopAsync(patience.Token).GetAwaiter().GetResult();

@@ -13,7 +13,7 @@ namespace Kvm.Web;
 /// <param name="ending">The site closes: streams end.</param>
 internal sealed class PageRequests(string page, EventFeed feed, PageCommand command, CancellationToken ending) : IHttpApplication<HttpContext>
 {
-    private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    private const string Policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     private RequestGuard? _guard;
 

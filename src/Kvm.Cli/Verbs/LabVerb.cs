@@ -2,6 +2,7 @@ using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
+using Kvm.Cli.Web;
 using Kvm.Labs.Assembling;
 using Kvm.Labs.Catalog;
 using Kvm.Vmm;
@@ -29,6 +30,7 @@ internal sealed class LabVerb : Verb
     private readonly ValueOption _engine = new("--engine", "NAME", "Running", "kvm or soft; KVM where it opens, and the software engine elsewhere, where this is not given.") { Kind = ValueKind.OneOf, Values = ["kvm", "soft"] };
     private readonly ValueOption _timeout = new("--timeout", "DURATION", "Running", "Ends a run after this much real time. [default: 5s]");
     private readonly ValueOption _steps = new("--steps", "N", "Running", "step, without a terminal: how many instructions. [default: 200]");
+    private readonly ValueOption _web = WebOption.Create("Running", "run, step: on a page for a browser instead, at PORT of 127.0.0.1, a free one where nothing is said; prints its address.");
     private readonly SwitchOption _all = new("--all", "Running", "check: all labs, with their solutions.");
 
     public LabVerb()
@@ -36,7 +38,7 @@ internal sealed class LabVerb : Verb
     {
         foreach (var argument in (Argument[])[_action, _lab, _folder])
             Add(argument);
-        foreach (var option in (Option[])[_source, _assembler, _engine, _timeout, _steps, _all])
+        foreach (var option in (Option[])[_source, _assembler, _engine, _timeout, _steps, _web, _all])
             Add(option);
         Examples =
         [
@@ -45,6 +47,7 @@ internal sealed class LabVerb : Verb
             ("kvmsharp lab new 1", "01-first-exit.asm, to edit"),
             ("kvmsharp lab run 1 --source 01-first-exit.asm", "its exits, its console, how it ended"),
             ("kvmsharp lab step 1 --engine soft", "instruction by instruction, and back"),
+            ("kvmsharp lab step 4 --engine soft --web", "the same in a browser, with the page tables"),
             ("kvmsharp lab check 1 --source 01-first-exit.asm", "exit code 0 when it is solved, 1 when not"),
         ];
         Notes =
@@ -104,6 +107,8 @@ internal sealed class LabVerb : Verb
 
     private int Run(ParseResult result, Lab lab, GlobalOptions global)
     {
+        if (_web.PortOf(result) is { } port)
+            return Serve(port, result, lab, global, run: true);
         using var work = new LabWork();
         var report = lab.Run(SourceOf(result, lab), OptionsOf(result, lab), work.Cancellation);
         Show(global, json => LabText.RunJson(json, report), () => LabText.Run(report));
@@ -138,11 +143,22 @@ internal sealed class LabVerb : Verb
 
     private int Step(ParseResult result, Lab lab, GlobalOptions global)
     {
+        if (_web.PortOf(result) is { } port)
+            return Serve(port, result, lab, global, run: false);
         int steps = _steps.Text(result) is { } text ? Quantities.Count("--steps", text) : 200;
         if (steps < 1)
             throw Quantities.Bad("--steps", $"{steps}", "is not 1 or more");
         using var stepper = new LabStepper(lab, SourceOf(result, lab), OptionsOf(result, lab));
         return StepSession.Run(stepper, lab, steps, global.Json);
+    }
+
+    private int Serve(int port, ParseResult result, Lab lab, GlobalOptions global, bool run)
+    {
+        if (global.Json)
+            throw new VmmException(UsageErrors.Conflict, "--web is a page for people: without --json");
+        using var stepper = new LabStepper(lab, SourceOf(result, lab), OptionsOf(result, lab));
+        using var page = new LabPage(stepper, lab, port);
+        return page.Serve(run);
     }
 
     private LabOptions OptionsOf(ParseResult result, Lab lab)

@@ -8,10 +8,13 @@ namespace Kvm.Cli.Web;
 /// </summary>
 internal sealed class ExitStream(EventFeed feed) : Stream
 {
-    private static readonly TimeSpan s_pace = TimeSpan.FromMilliseconds(25);
+    private const long PaceMs = 25;
+
+    /// <summary>A thread that got no processor for so long makes up for it.</summary>
+    private const long MostBehindMs = 500;
 
     private readonly ManualResetEventSlim _hurry = new();
-    private long _last = Environment.TickCount64 - (long)s_pace.TotalMilliseconds;
+    private long _due;
 
     public override bool CanRead => false;
 
@@ -29,10 +32,10 @@ internal sealed class ExitStream(EventFeed feed) : Stream
     /// <summary>Tells of whole lines, each an exit.</summary>
     public override void Write(ReadOnlySpan<byte> buffer)
     {
-        long wait = _last + (long)s_pace.TotalMilliseconds - Environment.TickCount64;
-        if (wait > 0)
-            _hurry.Wait((int)wait);
-        _last = Environment.TickCount64;
+        long now = Environment.TickCount64;
+        if (_due > now)
+            _hurry.Wait((int)(_due - now));
+        _due = Math.Max(_due, now - MostBehindMs) + PaceMs;
         byte[] list = [(byte)'[', .. buffer.TrimEnd((byte)'\n'), (byte)']'];
         list.AsSpan().Replace((byte)'\n', (byte)',');
         feed.Publish("exits", list);

@@ -1,7 +1,9 @@
+using System.Text.Json;
 using Iced.Intel;
 using Kvm.Labs.Assembling;
 using Kvm.Labs.Machine;
 using Kvm.Vmm;
+using Kvm.Vmm.Debugging;
 using Kvm.X86.State;
 
 namespace Kvm.Labs.Catalog;
@@ -54,6 +56,9 @@ public sealed record StepView
     /// <summary>The last exit, if the last step made it; else null.</summary>
     public ExitLine? LastExit { get; init; }
 
+    /// <summary>The last exits, oldest first, a hundred at most.</summary>
+    public required IReadOnlyList<ExitLine> Recent { get; init; }
+
     /// <summary>What was printed so far.</summary>
     public required string Console { get; init; }
 
@@ -66,6 +71,7 @@ public sealed class LabStepper : IDisposable
 {
     private const int Around = 5;
     private const int MostContinued = 1_000_000;
+    private const int MostRecent = 100;
 
     private readonly AssembledProgram _program;
     private readonly LabPlan _plan;
@@ -99,6 +105,9 @@ public sealed class LabStepper : IDisposable
     /// <summary>True where steps can be undone: the software engine does the same again, to the instruction.</summary>
     public bool CanGoBack => _engine == "soft";
 
+    /// <summary>The lines of the source.</summary>
+    public IReadOnlyList<string> Source => _program.Lines;
+
     /// <summary>One instruction.</summary>
     public void Step()
     {
@@ -112,14 +121,18 @@ public sealed class LabStepper : IDisposable
     /// <summary>To behind the next exit, or to the end; at most a million instructions.</summary>
     public void Continue(CancellationToken cancel = default)
     {
-        Remember();
-        int exits = _exitsBefore;
-        long deadline = Environment.TickCount64 + (long)_options.Timeout.TotalMilliseconds;
-        for (int i = 0; i < MostContinued && !HasEnded && _machine.Board.Exits.Count == exits && !cancel.IsCancellationRequested && Environment.TickCount64 < deadline; i++)
-        {
-            _machine.Step(_options.Timeout);
-            Steps++;
-        }
+        int exits = _machine.Board.Exits.Count;
+        StepWhile(() => _machine.Board.Exits.Count == exits, cancel);
+    }
+
+    /// <summary>To the end, step by step, so that each can be undone; at most a million instructions, and as long as a run may take.</summary>
+    public void RunToEnd(CancellationToken cancel = default) => StepWhile(() => true, cancel);
+
+    /// <summary>To the start again.</summary>
+    public void Restart()
+    {
+        Replace();
+        (_before, _exitsBefore) = ([], 0);
     }
 
     /// <summary>Undoes one step: the program is run again from its start, one instruction less. Nothing happens at the start, or on KVM.</summary>
@@ -128,10 +141,7 @@ public sealed class LabStepper : IDisposable
         if (Steps == 0 || !CanGoBack)
             return;
         long target = Steps - 1;
-        var again = new LabMachine(_program, _plan.Setup, _engine);
-        _machine.Dispose();
-        _machine = again;
-        for (Steps = 0; Steps < target; Steps++)
+        for (Replace(); Steps < target; Steps++)
         {
             if (Steps == target - 1)
                 Remember();
@@ -160,14 +170,44 @@ public sealed class LabStepper : IDisposable
             Registers = [.. registers.Select((register, i) => new SeenRegister(register.Name, register.Value, i < _before.Count && _before[i].Value != register.Value))],
             Memory = [Window(outcome, "stack", (_state.Segments[2].Base + _state.Gpr[4]) & ~1UL, 64), .. Data(outcome)],
             Exits = exits,
+            Recent = [.. Enumerable.Range(Math.Max(0, exits - MostRecent), Math.Min(exits, MostRecent)).Select(i => OutcomeText.Line(outcome, outcome.Exits[i], i))],
             LastExit = exits > _exitsBefore ? OutcomeText.Line(outcome, outcome.Exits[^1], exits - 1) : null,
             Console = outcome.Console,
             End = HasEnded ? Checks.Describe(outcome) : null,
         };
     }
 
+    /// <summary>Bytes of memory; fewer than asked for where it ends, none outside.</summary>
+    public byte[] ReadMemory(ulong address, int length) => Window(_machine.Outcome(), "", address, length).Bytes;
+
+    /// <summary>Writes the walk of a linear address through the program's page tables (<see cref="GuestPaging.WriteWalk"/>).</summary>
+    public void WriteWalk(Utf8JsonWriter json, ulong address)
+    {
+        _machine.Read(_state);
+        GuestPaging.WriteWalk(json, _machine.Board.Memory, _state, address);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _machine.Dispose();
+
+    private void StepWhile(Func<bool> goesOn, CancellationToken cancel)
+    {
+        Remember();
+        long deadline = Environment.TickCount64 + (long)_options.Timeout.TotalMilliseconds;
+        for (int i = 0; i < MostContinued && !HasEnded && goesOn() && !cancel.IsCancellationRequested && Environment.TickCount64 < deadline; i++)
+        {
+            _machine.Step(_options.Timeout);
+            Steps++;
+        }
+    }
+
+    /// <summary>A machine that has not begun takes the place of the one there is.</summary>
+    private void Replace()
+    {
+        var again = new LabMachine(_program, _plan.Setup, _engine);
+        _machine.Dispose();
+        (_machine, Steps) = (again, 0);
+    }
 
     private void Remember()
     {

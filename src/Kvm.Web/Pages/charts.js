@@ -42,11 +42,11 @@ export function timeline(exits, vcpus, chosen) {
   axis(g, width, height, soft);
 }
 
-/** Which vCPU ran on which CPU: a bar for each sample, as high as the share of the time that the thread had the CPU. */
+/** Which vCPU ran on which CPU: in its lane a bar for each sample, in the CPU's colour, as high as the share of the time that the thread had it. */
 export function gantt(samples) {
   const { g, width, height, soft, line } = surface($('gantt'));
-  const cpus = [...new Set(samples.map(s => s.cpu))].sort((a, b) => a - b), lane = (height - 16) / Math.max(1, cpus.length);
-  lanes(g, cpus.map(c => `CPU ${c}`), lane, width, soft, line);
+  const vcpus = [...new Set(samples.map(s => s.vcpu))].sort((a, b) => a - b), lane = (height - 16) / Math.max(1, vcpus.length);
+  lanes(g, vcpus.map(v => `vCPU ${v}`), lane, width, soft, line);
   const last = new Map();
   for (const sample of samples) {
     const before = last.get(sample.vcpu) ?? sample;
@@ -54,13 +54,9 @@ export function gantt(samples) {
     const left = Math.max(gutter, at(before.timeNs, width)), right = at(sample.timeNs, width);
     const share = Math.min(1, sample.ranNs / Math.max(1, sample.timeNs - before.timeNs));
     if (right < gutter || left > width || share < 0.005) continue;
-    const top = cpus.indexOf(sample.cpu) * lane + 3, high = (lane - 6) * Math.max(0.15, share);
-    g.fillStyle = colour(`vcpu${sample.vcpu}`);
-    g.fillRect(left, top + (lane - 6) - high, Math.max(1, right - left + 0.5), high);
-    if (right - left > 22 && high > 10) {
-      g.fillStyle = '#14161a';
-      g.fillText(`v${sample.vcpu}`, left + 3, top + (lane - 6) - high / 2);
-    }
+    const bottom = vcpus.indexOf(sample.vcpu) * lane + lane - 2, high = (lane - 5) * Math.max(0.12, share);
+    g.fillStyle = colour(`CPU ${sample.cpu}`);
+    g.fillRect(left, bottom - high, Math.max(1, right - left + 0.5), high);
   }
   axis(g, width, height, soft);
 }
@@ -118,11 +114,11 @@ export function flame(exits) {
 }
 
 /** What the colours mean. */
-export function legend(reasons) {
-  $('legend').replaceChildren(...reasons.map(reason => {
+export function legend(element, names) {
+  element.replaceChildren(...names.map(name => {
     const item = make('li'), swatch = make('i');
-    swatch.style.background = colour(reason);
-    item.append(swatch, reason);
+    swatch.style.background = colour(name);
+    item.append(swatch, name);
     return item;
   }));
 }

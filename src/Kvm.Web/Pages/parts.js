@@ -21,7 +21,7 @@ export function visible(text) {
     if (plain) pieces.push(plain);
     plain = '';
     const code = character.codePointAt(0);
-    const shown = code < 0x20 ? String.fromCodePoint(0x2400 + code) : code === 0x7f ? '\u2421' : `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>`;
+    const shown = code < 0x20 || code === 0x7f ? `^${String.fromCodePoint(code ^ 0x40)}` : `<U+${code.toString(16).toUpperCase().padStart(4, '0')}>`;
     pieces.push(make('span', shown, 'control'));
   }
   if (plain) pieces.push(plain);

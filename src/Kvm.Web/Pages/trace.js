@@ -89,7 +89,7 @@ function showRegisters(exit) {
 }
 
 function charts() {
-  if (following) [range.from, range.to] = [Math.max(0, last() - Math.max(range.to - range.from, 2e9)), Math.max(last(), 1e6)];
+  if (following) [range.from, range.to] = [Math.max(0, last() - Math.max(range.to - range.from, 5e9)), Math.max(last(), 1e6)];
   const vcpus = [...new Set(exits.map(exit => exit.vcpu))].sort((a, b) => a - b);
   timeline(shown, vcpus, following ? null : shown[at]);
   gantt(samples);
@@ -97,7 +97,8 @@ function charts() {
 
 function draw() {
   summary(); charts(); flame(shown); rows(); details();
-  legend([...new Set(exits.map(exit => exit.reason))].sort());
+  legend($('legend'), [...new Set(exits.map(exit => exit.reason))].sort());
+  legend($('cpus'), [...new Set(samples.map(sample => sample.cpu))].sort((a, b) => a - b).map(cpu => `CPU ${cpu}`));
 }
 
 const redraw = soon(draw, 150);
