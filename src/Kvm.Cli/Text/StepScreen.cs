@@ -25,7 +25,7 @@ internal static class StepScreen
         });
         console.Profile.Capabilities.Unicode = true;
         var upper = new Grid().AddColumn(new GridColumn().NoWrap()).AddColumn(new GridColumn().NoWrap());
-        upper.AddRow(new Panel(Code(view)).Header($" lab {lab.Number} on {view.Engine}, step {view.Steps} "), new Panel(Registers(view)).Header(" registers "));
+        upper.AddRow(new Panel(Code(view)).Header($" lab {lab.Number} on {view.Engine}, step {view.Steps} "), new Panel(Registers(view)).Header(view.Vcpus > 1 ? $" registers of vcpu{view.Vcpu} " : " registers "));
         upper.AddRow(new Panel(Exit(view)).Header($" exit {view.Exits} "), new Panel(Memory(view)).Header(" memory "));
         console.Write(upper);
         console.Write(new Markup(view.End is { } end ? $"[bold]the program {Plain(end)}[/]   " : ""));

@@ -20,7 +20,7 @@ internal static class StepText
         if (view.End is { } end)
             return text.Append("the program ").Append(VisibleText.Escape(end)).Append('\n').ToString();
         int line = view.Source.FirstOrDefault(source => source.Current).Line;
-        text.Append(CultureInfo.InvariantCulture, $"{view.Steps,6}  0x{view.Address:x}  {(line > 0 ? $"line {line}" : ""),-9} {view.Instruction}\n");
+        text.Append(CultureInfo.InvariantCulture, $"{view.Steps,6}  {(view.Vcpus > 1 ? $"vcpu{view.Vcpu}  " : "")}0x{view.Address:x}  {(line > 0 ? $"line {line}" : ""),-9} {view.Instruction}\n");
         return text.ToString();
     }
 
@@ -30,6 +30,7 @@ internal static class StepText
         json.WriteStartObject();
         json.WriteNumber("step", view.Steps);
         json.WriteString("engine", view.Engine);
+        json.WriteNumber("vcpu", view.Vcpu);
         json.WriteString("address", LabText.Hex(view.Address));
         json.WriteString("instruction", view.Instruction);
         json.WriteNumber("line", view.Source.FirstOrDefault(source => source.Current).Line);

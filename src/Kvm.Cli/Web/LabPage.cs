@@ -145,6 +145,8 @@ internal sealed class LabPage : IDisposable
         json.WriteStartObject();
         json.WriteString("engine", view.Engine);
         json.WriteNumber("steps", view.Steps);
+        json.WriteNumber("vcpu", view.Vcpu);
+        json.WriteNumber("vcpus", view.Vcpus);
         json.WriteString("address", Hex(view.Address));
         json.WriteString("instruction", view.Instruction);
         json.WriteNumber("line", view.Source.FirstOrDefault(line => line.Current).Line);

@@ -35,6 +35,12 @@ public sealed record StepView
     /// <summary>Steps made.</summary>
     public required long Steps { get; init; }
 
+    /// <summary>The vCPU whose step is next, and of which registers and instruction are.</summary>
+    public required int Vcpu { get; init; }
+
+    /// <summary>How many vCPUs there are.</summary>
+    public required int Vcpus { get; init; }
+
     /// <summary>Linear address of the next instruction.</summary>
     public required ulong Address { get; init; }
 
@@ -79,7 +85,7 @@ public sealed class LabStepper : IDisposable
     private readonly string _engine;
     private readonly ArchitecturalState _state = new();
     private LabMachine _machine;
-    private IReadOnlyList<(string Name, ulong Value)> _before = [];
+    private IReadOnlyList<(string Name, ulong Value)>[] _before;
     private int _exitsBefore;
 
     /// <summary>Loads a source.</summary>
@@ -94,6 +100,7 @@ public sealed class LabStepper : IDisposable
         _program = ProgramLab.Load(source, options);
         _engine = ProgramLab.EngineFor(plan, options);
         _machine = new LabMachine(_program, plan.Setup, _engine);
+        _before = Nothing();
     }
 
     /// <summary>Steps made.</summary>
@@ -113,7 +120,7 @@ public sealed class LabStepper : IDisposable
     {
         if (HasEnded)
             return;
-        Remember();
+        Remember(_machine.Turn);
         _machine.Step(_options.Timeout);
         Steps++;
     }
@@ -132,7 +139,6 @@ public sealed class LabStepper : IDisposable
     public void Restart()
     {
         Replace();
-        (_before, _exitsBefore) = ([], 0);
     }
 
     /// <summary>Undoes one step: the program is run again from its start, one instruction less. Nothing happens at the start, or on KVM.</summary>
@@ -143,20 +149,20 @@ public sealed class LabStepper : IDisposable
         long target = Steps - 1;
         for (Replace(); Steps < target; Steps++)
         {
-            if (Steps == target - 1)
-                Remember();
+            // What is marked as changed is what each vCPU's last step changed.
+            if (target - Steps <= _machine.Cpus)
+                Remember(_machine.Turn);
             _machine.Step(_options.Timeout);
         }
-
-        if (target == 0)
-            (_before, _exitsBefore) = ([], 0);
     }
 
     /// <summary>What there is to see.</summary>
     public StepView View()
     {
         var outcome = _machine.Outcome();
-        _machine.Read(_state);
+        int vcpu = _machine.Turn;
+        _machine.Read(vcpu, _state);
+        var before = _before[vcpu];
         ulong address = _state.Segments[1].Base + _state.Rip;
         var registers = OutcomeText.Registers(_state);
         int exits = outcome.Exits.Count;
@@ -164,10 +170,12 @@ public sealed class LabStepper : IDisposable
         {
             Engine = outcome.Engine,
             Steps = Steps,
+            Vcpu = vcpu,
+            Vcpus = _machine.Cpus,
             Address = address,
             Instruction = Disassemble(outcome, address),
             Source = SourceAround(address),
-            Registers = [.. registers.Select((register, i) => new SeenRegister(register.Name, register.Value, i < _before.Count && _before[i].Value != register.Value))],
+            Registers = [.. registers.Select((register, i) => new SeenRegister(register.Name, register.Value, i < before.Count && before[i].Value != register.Value))],
             Memory = [Window(outcome, "stack", (_state.Segments[2].Base + _state.Gpr[4]) & ~1UL, 64), .. Data(outcome)],
             Exits = exits,
             Recent = [.. Enumerable.Range(Math.Max(0, exits - MostRecent), Math.Min(exits, MostRecent)).Select(i => OutcomeText.Line(outcome, outcome.Exits[i], i))],
@@ -183,7 +191,7 @@ public sealed class LabStepper : IDisposable
     /// <summary>Writes the walk of a linear address through the program's page tables (<see cref="GuestPaging.WriteWalk"/>).</summary>
     public void WriteWalk(Utf8JsonWriter json, ulong address)
     {
-        _machine.Read(_state);
+        _machine.Read(_machine.Turn, _state);
         GuestPaging.WriteWalk(json, _machine.Board.Memory, _state, address);
     }
 
@@ -192,7 +200,8 @@ public sealed class LabStepper : IDisposable
 
     private void StepWhile(Func<bool> goesOn, CancellationToken cancel)
     {
-        Remember();
+        for (int vcpu = 0; vcpu < _machine.Cpus; vcpu++)
+            Remember(vcpu);
         long deadline = Environment.TickCount64 + (long)_options.Timeout.TotalMilliseconds;
         for (int i = 0; i < MostContinued && !HasEnded && goesOn() && !cancel.IsCancellationRequested && Environment.TickCount64 < deadline; i++)
         {
@@ -207,12 +216,15 @@ public sealed class LabStepper : IDisposable
         var again = new LabMachine(_program, _plan.Setup, _engine);
         _machine.Dispose();
         (_machine, Steps) = (again, 0);
+        (_before, _exitsBefore) = (Nothing(), 0);
     }
 
-    private void Remember()
+    private IReadOnlyList<(string Name, ulong Value)>[] Nothing() => [.. Enumerable.Repeat<IReadOnlyList<(string, ulong)>>([], _machine.Cpus)];
+
+    private void Remember(int vcpu)
     {
-        _machine.Read(_state);
-        _before = OutcomeText.Registers(_state);
+        _machine.Read(vcpu, _state);
+        _before[vcpu] = OutcomeText.Registers(_state);
         _exitsBefore = _machine.Board.Exits.Count;
     }
 

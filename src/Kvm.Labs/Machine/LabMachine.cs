@@ -63,6 +63,12 @@ internal sealed class LabMachine : IDisposable
     /// <summary>What is around the processor.</summary>
     public LabBoard Board { get; }
 
+    /// <summary>The vCPU whose step is next: they take turns, and one that waits to be started or woken is passed over.</summary>
+    public int Turn { get; private set; }
+
+    /// <summary>How many vCPUs there are.</summary>
+    public int Cpus => _setup.Cpus;
+
     /// <summary>True when nothing more can happen.</summary>
     public bool HasEnded => _last is not (BareStop.Stepped or BareStop.Kicked);
 
@@ -97,12 +103,14 @@ internal sealed class LabMachine : IDisposable
         return Outcome();
     }
 
-    /// <summary>Runs one instruction; nothing happens at the end.</summary>
+    /// <summary>Runs one instruction of <see cref="Turn"/>; nothing happens at the end.</summary>
     public void Step(TimeSpan timeout)
     {
         if (HasEnded)
             return;
-        Watched(timeout, () => _last = _engine.Step());
+        Watched(timeout, () => _last = _engine.Step(Turn));
+        if (!HasEnded)
+            Turn = Next();
         // The board is asked at exits only; what it decided in this step counts now.
         if (_last == BareStop.Stepped && Board.EndValue is not null)
             _last = BareStop.Ended;
@@ -134,8 +142,8 @@ internal sealed class LabMachine : IDisposable
         };
     }
 
-    /// <summary>The first processor's registers, without a copy of everything else.</summary>
-    public void Read(ArchitecturalState state) => _engine.Save(0, state);
+    /// <summary>A processor's registers, without a copy of everything else.</summary>
+    public void Read(int vcpu, ArchitecturalState state) => _engine.Save(vcpu, state);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -161,6 +169,19 @@ internal sealed class LabMachine : IDisposable
         work();
         lock (_watching)
             _running = false;
+    }
+
+    private int Next()
+    {
+        for (int i = 1; i <= Cpus; i++)
+        {
+            int vcpu = (Turn + i) % Cpus;
+            if (Cpus == 1 || !_engine.Waits(vcpu))
+                return vcpu;
+        }
+
+        // All wait: for a timer, or for ever, which the next step says.
+        return 0;
     }
 
     private void Watch(long deadline)

@@ -103,9 +103,14 @@ internal sealed class BareKvm : IBareEngine
         return TakeStop();
     }
 
-    public BareStop Step()
+    public bool Waits(int vcpu) => _options.Chips && _vcpus[vcpu].Vcpu.GetMpState() is KvmMpStateValue.Uninitialized or KvmMpStateValue.InitReceived or KvmMpStateValue.Halted;
+
+    public BareStop Step(int vcpu)
     {
-        var done = _vcpus[0].Step();
+        // The others do not run meanwhile: whether they wait for ever is seen from here.
+        for (int i = 0; _options.Chips && i < _vcpus.Length; i++)
+            _vcpus[i].LookAtHalt();
+        var done = Stop is null ? _vcpus[vcpu].Step() : BareStop.Halted;
         return done == BareStop.Stepped ? done : TakeStop();
     }
 

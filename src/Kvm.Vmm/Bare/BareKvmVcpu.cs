@@ -244,7 +244,8 @@ internal sealed class BareKvmVcpu : IDisposable
         return true;
     }
 
-    private void LookAtHalt()
+    /// <summary>Looks whether nothing will ever wake it, and ends the run where that holds for all. While it does not run.</summary>
+    public void LookAtHalt()
     {
         bool stuck = Vcpu.GetMpState() switch
         {

@@ -102,15 +102,22 @@ internal sealed class BareSoft : IBareEngine
         }
     }
 
-    public BareStop Step()
+    public bool Waits(int vcpu)
     {
-        _current = 0;
+        _processors[vcpu].GetState(_state);
+        return _state.Activity != ActivityState.Running && (_chips is null || _chips.Processors[vcpu].Pending == InterruptEvents.None);
+    }
+
+    public BareStop Step(int vcpu)
+    {
+        _current = vcpu;
         for (int i = 0; i < 2; i++)
         {
             var stop = Turn(1, out bool halted);
             if (stop is not null)
                 return stop.Value;
-            if (!halted)
+            // An INIT or an interrupt may have been all there was; the others go on then.
+            if (!halted || Enumerable.Range(0, _processors.Length).Any(other => !Waits(other)))
                 return BareStop.Stepped;
             if (!SkipToTimer())
                 return BareStop.Halted;

@@ -43,8 +43,11 @@ internal interface IBareEngine : IDisposable
     /// <summary>Runs all vCPUs until something ends it.</summary>
     BareStop Run();
 
-    /// <summary>Runs one instruction of the first vCPU, or delivers what is pending and runs the first instruction behind.</summary>
-    BareStop Step();
+    /// <summary>Runs one instruction of one vCPU, or delivers what is pending and runs the first instruction behind.</summary>
+    BareStop Step(int vcpu);
+
+    /// <summary>Whether a vCPU has nothing to execute until it is started or woken. Between steps.</summary>
+    bool Waits(int vcpu);
 
     /// <summary>Makes <see cref="Run"/> return soon, or at once when it is next called. Any thread.</summary>
     void Kick();

@@ -30,6 +30,7 @@ function view(now) {
     current ? item.setAttribute('aria-current', 'step') : item.removeAttribute('aria-current');
     if (current) item.scrollIntoView({ block: 'nearest' });
   }
+  $('registers-title').textContent = now.vcpus > 1 ? `Registers of vCPU ${now.vcpu}` : 'Registers';
   $('registers').replaceChildren(...registers(now.registers.map(({ name, value, changed }) => [name, value, changed])));
   $('exits-note').textContent = now.exits ? `${now.exits.toLocaleString('en')} so far${now.came ? ', the last one in this step' : ''}` : 'none so far';
   $('rows').replaceChildren(...now.recent.map((exit, i) => {

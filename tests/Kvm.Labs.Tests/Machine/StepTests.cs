@@ -44,6 +44,49 @@ public sealed class StepTests
         view.Memory[0].Bytes[..4].Should().Equal(1, 0, 0, 0);
     }
 
+    [SkippableTheory]
+    [MemberData(nameof(Engines))]
+    public void Two_processors_take_turns_and_one_that_waits_is_passed_over(string engine)
+    {
+        Skip.If(engine == "kvm" && !File.Exists("/dev/kvm"), "this host has no /dev/kvm");
+        var lab = LabCatalog.Find("9");
+        using var stepper = new LabStepper(lab, lab.Solution, new LabOptions { Engine = engine, Timeout = TimeSpan.FromSeconds(60) });
+        var turns = new List<int>();
+        for (int i = 0; i < 5000 && !stepper.HasEnded; i++)
+        {
+            var view = stepper.View();
+            view.Vcpus.Should().Be(2);
+            turns.Add(view.Vcpu);
+            stepper.Step();
+        }
+
+        stepper.View().End.Should().Be("ended with 0");
+        int first = turns.IndexOf(1), last = turns.LastIndexOf(1);
+        first.Should().BePositive("it sleeps until the first one sends it a start-up interrupt");
+        turns[first..last].Chunk(2).Should().OnlyContain(pair => pair.Length == 1 || (pair[0] == 1 && pair[1] == 0), "they take turns");
+        turns[(last + 1)..].Should().OnlyContain(vcpu => vcpu == 0, "the second one has halted for ever");
+    }
+
+    [Fact]
+    public void Going_back_on_two_processors_shows_the_same_as_going_there()
+    {
+        var lab = LabCatalog.Find("9");
+        using var stepper = new LabStepper(lab, lab.Solution, new LabOptions { Engine = "soft" });
+        var views = new List<string>();
+        for (int i = 0; i < 40 && !stepper.HasEnded; i++)
+        {
+            views.Add(Picture(stepper.View()));
+            stepper.Step();
+        }
+
+        views.Count.Should().BeGreaterThan(10);
+        for (int i = views.Count - 1; i >= 0; i--)
+        {
+            stepper.Back();
+            Picture(stepper.View()).Should().Be(views[i], $"of step {i}");
+        }
+    }
+
     [Fact]
     public void Back_undoes_exactly_one_step()
     {
