@@ -66,6 +66,29 @@ public sealed class LockFileTests : IDisposable
     }
 
     [Fact]
+    public void Shared_locks_are_together_and_exclude_one_alone()
+    {
+        using LockFile one = LockFile.TryAcquireShared(FilePath)!;
+        LockFile other = LockFile.AcquireShared(FilePath);
+        LockFile.TryAcquire(FilePath).Should().BeNull();
+        other.Dispose();
+        LockFile.TryAcquire(FilePath).Should().BeNull();
+        one.Dispose();
+        using LockFile? alone = LockFile.TryAcquire(FilePath);
+        alone.Should().NotBeNull();
+        LockFile.TryAcquireShared(FilePath).Should().BeNull();
+    }
+
+    [Fact]
+    public void Names_of_a_folder_are_made_durable_and_a_missing_one_is_told()
+    {
+        DiskFile.SyncFolder(_folder).Should().Be(0);
+        DiskFile.SyncFolder(Path.Combine(_folder, "no")).Should().Be(-Errno.ENOENT);
+        File.WriteAllText(FilePath, "");
+        DiskFile.SyncFolder(FilePath).Should().BeNegative();
+    }
+
+    [Fact]
     public void This_process_acts_as_its_effective_user() =>
         (HostUser.EffectiveId == 0).Should().Be(Environment.IsPrivilegedProcess);
 }

@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace Kvm.Devices.Tests.Fuzz;
+namespace Kvm.Tests.Support;
 
 /// <summary>The bytes that drive a run, taken from the front; zeros when they are used up.</summary>
 internal ref struct FuzzInput(ReadOnlySpan<byte> bytes)
