@@ -76,11 +76,12 @@ public sealed partial class Guest
         AskAsync(agent => agent.CopyFromAsync(guestPath, hostPath, recursive: true, cancellation));
 
     /// <summary>What a guest's end makes of a question to its agent is the guest's end, not a lost connection.</summary>
-    private async Task<T> AskAsync<T>(Func<AgentClient, Task<T>> ask)
+    private Task<T> AskAsync<T>(Func<AgentClient, Task<T>> ask) => AskAsync(Run, ask);
+
+    private async Task<T> AskAsync<T>(GuestRun run, Func<AgentClient, Task<T>> ask)
     {
-        var run = Run;
         if (run.Machine.Ended.IsCompleted)
-            throw new GuestEndedException(Name, await run.Machine.Ended.ConfigureAwait(false), _console.Tail);
+            throw await EndOfAsync(run).ConfigureAwait(false);
         try
         {
             return await ask(run.Agent!).ConfigureAwait(false);
@@ -90,7 +91,7 @@ public sealed partial class Guest
             // The connection breaks a moment before the machine has ended; one that breaks otherwise is the agent's fault.
             if (await Task.WhenAny(run.Machine.Ended, Task.Delay(s_farewell)).ConfigureAwait(false) != run.Machine.Ended)
                 throw;
-            throw new GuestEndedException(Name, await run.Machine.Ended.ConfigureAwait(false), _console.Tail, e);
+            throw await EndOfAsync(run, e).ConfigureAwait(false);
         }
     }
 }

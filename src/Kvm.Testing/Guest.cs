@@ -51,6 +51,9 @@ public sealed partial class Guest : IAsyncDisposable
     /// <summary>Where the frames of its network cards are captured, or null.</summary>
     internal string? CapturePath => _config.Capture?.Path;
 
+    /// <summary>It may change files of the host's that no restore sets back.</summary>
+    internal bool HasWritableDisks => _config.Disks.Any(disk => !disk.ReadOnly);
+
     private GuestRun Run => Volatile.Read(ref _run) ?? throw new ObjectDisposedException(Name);
 
     /// <summary>Starts a guest, and waits until its agent answers.</summary>
@@ -114,7 +117,7 @@ public sealed partial class Guest : IAsyncDisposable
             var result = await run.Machine.Ended.ConfigureAwait(false);
             await run.DisposeAsync().ConfigureAwait(false);
             if (result.Outcome != VmOutcome.Reboot)
-                throw new GuestEndedException(Name, result, _console.Tail);
+                throw await EndOfAsync(run).ConfigureAwait(false);
             await BootAsync(cancellation).ConfigureAwait(false);
         }
         finally
@@ -146,47 +149,61 @@ public sealed partial class Guest : IAsyncDisposable
     private async Task BootAsync(CancellationToken cancellation)
     {
         _console.Reopen();
-        var machine = await Task.Run(() => GuestMachine.Build(_config, _console), cancellation).ConfigureAwait(false);
-        var run = new GuestRun(machine);
+        var run = await BeginAsync(() => GuestMachine.Build(_config, _console), returns: false, cancellation).ConfigureAwait(false);
+        if (_options.Network is not null)
+            await AskAsync(run, agent => NameAsync(agent, cancellation)).ConfigureAwait(false);
+    }
+
+    /// <summary>Starts a machine and connects with its agent.</summary>
+    /// <param name="build">Builds it.</param>
+    /// <param name="returns">It goes on from a snapshot.</param>
+    /// <param name="cancellation">Gives up.</param>
+    private async Task<GuestRun> BeginAsync(Func<VirtualMachine> build, bool returns, CancellationToken cancellation)
+    {
+        var run = new GuestRun(await Task.Run(build, cancellation).ConfigureAwait(false));
         Volatile.Write(ref _run, run);
-        machine.Start();
+        run.Machine.Start();
         _ = CloseAsync(run);
         using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var connecting = AgentClient.ConnectAsync(SocketPath, _options.StartTimeout, giveUp.Token);
-        if (await Task.WhenAny(connecting, machine.Ended).ConfigureAwait(false) != connecting)
+        var connecting = returns ? ReconnectAsync(giveUp.Token) : AgentClient.ConnectAsync(SocketPath, _options.StartTimeout, giveUp.Token);
+        if (await Task.WhenAny(connecting, run.Machine.Ended).ConfigureAwait(false) != connecting)
         {
             await giveUp.CancelAsync().ConfigureAwait(false);
             _ = connecting.ContinueWith(static task => _ = task.Exception, TaskScheduler.Default);
-            throw new GuestEndedException(Name, await machine.Ended.ConfigureAwait(false), _console.Tail);
+            throw await EndOfAsync(run).ConfigureAwait(false);
         }
 
         try
         {
             run.Agent = await connecting.ConfigureAwait(false);
-            if (_options.Network is not null)
-                await NameAsync(run.Agent, cancellation).ConfigureAwait(false);
+            return run;
         }
-        catch (AgentException) when (!machine.Ended.IsCompleted)
+        catch (AgentException e) when (run.Machine.Ended.IsCompleted)
         {
-            throw new GuestTimeoutException($"the agent of {Name}", _options.StartTimeout, _console.Tail);
+            throw await EndOfAsync(run, e).ConfigureAwait(false);
         }
-        catch (AgentException e)
+        catch (AgentException e) when (e.Error == AgentErrors.NoAgent)
         {
-            throw new GuestEndedException(Name, await machine.Ended.ConfigureAwait(false), _console.Tail, e);
+            throw new GuestTimeoutException($"the agent of {Name}", returns ? s_return : _options.StartTimeout, _console.Tail);
         }
     }
+
+    private async Task<GuestEndedException> EndOfAsync(GuestRun run, Exception? inner = null) =>
+        new(Name, await run.Machine.Ended.ConfigureAwait(false), _console.Tail, inner);
 
     /// <summary>
     /// The kernel has asked for an address and was told of a nameserver, which programs look for in a file. A guest without a shell does without names.
     /// </summary>
-    private static async Task NameAsync(AgentClient agent, CancellationToken cancellation)
+    private static async Task<bool> NameAsync(AgentClient agent, CancellationToken cancellation)
     {
         try
         {
-            await agent.ExecAsync(new AgentCommand("sh", "-c", "mkdir -p /etc; [ -s /etc/resolv.conf ] || cp /proc/net/pnp /etc/resolv.conf"), cancellation).ConfigureAwait(false);
+            var command = new AgentCommand("sh", "-c", "mkdir -p /etc; [ -s /etc/resolv.conf ] || cp /proc/net/pnp /etc/resolv.conf");
+            return (await agent.ExecAsync(command, cancellation).ConfigureAwait(false)).ExitCode == 0;
         }
         catch (AgentException e) when (e.Error == AgentErrors.NoProgram)
         {
+            return false;
         }
     }
 

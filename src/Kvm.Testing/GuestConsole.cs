@@ -129,6 +129,20 @@ public sealed class GuestConsole
             _closed = null;
     }
 
+    /// <summary>Another run prints on from where an earlier one was: what that printed later is forgotten.</summary>
+    internal void Rewind(long position)
+    {
+        lock (_gate)
+        {
+            _closed = null;
+            _decoder.Reset();
+            if (position < _forgotten)
+                (_forgotten, _text.Length) = (position, 0);
+            else
+                _text.Length = (int)Math.Min(_text.Length, position - _forgotten);
+        }
+    }
+
     private string? Find(Waiter waiter)
     {
         int start = (int)Math.Max(0, waiter.From - _forgotten);

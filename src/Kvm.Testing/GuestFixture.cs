@@ -1,12 +1,14 @@
 namespace Kvm.Testing;
 
 /// <summary>
-/// A guest that tests share: booted once, when the first of them needs it. What test frameworks need of it is here; <c>VmFixture</c> of Kvm.Testing.Xunit and
-/// Kvm.Testing.Xunit3 is what tests derive from.
+/// A guest for several tests: booted and prepared once, and set back to that moment before each test. What test frameworks need of it is here; <c>VmFixture</c> of
+/// Kvm.Testing.Xunit and Kvm.Testing.Xunit3 is what tests derive from.
 /// </summary>
 public abstract class GuestFixture : IAsyncDisposable
 {
     private Guest? _guest;
+    private GuestSnapshot? _prepared;
+    private bool _isUsed;
 
     /// <summary>The guest. A test that comes by it outside of <c>[VmFact]</c> and <c>[VmTheory]</c> fails where this host cannot run it.</summary>
     /// <exception cref="GuestUnavailableException">This host cannot run it.</exception>
@@ -14,6 +16,12 @@ public abstract class GuestFixture : IAsyncDisposable
 
     /// <summary>Why this host cannot run the guest, in a sentence; null where it does.</summary>
     public string? Unavailable { get; private set; }
+
+    /// <summary>Why tests find what others before them left in the guest, in a sentence; null where each gets it as it was prepared.</summary>
+    public string? Shared { get; private set; }
+
+    /// <summary>Sets the guest back before each test. Without, tests share it as it is.</summary>
+    protected virtual bool Restores => true;
 
     /// <summary>The guest to be started. Asked once.</summary>
     protected virtual GuestOptions Options => new();
@@ -42,6 +50,9 @@ public abstract class GuestFixture : IAsyncDisposable
         try
         {
             await PrepareAsync(_guest).ConfigureAwait(false);
+            Shared = !Restores ? "the fixture says so" : _guest.HasWritableDisks ? "what a guest wrote to its disks is not undone" : null;
+            if (Shared is null)
+                _prepared = await _guest.SnapshotAsync(cancellation).ConfigureAwait(false);
         }
         catch (Exception e)
         {
@@ -53,15 +64,19 @@ public abstract class GuestFixture : IAsyncDisposable
         }
     }
 
-    /// <summary>Before each test.</summary>
+    /// <summary>Before each test: sets the guest back to how it was prepared, also where it has ended since.</summary>
     /// <param name="requiresKvm">The test needs KVM to run its guest natively.</param>
     /// <exception cref="GuestUnavailableException">This host cannot run the test, and why.</exception>
-    public virtual Task BeforeTestAsync(bool requiresKvm = false)
+    /// <exception cref="GuestException">The guest does not come back.</exception>
+    public async Task BeforeTestAsync(bool requiresKvm = false)
     {
         if (requiresKvm)
             HostCheck.RequireKvm();
-        _ = Guest;
-        return Task.CompletedTask;
+        var guest = Guest;
+        // The first test finds it as it was prepared.
+        if (_isUsed && _prepared is not null)
+            await guest.RestoreAsync(_prepared).ConfigureAwait(false);
+        _isUsed = true;
     }
 
     /// <summary>After a test that failed: keeps console, exits and captured frames.</summary>

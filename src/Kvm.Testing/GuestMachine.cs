@@ -1,5 +1,6 @@
 using Kvm.Vmm;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Snapshots;
 using Kvm.Vmm.Virtio.Sockets;
 
 namespace Kvm.Testing;
@@ -34,7 +35,10 @@ internal static class GuestMachine
     }
 
     /// <summary>Builds it.</summary>
-    public static VirtualMachine Build(VmConfig config, GuestConsole console) => VirtualMachine.Build(config, new VmHost { ConsoleOutput = console.Write });
+    public static VirtualMachine Build(VmConfig config, GuestConsole console) => VirtualMachine.Build(config, HostOf(console));
+
+    /// <summary>Builds it as it was.</summary>
+    public static VirtualMachine Restore(VmConfig config, GuestConsole console, MachineSnapshot snapshot) => VirtualMachine.Restore(config, HostOf(console), snapshot);
 
     /// <summary>Removes its files.</summary>
     public static void Clean(string files)
@@ -42,6 +46,8 @@ internal static class GuestMachine
         foreach (string file in Directory.EnumerateFiles(Path.GetDirectoryName(files)!, Path.GetFileName(files) + ".*"))
             File.Delete(file);
     }
+
+    private static VmHost HostOf(GuestConsole console) => new() { ConsoleOutput = console.Write };
 
     private static string Initrd(GuestImage image, GuestOptions options, string files)
     {
