@@ -205,11 +205,15 @@ public sealed partial class VirtualMachine : IDisposable
                 vcpu.Join();
         }
 
-        lock (_lifecycle)
+        // A snapshot under way reads memory: it ends first.
+        lock (_snapshots)
         {
-            if (_isDisposed)
-                return;
-            _isDisposed = true;
+            lock (_lifecycle)
+            {
+                if (_isDisposed)
+                    return;
+                _isDisposed = true;
+            }
         }
 
         _monitor.Dispose();

@@ -1,0 +1,28 @@
+using Kvm.Devices.Memory;
+using Kvm.Vmm.Snapshots.Store;
+
+namespace Kvm.Vmm.Snapshots;
+
+/// <summary>Memory from a stored snapshot: each chunk verified, then copied in; zeros are not touched.</summary>
+/// <param name="reader">The snapshot; stays the caller's.</param>
+/// <param name="threads">Threads that unpack, at least 1.</param>
+internal sealed class StoredMemory(SnapshotReader reader, int threads) : IMemoryImage
+{
+    /// <inheritdoc/>
+    public void Fill(GuestMemory memory)
+    {
+        ArgumentNullException.ThrowIfNull(memory);
+        for (int region = 0; region < reader.Regions.Count; region++)
+        {
+            var range = reader.Regions[region];
+            if (!memory.Contains(range.Start, range.Length))
+                throw new VmmException(RestoreErrors.Lacking, $"lacking: memory from {range.Start:x} to {range.Start + range.Length:x}");
+        }
+
+        reader.ReadAll((region, chunk, content) =>
+        {
+            if (content.ContainsAnyExcept((byte)0))
+                memory.TryWrite(reader.Regions[region].Start + ((ulong)chunk * SnapshotFormat.ChunkSize), content);
+        }, threads);
+    }
+}

@@ -1,0 +1,94 @@
+using System.Diagnostics;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Store;
+
+namespace Kvm.Vmm;
+
+/// <summary>Snapshots in stores (docs/snapshots.md).</summary>
+public sealed partial class VirtualMachine : ISnapshotSource
+{
+    private readonly Lock _snapshots = new();
+    private SnapshotTaker? _taker;
+
+    /// <summary>
+    /// Takes a snapshot of a running or paused machine into a store. Memory is packed while the guest runs; it stands still only for what it has written last. Other
+    /// snapshots of the machine wait. Any thread but the machine's own.
+    /// </summary>
+    /// <param name="store">Where it goes.</param>
+    /// <param name="name">What it is called.</param>
+    /// <param name="options">How; null: all of it, by itself.</param>
+    /// <exception cref="VmmException">It cannot be written, its name is taken, or the machine's state not be saved: nothing of it is left, and the machine runs on.</exception>
+    public SnapshotTaken TakeSnapshot(SnapshotStore store, string name, SnapshotTakeOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(name);
+        lock (_snapshots)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (_config.Deterministic || _config.TestDevices)
+                throw new VmmException(RestoreErrors.NotSaved, "a machine with --deterministic or --test-devices was to be saved");
+            return (_taker ??= new SnapshotTaker(_ram.Memory, this)).Take(store, name, options ?? new SnapshotTakeOptions());
+        }
+    }
+
+    /// <summary>Builds a machine that goes on from a stored snapshot, all of whose memory is read and verified first. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
+    /// <param name="config">The configuration, such as <see cref="ConfigOf"/> gives.</param>
+    /// <param name="host">Its surroundings.</param>
+    /// <param name="reader">The snapshot; stays the caller's.</param>
+    /// <param name="options">What may be left aside; null: nothing.</param>
+    /// <exception cref="VmmException">The configuration, the host, the snapshot or its disks do not allow it; all that is lacking is named.</exception>
+    public static VirtualMachine Restore(VmConfig config, VmHost host, SnapshotReader reader, RestoreOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(reader);
+        var report = new RestoreReport(options?.AllowDifferences ?? false);
+        DiskGenerations.Check(reader.Content.Disks, config, report);
+        report.Check();
+        var memory = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
+        return Restore(config, host, new MachineSnapshot(reader.Content.Engine, reader.Content.Records, memory), options);
+    }
+
+    /// <summary>The configuration a stored snapshot was taken with.</summary>
+    /// <exception cref="VmmException">The snapshot has none that is understood.</exception>
+    public static RunSettings ConfigOf(SnapshotReader reader)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        return ConfigFile.Parse(reader.Content.Machine.Span, reader.Name);
+    }
+
+    /// <inheritdoc/>
+    TimeSpan ISnapshotSource.StandStill(Action what)
+    {
+        lock (_lifecycle)
+        {
+            if (_isDisposed || _ended.Task.IsCompleted)
+                throw new VmmException(RestoreErrors.NotSaved, "the guest has ended meanwhile");
+            bool pauses = !IsPaused;
+            long began = Stopwatch.GetTimestamp();
+            if (pauses)
+                _pause.Begin();
+            try
+            {
+                what();
+            }
+            finally
+            {
+                if (pauses)
+                    _pause.End();
+            }
+
+            return Stopwatch.GetElapsedTime(began);
+        }
+    }
+
+    /// <inheritdoc/>
+    SnapshotContent ISnapshotSource.Content() => new()
+    {
+        Machine = System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(new RunSettings { Machine = _config with { Restored = null } })),
+        Engine = EngineName,
+        Producer = "kvmsharp",
+        Records = SaveRecords(),
+        Disks = DiskGenerations.Of(_config),
+    };
+}
