@@ -230,6 +230,30 @@ public sealed unsafe class UnixSocket : IDisposable
         }
     }
 
+    /// <summary>Receives bytes that are there, without waiting; descriptors that came with them are closed by the kernel.</summary>
+    /// <param name="buffer">Not empty.</param>
+    /// <returns>How many bytes came, 0 at the end of the stream, or -errno (EAGAIN: there are none).</returns>
+    public int ReceiveBytes(Span<byte> buffer)
+    {
+        fixed (byte* data = buffer)
+        {
+            while (true)
+            {
+                nint count = Libc.recv(Handle.Fd, data, (nuint)buffer.Length, Libc.MSG_DONTWAIT);
+                if (count >= 0)
+                {
+                    return (int)count;
+                }
+
+                int errno = Errno.Last;
+                if (errno != Errno.EINTR)
+                {
+                    return -errno;
+                }
+            }
+        }
+    }
+
     /// <summary>shutdown of both directions: whoever waits for this socket, here or at the other end, finds the stream's end. Any thread.</summary>
     public void Shutdown() => _ = Libc.shutdown(Handle.Fd, Libc.SHUT_RDWR);
 

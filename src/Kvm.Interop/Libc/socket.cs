@@ -78,5 +78,8 @@ internal static unsafe partial class Libc
     public static partial nint sendmsg(int fd, Msghdr* message, int flags);
 
     [LibraryImport(C)]
+    public static partial nint recv(int fd, void* buffer, nuint length, int flags);
+
+    [LibraryImport(C)]
     public static partial nint recvmsg(int fd, Msghdr* message, int flags);
 }

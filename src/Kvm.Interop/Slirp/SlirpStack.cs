@@ -148,7 +148,8 @@ public sealed unsafe class SlirpStack : IDisposable
 
     /// <summary>Waits until something happens to a socket, a timer ends or <paramref name="bell"/> is readable, and does what follows from it.</summary>
     /// <param name="bell">A descriptor of the caller's own.</param>
-    public void Turn(int bell)
+    /// <returns>True if that is readable.</returns>
+    public bool Turn(int bell)
     {
         uint timeout = uint.MaxValue;
         _fds[0] = new PollFd { Fd = bell, Events = PollFd.POLLIN };
@@ -160,6 +161,7 @@ public sealed unsafe class SlirpStack : IDisposable
         // Also where nothing happened: its own timers may be due.
         LibSlirp.slirp_pollfds_poll(_stack, result < 0 ? 1 : 0, &GetRevents, self);
         FireTimers();
+        return result > 0 && (_fds[0].Revents & PollFd.POLLIN) != 0;
     }
 
     /// <inheritdoc/>

@@ -173,8 +173,8 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
         {
             while (!_stop)
             {
-                _stack.Turn(_bell.Handle.Fd);
-                _bell.Drain();
+                if (_stack.Turn(_bell.Handle.Fd))
+                    _bell.Drain();
                 Volatile.Write(ref _sockets, _stack.Sockets);
                 Interlocked.Add(ref _openings, -_givenOpenings);
                 TakeFromGuest();

@@ -218,8 +218,7 @@ internal sealed class StreamBackend : IWatchedBackend
             (_start, _end) = (_lead, _lead + _end - _start);
         }
 
-        int count = _socket.Receive(_in.AsSpan(_end), out var stray, wait: false);
-        stray?.Dispose();
+        int count = _socket.ReceiveBytes(_in.AsSpan(_end));
         if (count <= 0)
         {
             if (count != -Errno.EAGAIN)

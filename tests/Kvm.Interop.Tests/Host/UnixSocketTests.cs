@@ -9,6 +9,23 @@ public sealed class UnixSocketTests : IDisposable
     private string At(string name) => Path.Combine(_folder, name);
 
     [Fact]
+    public void Bytes_alone_arrive_without_what_came_with_them()
+    {
+        (UnixSocket listener, UnixSocket client, UnixSocket server) = Connect();
+        byte[] buffer = new byte[16];
+        client.ReceiveBytes(buffer).Should().Be(-Errno.EAGAIN);
+        using HostMapping memory = HostMapping.Shared(4096, "given");
+        server.Send("abc"u8, memory.File).Should().Be(3);
+
+        client.ReceiveBytes(buffer).Should().Be(3);
+
+        buffer[..3].Should().Equal("abc"u8.ToArray());
+        server.EndWrites();
+        client.ReceiveBytes(buffer).Should().Be(0);
+        Close(listener, client, server);
+    }
+
+    [Fact]
     public void Bytes_and_a_descriptor_arrive_together()
     {
         (UnixSocket listener, UnixSocket client, UnixSocket server) = Connect();

@@ -35,6 +35,9 @@ internal sealed class PortPump(INetworkBackend backend, Action wake) : IPortList
         _mayComeIn = true;
     }
 
+    /// <summary>True if there may be something to move.</summary>
+    public bool HasMore => !IsGone && (_mayComeIn || _mayGoOut);
+
     /// <summary>Moves frames both ways; true if there may be more to do at once.</summary>
     public bool Move()
     {

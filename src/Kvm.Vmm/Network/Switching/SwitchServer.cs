@@ -97,7 +97,21 @@ internal sealed class SwitchServer : IDisposable
         _gone.Clear();
         if (!_acceptsAll)
             _epoll.Modify(_listener.Handle.Fd, EpollEvents.In, ListenerData);
-        return more | _mustMove;
+        return more || (_mustMove && HasMore());
+    }
+
+    /// <summary>True if a frame came for an end that had its turn before.</summary>
+    private bool HasMore()
+    {
+        if (_uplink?.HasMore ?? false)
+            return true;
+        foreach (var client in _clients.Values)
+        {
+            if (client.Pump?.HasMore ?? false)
+                return true;
+        }
+
+        return false;
     }
 
     /// <summary>Hangs up on everybody and lets the switch go.</summary>
