@@ -7,7 +7,7 @@ using Kvm.Vmm.Host;
 namespace Kvm.Manager;
 
 /// <summary>
-/// What happened to machines: lines of JSON at the end of <c>events</c> in the state folder, which becomes <c>events.old</c> when it has grown,
+/// What happened to machines: lines of JSON at the end of <c>events/log</c> in the state folder, which becomes <c>log.old</c> when it has grown,
 /// so that both have 8 MiB at most. Telling never fails and never waits long: an event that cannot be kept is lost. Thread-safe, and between processes.
 /// </summary>
 /// <param name="stateFolder">The folder.</param>
@@ -20,7 +20,7 @@ public sealed class EventLog(string stateFolder, TimeProvider time)
     private static readonly TimeSpan s_patience = TimeSpan.FromMilliseconds(200);
 
     /// <summary>The file.</summary>
-    public string Path { get; } = System.IO.Path.Combine(stateFolder, "events");
+    public string Path { get; } = System.IO.Path.Combine(stateFolder, "events", "log");
 
     /// <summary>Adds an event.</summary>
     /// <param name="vm">The machine's name.</param>
@@ -42,6 +42,7 @@ public sealed class EventLog(string stateFolder, TimeProvider time)
         line.Write("\n"u8);
         try
         {
+            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(Path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             using var held = HostLock.TryAcquire(Path + ".lock", 0, s_patience);
             if (held is not null)
                 Append(line.WrittenSpan);

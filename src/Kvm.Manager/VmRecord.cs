@@ -98,6 +98,9 @@ public sealed record VmRecord
     /// <summary>What its last run took; null before that.</summary>
     public VmUsage? Usage { get; init; }
 
+    /// <summary>What its process gave up before its guest ran: <c>landlock</c>, <c>seccomp</c>, <c>no-new-privileges</c>, <c>no-core</c>.</summary>
+    public IReadOnlyList<string> Confinement { get; init; } = [];
+
     /// <summary>What it was made from: ids of machines and snapshots.</summary>
     public IReadOnlyList<string> Parents { get; init; } = [];
 

@@ -61,6 +61,7 @@ public static class VmRecordJson
             json.WriteNull("restartAt");
         WriteEnd(json, record.End);
         WriteUsage(json, record.Usage);
+        WriteTexts(json, "confinement", record.Confinement);
         WriteTexts(json, "parents", record.Parents);
         WriteTexts(json, "children", record.Children);
         json.WritePropertyName("config");
@@ -113,6 +114,7 @@ public static class VmRecordJson
         RestartAt = root.GetProperty("restartAt") is { ValueKind: not JsonValueKind.Null } at ? at.GetDateTimeOffset() : null,
         End = root.GetProperty("end") is { ValueKind: not JsonValueKind.Null } end ? End(end) : null,
         Usage = root.GetProperty("usage") is { ValueKind: not JsonValueKind.Null } usage ? Usage(usage) : null,
+        Confinement = Texts(root, "confinement"),
         Parents = Texts(root, "parents"),
         Children = Texts(root, "children"),
         Config = root.GetProperty("config").GetRawText(),
@@ -148,7 +150,8 @@ public static class VmRecordJson
     private static List<string> Texts(JsonElement root, string member)
     {
         List<string> texts = [];
-        foreach (var text in root.GetProperty(member).EnumerateArray())
+        // A member that an earlier program did not write is as if it were empty.
+        foreach (var text in root.TryGetProperty(member, out var array) ? array.EnumerateArray() : default)
             texts.Add(text.GetString() ?? throw new FormatException());
         return texts;
     }

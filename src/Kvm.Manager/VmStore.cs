@@ -26,7 +26,7 @@ public sealed class VmStore(string stateFolder)
     public string Folder { get; } = Path.Combine(stateFolder, "vms");
 
     // One file for the locks of all names, never removed: a lock on a file that goes with its machine could be held twice.
-    private string LockPath => Path.Combine(Folder, ".lock");
+    internal string LockPath => Path.Combine(Folder, ".lock");
 
     /// <summary>The folder of a machine.</summary>
     /// <exception cref="VmmException">KVM0602: it cannot have that name.</exception>

@@ -30,6 +30,27 @@ internal static class Guests
         a.jmp(again);
     });
 
+    /// <summary>Powers off when its power button is pressed, which it looks at after one character (ACPI 6.5, 4.8.3).</summary>
+    public static string PowerButton { get; } = Make("button", a =>
+    {
+        const ushort status = 0x600, enable = 0x602, control = 0x604, button = 0x100, softOff = 5 << 10 | 1 << 13 | 1;
+        var wait = a.CreateLabel();
+        a.mov(dx, enable);
+        a.mov(ax, button);
+        a.@out(dx, ax);
+        Print(a, "R\n");
+        a.mov(dx, status);
+        a.Label(ref wait);
+        a.@in(ax, dx);
+        a.test(ax, button);
+        a.jz(wait);
+        a.mov(dx, control);
+        a.mov(ax, softOff);
+        a.@out(dx, ax);
+        a.cli();
+        a.hlt();
+    });
+
     /// <summary>Prints for ever.</summary>
     public static string Flood { get; } = Make("flood", a =>
     {

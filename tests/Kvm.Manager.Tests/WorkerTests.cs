@@ -41,6 +41,70 @@ public sealed class WorkerTests : IDisposable
     }
 
     [SkippableFact]
+    public void A_guest_runs_in_a_process_that_has_given_up_what_it_does_not_need()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("web", Guests.Loop));
+        var running = manager.Start("web");
+        running.Confinement.Should().Contain(["seccomp", "no-new-privileges", "no-core"]);
+        int process = running.Worker!.Value.Id;
+        foreach (string thread in Directory.GetDirectories($"/proc/{process}/task"))
+            File.ReadAllText(Path.Combine(thread, "status")).Should().MatchRegex("NoNewPrivs:\\s1").And.MatchRegex("Seccomp:\\s2");
+        File.ReadAllText($"/proc/{process}/limits").Should().MatchRegex("Max core file size +0 +0");
+        Skip.IfNot(Kvm.Vmm.Host.Confinement.KnowsPaths, "the kernel has no Landlock");
+        running.Confinement.Should().Contain("landlock");
+        manager.Kill("web");
+    }
+
+    [SkippableFact]
+    public void A_confined_process_writes_no_file_of_another_folder_not_even_where_a_link_leads_it()
+    {
+        Skip.IfNot(Kvm.Vmm.Host.Confinement.KnowsPaths, "the kernel has no Landlock");
+        var manager = _state.Manager;
+        string victim = Path.Combine(Path.GetDirectoryName(_state.Options.StateFolder)!, "victim");
+        File.WriteAllText(victim, "untouched");
+        manager.Create(TemporaryState.Machine("six", Guests.Six));
+        File.CreateSymbolicLink(Path.Combine(manager.Store.FolderOf("six"), "report.json"), victim);
+        manager.Start("six").Worker?.WaitForEnd(s_long).Should().BeTrue();
+        manager.Get("six").Confinement.Should().Contain("landlock");
+        File.ReadAllText(victim).Should().Be("untouched");
+        File.ReadAllText(Path.Combine(manager.Store.FolderOf("six"), "worker.log")).Should().Contain("the report is lost: permission denied");
+    }
+
+    [SkippableFact]
+    public void A_disk_may_be_based_on_files_of_other_folders()
+    {
+        var manager = _state.Manager;
+        string folder = Path.GetDirectoryName(_state.Options.StateFolder)!, image = Path.Combine(folder, "disk.qcow2"), based = Path.Combine(folder, "base", "disk.raw");
+        Directory.CreateDirectory(Path.Combine(folder, "base"));
+        File.WriteAllBytes(based, new byte[1 << 20]);
+        Published.Run("disk", "create", "-b", based, "-F", "raw", "--allow-backing", image).ExitCode.Should().Be(0);
+        Kvm.Vmm.Storage.DiskConfig.Parse($"{image},backing=allow", out var disk).Should().BeNull();
+        var settings = TemporaryState.Machine("web", Guests.Loop);
+        manager.Create(settings with { Machine = settings.Machine with { Disks = [disk] } });
+        manager.Start("web").State.Should().Be(VmState.Running);
+        manager.Kill("web");
+    }
+
+    [SkippableFact]
+    public void A_guest_that_powers_off_when_asked_was_stopped_gracefully()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("web", Guests.PowerButton));
+        manager.Start("web");
+        using (var console = manager.Connect("web"))
+        {
+            console.Ask("console read");
+            console.TryRead(out _).Should().BeTrue();
+            console.Read(new byte[1]).Should().Be(1, "it looks at its power button now");
+        }
+
+        // A guest that stands still is let go, so that it can.
+        manager.Pause("web");
+        manager.Stop("web", s_long).End!.Should().Match<VmEnd>(end => end.How == "stop" && end.Outcome == "poweroff" && end.ExitCode == 0);
+    }
+
+    [SkippableFact]
     public void How_a_guest_ended_is_in_its_record()
     {
         foreach (var (name, kernel, state, outcome, code) in ((string, string, VmState, string, int)[])

@@ -84,6 +84,8 @@ internal static class MachineText
             Row("process", worker.Id.ToString(CultureInfo.InvariantCulture));
         if (record.Supervisor is { } supervisor)
             Row("supervisor", supervisor.Id.ToString(CultureInfo.InvariantCulture));
+        if (record.Worker is not null)
+            Row("confined by", record.Confinement.Count == 0 ? "nothing" : string.Join(", ", record.Confinement));
         if (record.End is { } end)
             Row("last run", $"{Ended(end)}{(end.Explanation is { } why ? $": {why}" : "")}");
         if (record.Usage is { } usage)

@@ -54,6 +54,29 @@ public static unsafe class DetachedProcess
         }
     }
 
+    /// <summary>
+    /// Becomes another program: of this process only its number, its environment and the descriptors are left that were not opened to be closed.
+    /// What confines the calling thread confines the whole program then. Returns only where it cannot: -errno.
+    /// </summary>
+    /// <param name="path">The program.</param>
+    /// <param name="arguments">Its arguments, without its own name.</param>
+    public static int Become(string path, IReadOnlyList<string> arguments)
+    {
+        ArgumentNullException.ThrowIfNull(arguments);
+        byte** argv = Strings([path, .. arguments]);
+        byte** envp = Strings([.. Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Select(e => $"{e.Key}={e.Value}")]);
+        try
+        {
+            _ = Libc.execve(argv[0], argv, envp);
+            return -Errno.Last;
+        }
+        finally
+        {
+            Free(argv);
+            Free(envp);
+        }
+    }
+
     private static void Check(string call, int errno)
     {
         if (errno != 0)

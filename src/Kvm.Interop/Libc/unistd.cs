@@ -67,4 +67,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport(C)]
     public static partial uint geteuid();
+
+    [LibraryImport(C)]
+    public static partial int execve(byte* path, byte** argv, byte** envp);
 }

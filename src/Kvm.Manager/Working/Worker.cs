@@ -20,6 +20,7 @@ public sealed class Worker : IDisposable
     private readonly VmManager _manager;
     private readonly string _name;
     private readonly long _generation;
+    private readonly bool _confined;
     private readonly Action<string> _notice;
     private readonly StartLine? _line;
     private readonly ConsoleHub _console = new();
@@ -29,9 +30,9 @@ public sealed class Worker : IDisposable
     private ControlServer? _control;
     private RunSettings? _settings;
 
-    private Worker(ManagerOptions options, string name, long generation, Action<string> notice)
+    private Worker(ManagerOptions options, string name, long generation, bool confined, Action<string> notice)
     {
-        (_options, _name, _generation, _notice) = (options, name, generation, notice);
+        (_options, _name, _generation, _confined, _notice) = (options, name, generation, confined, notice);
         _line = StartLine.Take();
         _manager = new VmManager(options);
     }
@@ -40,13 +41,16 @@ public sealed class Worker : IDisposable
     /// <param name="options">Where machines are.</param>
     /// <param name="name">The machine.</param>
     /// <param name="generation">The start that this process is for; where the record names another it does nothing.</param>
+    /// <param name="confined">Whether this process has its machine's paths only already; else it becomes such a one first, where that can be.</param>
     /// <param name="notice">Takes messages for people.</param>
     /// <returns>The exit code.</returns>
-    public static int Run(ManagerOptions options, string name, long generation, Action<string> notice)
+    public static int Run(ManagerOptions options, string name, long generation, bool confined, Action<string> notice)
     {
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(notice);
-        using var worker = new Worker(options, name, generation, notice);
+        if (!confined && WorkerConfinement.TryBecome(options, name, generation) is { } why)
+            notice($"this process keeps the paths of its user: {why}");
+        using var worker = new Worker(options, name, generation, confined, notice);
         return worker.Run();
     }
 
@@ -157,8 +161,10 @@ public sealed class Worker : IDisposable
             return record;
         // What "auto" came to is what the guest saw of the processor.
         var engine = (EngineChoice)SettingNames.IndexOf(SettingNames.Engines, _machine!.EngineName);
+        // Before the guest's first instruction, and after the last thing that needs any of it.
+        IReadOnlyList<string> held = [.. _confined ? (string[])["landlock"] : [], .. Confinement.DropCalls()];
         var settings = _settings! with { Machine = _settings.Machine with { Engine = engine } };
-        return record.To(VmState.Running, _options.Time.GetUtcNow()) with { Config = VmRecord.ConfigOf(settings) };
+        return record.To(VmState.Running, _options.Time.GetUtcNow()) with { Config = VmRecord.ConfigOf(settings), Confinement = held };
     }
 
     private void Keep(RunReport report)

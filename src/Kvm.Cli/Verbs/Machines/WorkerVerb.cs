@@ -37,6 +37,6 @@ internal sealed class WorkerVerb : Verb
         var options = ManagerOptions.OfThisUser();
         return _role.Text(result) == "supervise"
             ? Supervisor.Run(options, name, generation)
-            : Worker.Run(options, name, generation, message => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n"));
+            : Worker.Run(options, name, generation, confined: _role.Text(result) == "confined", message => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n"));
     }
 }
