@@ -11,6 +11,12 @@ if (args is ["queue-rates", var path])
     return;
 }
 
+if (args is ["observatory-rates"])
+{
+    ObservatoryRates.Print();
+    return;
+}
+
 if (args is ["disk-rates", var folder])
 {
     DiskRates.Print(folder);

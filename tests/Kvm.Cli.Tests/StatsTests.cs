@@ -42,6 +42,23 @@ public class StatsTests
         Published.Finish(guest).ExitCode.Should().Be(143);
     }
 
+    [SkippableFact]
+    public void Another_user_is_hung_up_on_also_where_the_socket_would_let_it_in()
+    {
+        Published.Require();
+        Published.RequireRoot();
+        var ended = Published.Shell($$"""
+            export KVMSHARP_RUNTIME=$(mktemp -d) LC_ALL=C
+            "$KVMSHARP" run {{Guests.Loop}} --engine soft --name stats-other </dev/null >$KVMSHARP_RUNTIME/console & guest=$!
+            for i in $(seq 600); do [ ! -s $KVMSHARP_RUNTIME/console ] || break; sleep 0.1; done
+            chmod a+x $KVMSHARP_RUNTIME $KVMSHARP_RUNTIME/vms; chmod a+rw $KVMSHARP_RUNTIME/vms/stats-other.sock
+            ask() { "$@" perl -MIO::Socket::UNIX -e '$SIG{PIPE} = "IGNORE"; $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "no way in"; print "connected\n"; print $s "kvmsharp/1 stats 50 1\n"; $s->flush; print substr($_, 0, 12), "\n" while <$s>' $KVMSHARP_RUNTIME/vms/stats-other.sock; }
+            ask; ask setpriv --reuid=65534 --regid=65534 --clear-groups
+            kill $guest; wait $guest; rm -r $KVMSHARP_RUNTIME
+            """);
+        ended.Output.Should().Be("connected\n{\"version\":1\nconnected\n", ended.Error);
+    }
+
     [SkippableTheory]
     [InlineData("nobody", 1, "KVM0306")]
     [InlineData("../x", 1, "KVM0306")]

@@ -111,7 +111,12 @@ internal static class OutcomeText
         if (outcome.Shadow is { } shadow)
             yield return $"shadow paging: {shadow.Fills} fills, {shadow.Hits} hits, {shadow.WriteProtectHits} writes to guarded tables, {shadow.Dropped} entries dropped";
         if (outcome.Translations.Count > 0)
-            yield return $"translated to host code: {outcome.Translations.Count} blocks; the first at 0x{outcome.Translations[0].Rip:x}";
+        {
+            yield return $"translated to host code: {outcome.Translations.Count} blocks";
+            foreach (string line in TranslationListing.Of(outcome.Translations[0], outcome.Program.At(outcome.Translations[0].Rip)?.Bits ?? 64))
+                yield return line;
+        }
+
         if (outcome.Instructions is { } instructions)
             yield return $"{instructions:#,0} instructions retired";
         if (outcome.ExitsDropped > 0)
