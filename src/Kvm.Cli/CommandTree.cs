@@ -20,6 +20,7 @@ internal sealed class CommandTree
             new DoctorVerb(),
             new DiskVerb(),
             new SnapshotVerb(),
+            new RestoreVerb(),
             new TranslateVerb(),
             new SchedVerb(),
             new TraceVerb(),

@@ -26,6 +26,7 @@ internal sealed class RunSession : IDisposable
 
     private readonly RunSettings _settings;
     private readonly GlobalOptions _global;
+    private readonly Func<VmConfig, VmHost, VirtualMachine> _build;
     private readonly bool _takesInput;
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
@@ -42,8 +43,10 @@ internal sealed class RunSession : IDisposable
     /// <param name="global">The options of every verb.</param>
     /// <param name="trace">Sees every exit; stays the caller's.</param>
     /// <param name="page">Shows the run; stays the caller's.</param>
-    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null, TracePage? page = null)
+    /// <param name="build">Makes the machine; null: one that boots.</param>
+    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null, TracePage? page = null, Func<VmConfig, VmHost, VirtualMachine>? build = null)
     {
+        _build = build ?? VirtualMachine.Build;
         (_trace, _page) = (trace, page);
         _settings = settings;
         _global = global;
@@ -96,7 +99,7 @@ internal sealed class RunSession : IDisposable
         using var place = JoinScheduler();
         if (Volatile.Read(ref _signals) is > 0 and var early && place is null && _settings.Scheduling.Policy is not null)
             return Failed() with { Outcome = VmOutcome.Signalled, Signal = early };
-        var machine = VirtualMachine.Build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null },
+        var machine = _build(_settings.Machine with { KeepTranslations = _settings.TranslationsPath is not null },
             new VmHost { ConsoleOutput = Sink(), Notice = OnNotice, Seats = place?.Seats, Trace = _trace });
         using var input = _takesInput ? Input(machine) : null;
         if (_attached)
@@ -136,7 +139,8 @@ internal sealed class RunSession : IDisposable
         {
             page.Console(text);
             output.Write(text);
-        },
+        }
+        ,
         (_, { } page) => page.Console,
         ({ } output, _) => output.Write,
         _ => null,

@@ -121,6 +121,7 @@ internal class RunVerb : Verb
     private readonly RestartOption _restart = new();
 
     private readonly SchedulingOptions _scheduling = new();
+    private readonly bool _hasKernel = true;
 
     public RunVerb()
         : this("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
@@ -150,10 +151,14 @@ internal class RunVerb : Verb
     }
 
     /// <summary>A verb that runs a guest: with all of run's options.</summary>
-    protected RunVerb(string name, string description)
+    /// <param name="name">The verb.</param>
+    /// <param name="description">What it does.</param>
+    /// <param name="subject">The word it takes in the place of a kernel; null for a kernel.</param>
+    protected RunVerb(string name, string description, WordArgument? subject = null)
         : base(name, description)
     {
-        Add(_kernel);
+        _hasKernel = subject is null;
+        Add(subject ?? _kernel);
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
@@ -191,6 +196,10 @@ internal class RunVerb : Verb
         return session.Run();
     }
 
+    /// <summary>What the options change: the configuration file, or nothing yet.</summary>
+    protected virtual RunSettings Given(ParseResult result) =>
+        _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
+
     /// <summary>Whether the command line says where the console goes.</summary>
     protected bool NamesConsole(ParseResult result) => _console.Text(result) is not null;
 
@@ -199,7 +208,7 @@ internal class RunVerb : Verb
     {
         if (_cmdline.Text(result) is not null && (_append.Text(result) is not null || _appendFast.IsGiven(result)))
             throw new VmmException(UsageErrors.Conflict, "--cmdline replaces the whole command line, so --append and --append-fast add nothing");
-        var settings = _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
+        var settings = Given(result);
         settings = settings with { Machine = Machine(result, settings.Machine), ReportPath = FullPath(_report.Text(result)) ?? settings.ReportPath };
         settings = settings with { TranslationsPath = FullPath(_translations.Text(result)) ?? settings.TranslationsPath };
         if (_gdb.Text(result) is { } gdb)
@@ -231,7 +240,7 @@ internal class RunVerb : Verb
 
     private VmConfig Machine(ParseResult result, VmConfig machine) => machine with
     {
-        KernelPath = FullPath(_kernel.Text(result)) ?? machine.KernelPath,
+        KernelPath = (_hasKernel ? FullPath(_kernel.Text(result)) : null) ?? machine.KernelPath,
         InitrdPath = FullPath(_initrd.Text(result)) ?? machine.InitrdPath,
         Append = _append.Text(result) ?? machine.Append,
         CommandLine = _cmdline.Text(result) ?? machine.CommandLine,

@@ -13,26 +13,29 @@ namespace Kvm.Cli.Verbs;
 /// <summary><c>kvmsharp snapshot</c>: stored snapshots, looked at and looked after.</summary>
 internal sealed class SnapshotVerb : Verb
 {
-    private const string FileEnd = ".kvmsnap", Places = "Where", Making = "export, import";
+    private const string FileEnd = ".kvmsnap", Places = "Where", Making = "create, export, import";
 
-    private static readonly string[] s_actions = ["ls", "inspect", "verify", "merge", "prune", "export", "import", "rm"], s_compressions = ["none", "lz4", "zstd"];
+    private static readonly string[] s_actions = ["create", "ls", "inspect", "verify", "merge", "prune", "export", "import", "rm"], s_compressions = ["none", "lz4", "zstd"];
 
-    private readonly WordArgument _action = new("ACTION", "ls, inspect NAME, verify [NAME…], merge NAME, prune, export NAME FILE, import FILE [NAME], rm NAME….")
+    private readonly WordArgument _action = new("ACTION", "create MACHINE NAME, ls, inspect NAME, verify [NAME…], merge NAME, prune, export NAME FILE, import FILE [NAME], rm NAME….")
     { Kind = ValueKind.OneOf, Values = s_actions };
     private readonly WordArgument _words = new("NAME", "A snapshot; inspect and verify take a file of export too: a path with / or .kvmsnap at its end.") { Kind = ValueKind.File, Repeats = true };
     private readonly ValueOption _store = new("--store", "FOLDER", Places, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
     private readonly ValueOption _key = new("--key", "SOURCE", Places, "The key of encrypted snapshots: file=FILE, credential=NAME (of systemd) or command=TEXT. What is written is encrypted with it.");
-    private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed: zstd where this is not given for export, lz4 for import.") { Kind = ValueKind.OneOf, Values = s_compressions };
+    private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed: zstd where this is not given for export, lz4 for import and create.") { Kind = ValueKind.OneOf, Values = s_compressions };
+
+    private readonly SwitchOption _incremental = new("--incremental", Making, "create: only what was written since the machine's last snapshot that was taken so; the first holds all.");
 
     public SnapshotVerb()
-        : base("snapshot", "Stored snapshots: shows, verifies, merges, prunes, exports, imports and removes them.")
+        : base("snapshot", "Stored snapshots: takes, shows, verifies, merges, prunes, exports, imports and removes them.")
     {
         foreach (var argument in (Argument[])[_action, _words])
             Add(argument);
-        foreach (var option in (Option[])[_store, _key, _compression])
+        foreach (var option in (Option[])[_store, _key, _compression, _incremental])
             Add(option);
         Examples =
         [
+            ("kvmsharp snapshot create web-1 before-upgrade", "of a guest that runs with --name web-1, while it runs; kvmsharp restore goes on from it"),
             ("kvmsharp snapshot ls", "which there are, and what they are based on"),
             ("kvmsharp snapshot inspect before-upgrade", "how large it is, what it shares, what it is of"),
             ("kvmsharp snapshot verify", "reads all of them and compares every checksum"),
@@ -61,7 +64,14 @@ internal sealed class SnapshotVerb : Verb
                 return Verify(global, work, () => SnapshotStore.VerifyFile(file, key, Environment.ProcessorCount, work.Report, work.Cancellation));
         }
 
-        var store = SnapshotStore.Open(_store.Text(result) ?? Path.Combine(Folders.State, "snapshots"), key);
+        string folder = _store.Text(result) ?? Path.Combine(Folders.State, "snapshots");
+        if (action == "create")
+        {
+            return key is null ? SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), Compression(result, SnapshotCompression.Lz4), global.Json)
+                : throw new VmmException(UsageErrors.Conflict, "create has the guest's own process write, which has no key: export encrypts");
+        }
+
+        var store = SnapshotStore.Open(folder, key);
         return action switch
         {
             "ls" => Show(global, store.List(), SnapshotText.Write, SnapshotText.Of),
@@ -80,6 +90,7 @@ internal sealed class SnapshotVerb : Verb
         var (least, most, what) = action switch
         {
             "ls" or "prune" => (0, 0, ""),
+            "create" => (2, 2, "the name of a running MACHINE and a NAME"),
             "inspect" or "merge" => (1, 1, "the NAME of a snapshot"),
             "verify" => (0, int.MaxValue, ""),
             "export" => (2, 2, "the NAME of a snapshot and a FILE"),

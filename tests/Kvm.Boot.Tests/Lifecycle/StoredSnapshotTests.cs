@@ -1,5 +1,6 @@
 using System.Text;
 using Kvm.Vmm;
+using Kvm.Vmm.Control;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Snapshots;
 using Kvm.Vmm.Snapshots.Store;
@@ -119,6 +120,39 @@ public sealed class StoredSnapshotTests : IDisposable
         disk.ShouldBeWhole();
         FluentActions.Invoking(() => VirtualMachine.Restore(config, host, reader)).Should().Throw<VmmException>()
             .Where(e => e.Error == RestoreErrors.Lacking && e.Message.Contains("generation"), "its disk has moved on");
+    }
+
+    [SkippableFact]
+    public void Guest_takes_a_snapshot_of_itself_when_its_socket_is_asked()
+    {
+        using var guest = new BareGuest("soft", CountOverPages, c => c with { Name = "tiny" });
+        guest.Machine.Start();
+        guest.WaitUntilAbove(100);
+        using var server = ControlServer.TryOpen(guest.Machine, _folder, out string? why);
+        why.Should().BeNull();
+        string folder = Path.Combine(_folder, "a store");
+        foreach (string name in (ReadOnlySpan<string>)["one", "two"])
+        {
+            var answer = Ask($"snapshot {name} increment Zstd {folder}");
+            answer.GetProperty("name").GetString().Should().Be(name);
+            answer.GetProperty("parent").GetString().Should().Be(name == "two" ? "one" : null);
+            answer.GetProperty("downtimeMs").GetDouble().Should().BePositive();
+        }
+
+        FluentActions.Invoking(() => Ask($"snapshot two increment Zstd {folder}")).Should().Throw<VmmException>().WithMessage("*two*");
+        foreach (string wrong in (ReadOnlySpan<string>)["snapshot", "snapshot one all Lz4", "snapshot one some Lz4 /tmp", "snapshot one all Best /tmp", "snapshot one all 77 /tmp", "snapshot one all Lz4 not/absolute"])
+            FluentActions.Invoking(() => Ask(wrong)).Should().Throw<VmmException>().WithMessage("*snapshot NAME*");
+        using var reader = SnapshotStore.Open(folder).Read("two");
+        using var restored = VirtualMachine.Restore(VirtualMachine.ConfigOf(reader).Machine, new VmHost(), reader);
+        uint count = BareGuest.Read(restored, BareGuest.Counter);
+        restored.Start();
+        BareGuest.WaitUntilAbove(restored, count);
+
+        System.Text.Json.JsonElement Ask(string request)
+        {
+            using var client = ControlClient.Connect(_folder, "tiny");
+            return client.AskOnce(request)!.Value;
+        }
     }
 
     [SkippableFact]

@@ -1,0 +1,42 @@
+using System.Globalization;
+using System.Text.Json;
+using Kvm.Cli.Text;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Control;
+using Kvm.Vmm.Host;
+using Kvm.Vmm.Snapshots.Store;
+
+namespace Kvm.Cli.Running;
+
+/// <summary><c>kvmsharp snapshot create</c>: asks a running guest, by its control socket, to take a snapshot of itself.</summary>
+internal static class SnapshotCreation
+{
+    /// <summary>Asks, and says what came of it.</summary>
+    /// <param name="machine">The guest's name.</param>
+    /// <param name="name">The snapshot's.</param>
+    /// <param name="store">The folder.</param>
+    /// <param name="incremental">Only what was written since the last one.</param>
+    /// <param name="compression">How chunks are packed.</param>
+    /// <param name="json">The answer as it is.</param>
+    /// <exception cref="VmmException">The guest is not there, or cannot.</exception>
+    public static int Run(string machine, string name, string store, bool incremental, SnapshotCompression compression, bool json)
+    {
+        // The request is words and a line: neither name nor folder may end it early.
+        if (name.Contains(' ', StringComparison.Ordinal) || (name + store).AsSpan().ContainsAny('\n', '\r'))
+            throw new VmmException(SnapshotErrors.BadName, VisibleText.Quote(name, 64));
+        using var client = ControlClient.Connect(Folders.Runtime, machine);
+        string kind = incremental ? "increment" : "all";
+        var answer = client.AskOnce($"snapshot {name} {kind} {compression} {Path.GetFullPath(store)}")
+            ?? throw new VmmException(ControlErrors.NoGuest, $"{machine} ended before the snapshot was taken");
+        StandardStreams.Output(json ? answer.GetRawText() + "\n" : Text(answer));
+        return ExitCode.Success;
+    }
+
+    private static string Text(in JsonElement answer)
+    {
+        string based = answer.GetProperty("parent").GetString() is { } parent ? $", based on {VisibleText.Escape(parent)}" : "";
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{VisibleText.Escape(answer.GetProperty("name").GetString() ?? "")}: {DiskText.Size((ulong)answer.GetProperty("storedBytes").GetInt64())} in the store{based}; the guest stood still for {answer.GetProperty("downtimeMs").GetDouble():0.0} ms\n");
+    }
+}
