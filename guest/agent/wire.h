@@ -8,7 +8,7 @@
 // Header and payload together are the largest packet of a guest's socket.
 #define FRAME_MOST (65536 - FRAME_HEADER)
 // What may be on its way to a program before it reads.
-#define INPUT_WINDOW 65536
+#define INPUT_WINDOW 262144
 #define MOST_WORDS 4096
 #define NAME_MOST 255
 

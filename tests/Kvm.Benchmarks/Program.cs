@@ -29,6 +29,12 @@ if (args is ["snapshot-rates", var place])
     return;
 }
 
+if (args is ["agent-rates", var socket, var process])
+{
+    AgentRates.Print(socket, process);
+    return;
+}
+
 if (args is ["switch-rates"])
 {
     SwitchRates.Print();

@@ -136,6 +136,84 @@ public sealed class AgentExecTests(AgentGuest guest) : IClassFixture<AgentGuest>
         (await process.Ended).ExitCode.Should().Be(0);
     }
 
+    [SkippableFact]
+    public async Task A_gigabyte_of_output_is_streamed_and_what_is_kept_is_bounded()
+    {
+        const long Gigabyte = 1 << 30;
+        var client = await guest.ClientAsync();
+        var count = new CountingStream();
+
+        var exit = await client.RunAsync(new AgentCommand("dd", "if=/dev/zero", "bs=64k", "count=16384"), null, count, null);
+
+        exit.ExitCode.Should().Be(0);
+        count.Written.Should().Be(Gigabyte);
+        var kept = await client.ExecAsync(new AgentCommand("head", "-c", "1000000", "/dev/zero") { MostCaptured = 1000 });
+        kept.OutputBytes.Length.Should().Be(1000);
+        kept.IsTruncated.Should().BeTrue();
+    }
+
+    [SkippableFact]
+    public async Task Hundreds_of_programs_run_at_once_each_with_its_own_output()
+    {
+        var client = await guest.ClientAsync();
+
+        var results = await Task.WhenAll(Enumerable.Range(0, 300).Select(i => client.ExecAsync("sh", "-c", $"echo {i}; exit {i % 256}")));
+
+        for (int i = 0; i < results.Length; i++)
+        {
+            results[i].Output.Should().Be($"{i}\n");
+            results[i].ExitCode.Should().Be(i % 256);
+        }
+    }
+
+    [SkippableFact]
+    public async Task A_cancelled_program_is_killed_in_the_guest_with_all_it_started()
+    {
+        var client = await guest.ClientAsync();
+        using var cancel = new CancellationTokenSource();
+        var output = new CountingStream();
+        var run = client.RunAsync(new AgentCommand("sh", "-c", "sleep 4242 & echo ready; wait"), null, output, null, cancel.Token);
+        await output.First;
+
+        await cancel.CancelAsync();
+
+        await run.Awaiting(r => r).Should().ThrowAsync<OperationCanceledException>();
+        // The agent notices that the connection has ended in its own time.
+        var look = new AgentCommand("sh", "-c", "while ps | grep -v grep | grep -q 'sleep 4242'; do usleep 1000; done");
+        (await client.ExecAsync(look).WaitAsync(TimeSpan.FromMinutes(1))).ExitCode.Should().Be(0);
+    }
+
+    [SkippableFact]
+    public async Task A_program_left_behind_does_not_hold_up_the_end()
+    {
+        var client = await guest.ClientAsync();
+
+        var result = await client.ExecAsync("sh", "-c", "sleep 1000 & echo started");
+
+        result.Output.Should().Be("started\n");
+        await client.ExecAsync("killall", "sleep");
+    }
+
+    [SkippableFact]
+    public async Task The_clock_is_set()
+    {
+        var client = await guest.ClientAsync();
+
+        await client.SetClockAsync(new DateTimeOffset(2031, 5, 6, 7, 8, 9, TimeSpan.Zero));
+
+        (await client.ExecAsync("date", "-u", "+%Y-%m-%d %H")).Output.Should().Be("2031-05-06 07\n");
+    }
+
+    [SkippableFact]
+    public async Task Only_as_much_input_as_a_program_reads_is_sent()
+    {
+        var client = await guest.ClientAsync();
+
+        var exit = await client.RunAsync(new AgentCommand("head", "-c", "10"), new MemoryStream(new byte[10 << 20]), null, null);
+
+        exit.ExitCode.Should().Be(0);
+    }
+
     private static async Task<long> CountAsync(Func<Memory<byte>, CancellationToken, ValueTask<int>> read, long most)
     {
         byte[] buffer = new byte[65536];
