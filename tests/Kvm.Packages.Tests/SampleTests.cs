@@ -1,0 +1,16 @@
+namespace Kvm.Packages.Tests;
+
+/// <summary>The samples, as somebody runs them who has just cloned the repository.</summary>
+public sealed class SampleTests
+{
+    public static TheoryData<string> Samples => [.. Directory.GetDirectories(GuestFiles.RequireSource("samples")).Select(folder => Path.GetFileName(folder)!).Order()];
+
+    [SkippableTheory]
+    [MemberData(nameof(Samples))]
+    public void A_sample_is_built_and_its_tests_pass(string name)
+    {
+        GuestFiles.Require("small/vmlinux");
+        string said = Tool.Run(GuestFiles.RequireSource("."), "dotnet", ["test", $"samples/{name}", "-c", "Release", "-p:RunAnalyzers=false"], ("DOTNET_CLI_UI_LANGUAGE", "en"));
+        said.Should().Contain("Passed!").And.NotContain("Failed!");
+    }
+}
