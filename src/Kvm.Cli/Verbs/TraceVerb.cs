@@ -102,8 +102,7 @@ internal sealed class TraceVerb : RunVerb
         page.Replay(path);
         var replayed = TraceReader.Replay(input, path, filter, TraceFormat.Json, page.Exits, TracePage.MostReplayed, _trace.Symbols(result));
         Say(replayed, filter);
-        page.Announce("the trace");
-        page.WaitForEnd();
+        page.WaitForEnd("the trace");
         return ExitCode.Success;
     }
 

@@ -11,7 +11,6 @@ internal sealed class LivePage : IDisposable
 {
     private readonly LoopbackSite _site;
     private readonly CancellationTokenSource _ending = new();
-    private int _signal;
 
     /// <param name="page">Which page: <c>trace</c> or <c>lab</c>.</param>
     /// <param name="port">The port, 0 for a free one.</param>
@@ -36,22 +35,16 @@ internal sealed class LivePage : IDisposable
     /// <summary>Cancelled by <see cref="End"/> and by the page's own button.</summary>
     public CancellationToken Ending => _ending.Token;
 
-    /// <summary>The exit code of the signal that ended the page, or null.</summary>
-    public int? ExitCode => Volatile.Read(ref _signal) is > 0 and var number ? 128 + number : null;
-
     /// <summary>Says on standard error where the page is.</summary>
     public void Announce(string what) => StandardStreams.Error($"kvmsharp: {what}: {Address}\n");
 
     /// <summary>Waits for a signal or for the page's button.</summary>
-    public void WaitForEnd()
+    /// <param name="what">What the page shows, to be said together with its address once signals are heard; null where that was said before.</param>
+    public void WaitForEnd(string? what = null)
     {
-        using var signals = new SignalGuard(
-            number =>
-            {
-                Interlocked.CompareExchange(ref _signal, number, 0);
-                End();
-            },
-            () => { });
+        using var signals = new SignalGuard(_ => End(), () => { });
+        if (what is not null)
+            Announce(what);
         _ending.Token.WaitHandle.WaitOne();
     }
 

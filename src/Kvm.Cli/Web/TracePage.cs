@@ -114,7 +114,8 @@ internal sealed class TracePage : IDisposable
     }
 
     /// <summary>Serves until a signal comes or the page asks for the end.</summary>
-    public void WaitForEnd() => _page.WaitForEnd();
+    /// <param name="what">As <see cref="LivePage.WaitForEnd"/>.</param>
+    public void WaitForEnd(string? what = null) => _page.WaitForEnd(what);
 
     public void Dispose()
     {

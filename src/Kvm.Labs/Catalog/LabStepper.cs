@@ -247,7 +247,7 @@ public sealed class LabStepper : IDisposable
         var decoder = Decoder.Create(cs.IsLong ? 64 : cs.IsBig ? 32 : 16, outcome.Memory.AsSpan((int)address, length).ToArray());
         decoder.IP = _state.Rip;
         var output = new StringOutput();
-        new NasmFormatter().Format(decoder.Decode(), output);
+        new NasmFormatter(new FormatterOptions { BranchLeadingZeros = false }).Format(decoder.Decode(), output);
         return output.ToStringAndReset();
     }
 

@@ -35,7 +35,7 @@ internal static class TranslationListing
     private static List<string> Disassemble(ReadOnlyMemory<byte> code, ulong address, int bits)
     {
         var decoder = Decoder.Create(bits, code.ToArray(), address);
-        var formatter = new NasmFormatter();
+        var formatter = new NasmFormatter(new FormatterOptions { BranchLeadingZeros = false });
         var output = new StringOutput();
         var lines = new List<string>();
         for (int at = 0; at < code.Length;)
