@@ -12,7 +12,7 @@ namespace Kvm.Cli.Running;
 /// <summary>A program in a guest with this process's streams, terminal and signals. Used once.</summary>
 internal sealed class ExecSession : IDisposable
 {
-    private const int NoSuchFile = 2, NotExecutable = 126, NotFound = 127, SigHup = 1;
+    private const int NoSuchFile = 2, NotExecutable = 126, NotFound = 127, SigHup = 1, SigPipe = 13;
 
     private readonly AgentCommand _command;
     private readonly TimeSpan? _timeout;
@@ -76,6 +76,7 @@ internal sealed class ExecSession : IDisposable
         try
         {
             await Task.WhenAll(ShowAsync(process.Output, TerminalDescriptors.Output), ShowAsync(process.Errors, TerminalDescriptors.Error)).ConfigureAwait(false);
+            _ending.Token.ThrowIfCancellationRequested();
             return (await process.Ended.ConfigureAwait(false)).ExitCode;
         }
         catch (AgentException) when (_ending.IsCancellationRequested)
@@ -106,23 +107,18 @@ internal sealed class ExecSession : IDisposable
         return result.ExitCode;
     }
 
-    private static async Task ShowAsync(Stream from, int fd)
+    private async Task ShowAsync(Stream from, int fd)
     {
         using var to = new DescriptorStream(fd);
-        byte[] buffer = new byte[64 << 10];
-        bool isRead = true;
-        for (int count; (count = await from.ReadAsync(buffer).ConfigureAwait(false)) > 0;)
+        try
         {
-            try
-            {
-                if (isRead)
-                    to.Write(buffer.AsSpan(0, count));
-            }
-            // The program goes on without a reader, as one whose output is thrown away.
-            catch (IOException)
-            {
-                isRead = false;
-            }
+            await from.CopyToAsync(to).ConfigureAwait(false);
+        }
+        // Nobody reads it any more, which ends a program as it would here.
+        catch (IOException)
+        {
+            Interlocked.CompareExchange(ref _signal, SigPipe, 0);
+            await _ending.CancelAsync().ConfigureAwait(false);
         }
     }
 
