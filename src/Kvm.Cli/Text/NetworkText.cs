@@ -66,7 +66,7 @@ internal static class NetworkText
         if (model.Machines.Count > 0)
             text.Append(CultureInfo.InvariantCulture, $"\n{"MACHINE",-32} {"ADDRESS",-15} {"CARD",-17} {"VLAN",4} LABELS\n");
         foreach (var m in model.Machines)
-            text.Append(CultureInfo.InvariantCulture, $"{m.Name,-32} {NetworkModel.TextOf(m.Address),-15} {m.Mac,-17} {m.Vlan,4} {string.Join(' ', m.Labels)}{(m.Isolated ? " (isolated)" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{m.Name,-32} {NetworkModel.TextOf(m.Address),-15} {m.Mac,-17} {m.Vlan,4} {string.Join(' ', m.Labels)}{(m.Isolated ? " (isolated)" : "")}{(m.IsolationGroup.Length == 0 ? "" : $" (isolated={m.IsolationGroup})")}\n");
         if (model.Services.Count > 0)
             text.Append(CultureInfo.InvariantCulture, $"\n{"SERVICE",-32} {"ADDRESS",-15} {"PORT",-9} MACHINES\n");
         foreach (var s in model.Services)
@@ -97,6 +97,7 @@ internal static class NetworkText
             json.WriteString("mac", machine.Mac.ToString());
             json.WriteNumber("vlan", machine.Vlan);
             json.WriteBoolean("isolated", machine.Isolated);
+            json.WriteString("isolation_group", machine.IsolationGroup);
             json.WriteNumber("weight", machine.Weight);
             WriteTexts(json, "labels", machine.Labels);
             json.WriteEndObject();

@@ -77,7 +77,7 @@ internal class RunVerb : Verb
 
     private readonly ValueOption _net = new("--net", "NET", Devices,
         "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), model=FILE (a machine of a network that the file describes), fd=N (of a TAP interface that was passed in) or none "
-        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, vlan=N, trunk=N+N, isolated, weight=N, label=TEXT, uplink=user or uplink=tap=NAME (of a switch), rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
+        + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, vlan=N, trunk=N+N, isolated[=GROUP], weight=N, label=TEXT, uplink=user or uplink=tap=NAME (of a switch), rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
     { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "model=", "fd=", "none"], Repeats = true, Alone = "user" };
 
     private readonly ValueOption _publish = new("--publish", "PORTS", Devices,

@@ -198,6 +198,7 @@ public static class ConfigFile
             json.WriteNumber(ConfigMembers.Vlan, card.Port.Vlan);
             json.WriteString(ConfigMembers.Trunk, card.Port.Trunk?.ToString());
             json.WriteBoolean(ConfigMembers.Isolated, card.Port.Isolated);
+            json.WriteString(ConfigMembers.IsolationGroup, card.Port.IsolationGroup);
             json.WriteNumber(ConfigMembers.Weight, card.Port.Weight);
             json.WriteString(ConfigMembers.Label, card.Port.Label);
             json.WriteString(ConfigMembers.Uplink, card.Port.Uplink?.ToString());

@@ -106,6 +106,7 @@ internal static class ConfigMembers
     public const string Vlan = "vlan"; // ours
     public const string Trunk = "trunk"; // ours
     public const string Isolated = "isolated"; // ours
+    public const string IsolationGroup = "isolation_group"; // ours
     public const string Label = "label"; // ours
     public const string Uplink = "uplink"; // ours
 
@@ -167,7 +168,7 @@ internal static class ConfigMembers
     public static readonly string[] OfSerial = [SerialOutPath, RateLimiter];
 
     public static readonly string[] OfNetworkInterface =
-        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via, Vlan, Trunk, Isolated, Weight, Label, Uplink];
+        [IfaceId, HostDevName, GuestMac, RxRateLimiter, TxRateLimiter, Backend, FixedMac, Mtu, Queues, AllowHost, Publish, Via, Vlan, Trunk, Isolated, IsolationGroup, Weight, Label, Uplink];
 
     public static readonly string[] OfMmdsConfig = [Version, Interfaces, Ipv4Address, ImdsCompat];
 

@@ -71,7 +71,7 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.Publish:
                     card = card with { Publish = ReadTexts(member, text => PublishedPort.Parse(text, out var port) is null ? port : null) };
                     break;
-                case ConfigMembers.Vlan or ConfigMembers.Trunk or ConfigMembers.Isolated or ConfigMembers.Weight or ConfigMembers.Label or ConfigMembers.Uplink:
+                case ConfigMembers.Vlan or ConfigMembers.Trunk or ConfigMembers.Isolated or ConfigMembers.IsolationGroup or ConfigMembers.Weight or ConfigMembers.Label or ConfigMembers.Uplink:
                     card = card with { Port = ReadSwitchPort(member, card.Port) };
                     break;
                 case ConfigMembers.RxRateLimiter:
@@ -133,6 +133,8 @@ internal ref partial struct ConfigParser
                 return port with { Weight = (int)Number(member, 1, PortOptions.MaxWeight) };
             case ConfigMembers.Isolated:
                 return port with { Isolated = Flag(member) };
+            case ConfigMembers.IsolationGroup:
+                return port with { IsolationGroup = TextOrNull(member) ?? "" };
             case ConfigMembers.Label:
                 return port with { Label = TextOrNull(member) ?? "" };
             default:

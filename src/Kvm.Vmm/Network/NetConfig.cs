@@ -95,7 +95,7 @@ public sealed record NetConfig
     /// <summary>How fast the guest's frames may go; what comes faster waits in the guest's rings.</summary>
     public IoLimits SendLimits { get; init; } = IoLimits.None;
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|model=FILE|switch=NAME[,vlan=N][,trunk=N+N][,isolated][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|model=FILE|switch=NAME[,vlan=N][,trunk=N+N][,isolated[=GROUP]][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -119,7 +119,7 @@ public sealed record NetConfig
             }
             else
             {
-                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp, vlan=N, trunk=N+N, isolated, weight=N, label=TEXT, uplink=user|tap=NAME, "
+                return $"has the part {VisibleText.Quote(part, 40)}, not one of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp], via=passt|slirp, vlan=N, trunk=N+N, isolated[=GROUP], weight=N, label=TEXT, uplink=user|tap=NAME, "
                     + "rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N, and the same with tx-";
             }
         }

@@ -173,15 +173,15 @@ public sealed class NetConfigTests
     [Fact]
     public void Card_on_a_switch_is_understood_with_all_its_parts_and_written_again()
     {
-        NetConfig.Parse("switch=lan-1,vlan=0,trunk=10+20-22+4094,isolated,weight=300,label=web,uplink=tap=br0,mac=52:54:00:12:34:56", out var net).Should().BeNull();
-        var port = new SwitchPortConfig { Vlan = 0, Trunk = new VlanSet([22, 21, 20, 10, 4094]), Isolated = true, Weight = 300, Label = "web", Uplink = new SwitchUplink("br0") };
+        NetConfig.Parse("switch=lan-1,vlan=0,trunk=10+20-22+4094,isolated,isolated=red,weight=300,label=web,uplink=tap=br0,mac=52:54:00:12:34:56", out var net).Should().BeNull();
+        var port = new SwitchPortConfig { Vlan = 0, Trunk = new VlanSet([22, 21, 20, 10, 4094]), Isolated = true, IsolationGroup = "red", Weight = 300, Label = "web", Uplink = new SwitchUplink("br0") };
         net.Should().Be(new NetConfig { Kind = NetKind.Switch, Name = "lan-1", Port = port, Mac = s_mac });
-        port.ToString().Should().Be(",vlan=0,trunk=10+20-22+4094,isolated,weight=300,label=web,uplink=tap=br0");
+        port.ToString().Should().Be(",vlan=0,trunk=10+20-22+4094,isolated,isolated=red,weight=300,label=web,uplink=tap=br0");
         SwitchPortConfig.Parse(port.ToString()).Should().Be(port);
         var settings = ConfigFile.Parse("""
             {"boot-source": {"kernel_image_path": "k"}, "network-interfaces": [
-              {"backend": "switch=lan-1", "vlan": 0, "trunk": "10+20-22+4094", "isolated": true, "weight": 300, "label": "web", "uplink": "tap=br0"},
-              {"backend": "switch=a", "trunk": null, "label": null, "uplink": "user"}]}
+              {"backend": "switch=lan-1", "vlan": 0, "trunk": "10+20-22+4094", "isolated": true, "isolation_group": "red", "weight": 300, "label": "web", "uplink": "tap=br0"},
+              {"backend": "switch=a", "trunk": null, "isolation_group": null, "label": null, "uplink": "user"}]}
             """u8, "vm.json");
         foreach (var read in (RunSettings[])[settings, ConfigFile.Parse(System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(settings)), "again")])
             read.Machine.Networks.Select(n => (n.Kind, n.Name, n.Port)).Should().Equal((NetKind.Switch, "lan-1", port), (NetKind.Switch, "a", new SwitchPortConfig { Uplink = new SwitchUplink((string?)null) }));

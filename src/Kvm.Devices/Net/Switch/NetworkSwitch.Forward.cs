@@ -128,7 +128,8 @@ public sealed partial class NetworkSwitch
     }
 
     private static bool AreIsolated(SwitchPort from, SwitchPort to) =>
-        (from.Options.Isolated || to.Options.Isolated) && from.Options.Role == PortRole.Card && to.Options.Role == PortRole.Card;
+        from.Options.Role == PortRole.Card && to.Options.Role == PortRole.Card
+        && (from.Options.Isolated || to.Options.Isolated || (from.Options.IsolationGroup.Length > 0 && from.Options.IsolationGroup == to.Options.IsolationGroup));
 
     /// <summary>Asks whether a frame may go to a port, and puts it into its queue.</summary>
     private bool Pass(SwitchPort from, SwitchPort to, in Passing passing)

@@ -43,6 +43,9 @@ public sealed record PortOptions
     /// <summary>Reaches the uplink and services alone, and is reached by them alone.</summary>
     public bool Isolated { get; init; }
 
+    /// <summary>Those of one group do not reach each other; nothing for no group. Whom else they reach is as without.</summary>
+    public string IsolationGroup { get; init; } = "";
+
     /// <summary>Its share of the uplink beside the others', 1 to <see cref="MaxWeight"/>.</summary>
     public int Weight { get; init; } = DefaultWeight;
 

@@ -21,7 +21,7 @@ public enum SwitchDrop
     /// <summary>It is for somebody at the port it came from.</summary>
     Local,
 
-    /// <summary>One of the two ports is isolated.</summary>
+    /// <summary>One of the two ports is isolated, or both are of one group.</summary>
     Isolated,
 
     /// <summary>The policy refused it.</summary>

@@ -140,8 +140,10 @@ internal sealed partial class ModelBuilder(ModelFile file, string path)
             var labels = Elements(machine.Labels, $"{where}.labels", MostLabels);
             if (labels.FirstOrDefault(label => !IsLabel(label)) is { } bad)
                 throw Bad($"has the label {VisibleText.Quote(bad, 40)}; labels have 1 to {MostName} letters, digits, dots, dashes and underscores");
+            if (machine.IsolationGroup is { } group && !IsLabel(group))
+                throw Bad($"has the isolation group {VisibleText.Quote(group, 40)}; groups have 1 to {MostName} letters, digits, dots, dashes and underscores");
             machines.Add(new ModelMachine(name, labels, mac, addresses[i] == 0 ? Free(name) : addresses[i],
-                InRange(machine.Vlan, PortOptions.DefaultVlan, 1, PortOptions.MaxVlan, $"{where}.vlan"), machine.Isolated ?? false,
+                InRange(machine.Vlan, PortOptions.DefaultVlan, 1, PortOptions.MaxVlan, $"{where}.vlan"), machine.Isolated ?? false, machine.IsolationGroup ?? "",
                 InRange(machine.Weight, PortOptions.DefaultWeight, 1, PortOptions.MaxWeight, $"{where}.weight")));
         }
 

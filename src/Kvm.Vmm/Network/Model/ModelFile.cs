@@ -63,6 +63,8 @@ internal sealed record MachineFile
 
     public bool? Isolated { get; init; }
 
+    public string? IsolationGroup { get; init; }
+
     public int? Weight { get; init; }
 }
 

@@ -26,8 +26,9 @@ public enum ModelUplinkKind
 /// <param name="Address">Its IPv4 address.</param>
 /// <param name="Vlan">Its VLAN.</param>
 /// <param name="Isolated">It reaches the uplink and the network's services alone.</param>
+/// <param name="IsolationGroup">It does not reach those of the same group; nothing for no group.</param>
 /// <param name="Weight">Its share of the uplink beside the others'.</param>
-public sealed record ModelMachine(string Name, IReadOnlyList<string> Labels, MacAddress Mac, uint Address, int Vlan, bool Isolated, int Weight);
+public sealed record ModelMachine(string Name, IReadOnlyList<string> Labels, MacAddress Mac, uint Address, int Vlan, bool Isolated, string IsolationGroup, int Weight);
 
 /// <summary>A port of the host's loopback, or of an address, that somebody of the network serves. Immutable.</summary>
 /// <param name="Host">Where the host listens.</param>
@@ -118,7 +119,7 @@ public sealed record NetworkModel
             {
                 Mac = card.Mac ?? machine.Mac,
                 FixedMac = true,
-                Port = card.Port with { Vlan = machine.Vlan, Isolated = machine.Isolated, Weight = machine.Weight },
+                Port = card.Port with { Vlan = machine.Vlan, Isolated = machine.Isolated, IsolationGroup = machine.IsolationGroup, Weight = machine.Weight },
             };
         }
 

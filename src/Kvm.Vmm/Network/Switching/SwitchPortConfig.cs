@@ -47,6 +47,9 @@ public sealed record SwitchPortConfig
     /// <summary>Reaches the uplink and services alone.</summary>
     public bool Isolated { get; init; }
 
+    /// <summary>Does not reach the cards of the same group, nor they it; nothing for no group.</summary>
+    public string IsolationGroup { get; init; } = "";
+
     /// <summary>Its share of the uplink, 1 to <see cref="PortOptions.MaxWeight"/>.</summary>
     public int Weight { get; init; } = PortOptions.DefaultWeight;
 
@@ -56,7 +59,7 @@ public sealed record SwitchPortConfig
     /// <summary>The switch's way out; null for whatever it has.</summary>
     public SwitchUplink? Uplink { get; init; }
 
-    /// <summary>These settings with one more, as the command line writes it: <c>vlan=N</c>, <c>trunk=N[-N][+N[-N]]…</c>, <c>isolated</c>, <c>weight=N</c>, <c>label=TEXT</c>, <c>uplink=user|tap=NAME</c>.</summary>
+    /// <summary>These settings with one more, as the command line writes it: <c>vlan=N</c>, <c>trunk=N[-N][+N[-N]]…</c>, <c>isolated[=GROUP]</c>, <c>weight=N</c>, <c>label=TEXT</c>, <c>uplink=user|tap=NAME</c>.</summary>
     /// <returns>Null if it is none of them.</returns>
     public SwitchPortConfig? With(string part)
     {
@@ -66,6 +69,7 @@ public sealed record SwitchPortConfig
             ["vlan", var text] when Number(text) is { } vlan => this with { Vlan = vlan },
             ["trunk", var text] when VlanSet.TryParse(text, out var vlans) => this with { Trunk = vlans },
             ["isolated"] => this with { Isolated = true },
+            ["isolated", { Length: > 0 } text] => this with { IsolationGroup = text },
             ["weight", var text] when Number(text) is { } weight => this with { Weight = weight },
             ["label", var text] => this with { Label = text },
             ["uplink", var text] when SwitchUplink.Parse(text) is { } uplink => this with { Uplink = uplink },
@@ -80,17 +84,19 @@ public sealed record SwitchPortConfig
             return $"has the VLAN {Vlan}; 1 to {PortOptions.MaxVlan} are possible, and 0 with a trunk";
         if (Weight is < 1 or > PortOptions.MaxWeight)
             return $"has a weight of {Weight}; 1 to {PortOptions.MaxWeight} are possible";
-        return Encoding.UTF8.GetByteCount(Label) > MostLabel || Label.Any(c => char.IsControl(c) || c == ',')
-            ? $"has the label {VisibleText.Quote(Label, 40)}; one has {MostLabel} bytes at most, without commas and control characters"
-            : null;
+        return NameProblem("the label", Label) ?? NameProblem("the isolation group", IsolationGroup);
     }
+
+    private static string? NameProblem(string what, string name) => Encoding.UTF8.GetByteCount(name) > MostLabel || name.Any(c => char.IsControl(c) || c == ',')
+        ? $"has {what} {VisibleText.Quote(name, 40)}; one has {MostLabel} bytes at most, without commas and control characters"
+        : null;
 
     /// <summary>These settings, with a label where they have none and this can be one.</summary>
     internal SwitchPortConfig CalledAlso(string label) => Label.Length == 0 && this with { Label = label } is var named && named.Problem() is null ? named : this;
 
     /// <summary>All settings, with a comma before each.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $",vlan={Vlan}{(Trunk is null ? "" : $",trunk={Trunk}")}{(Isolated ? ",isolated" : "")},weight={Weight}{(Label.Length == 0 ? "" : $",label={Label}")}{(Uplink is null ? "" : $",uplink={Uplink}")}");
+        $",vlan={Vlan}{(Trunk is null ? "" : $",trunk={Trunk}")}{(Isolated ? ",isolated" : "")}{(IsolationGroup.Length == 0 ? "" : $",isolated={IsolationGroup}")},weight={Weight}{(Label.Length == 0 ? "" : $",label={Label}")}{(Uplink is null ? "" : $",uplink={Uplink}")}");
 
     /// <summary>Understands what <see cref="ToString"/> says; null if that is not right.</summary>
     internal static SwitchPortConfig? Parse(string text)

@@ -132,6 +132,7 @@ internal sealed class SwitchServer : IDisposable
         Vlan = config.Vlan,
         Trunk = config.Trunk,
         Isolated = config.Isolated,
+        IsolationGroup = config.IsolationGroup,
         Weight = config.Weight,
         Mac = mac,
     };

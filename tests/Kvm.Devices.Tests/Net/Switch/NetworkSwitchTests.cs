@@ -95,6 +95,29 @@ public sealed class NetworkSwitchTests
         c.Take().Should().BeEmpty();
     }
 
+    [Fact]
+    public void Groups_of_one_vlan_are_kept_apart_from_themselves_alone()
+    {
+        var lab = new SwitchLab();
+        var uplink = lab.Add(new PortOptions { Role = PortRole.Uplink });
+        var (a1, a2) = (lab.Add(new PortOptions { IsolationGroup = "a" }), lab.Add(new PortOptions { IsolationGroup = "a" }));
+        var (b1, b2) = (lab.Add(new PortOptions { IsolationGroup = "b" }), lab.Add(new PortOptions { IsolationGroup = "b" }));
+        var free = lab.Add();
+        byte[] frame = Frame(MacAddress.Broadcast, Mac(1), "is anybody there");
+        a1.Send(frame);
+        foreach (var reached in new[] { uplink, b1, b2, free })
+            reached.Take().Should().ContainSingle().Which.Should().Equal(frame);
+        a2.Take().Should().BeEmpty();
+        // Not by its address either, which is known.
+        a2.Send(Frame(MacAddress.Broadcast, Mac(2), "here"));
+        a1.Take().Should().BeEmpty();
+        a1.Send(Frame(Mac(2), Mac(1), "you")).Should().BeFalse();
+        a1.Port.Dropped(SwitchDrop.Isolated).Should().Be(1);
+        b1.Take();
+        b1.Send(Frame(Mac(2), Mac(3), "from another group")).Should().BeTrue();
+        a2.Take().Should().ContainSingle();
+    }
+
     /// <summary>A service answers on the thread of whoever sends.</summary>
     [Fact]
     public void Service_of_this_process_answers_at_its_own_address_which_nobody_else_can_take()

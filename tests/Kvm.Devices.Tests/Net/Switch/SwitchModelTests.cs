@@ -19,6 +19,9 @@ public sealed class SwitchModelTests
         new() { Vlan = 1, Trunk = new VlanSet([2, 3]) },
         new() { Vlan = 0, Trunk = new VlanSet([1, 3]) },
         new() { Role = PortRole.Uplink, Trunk = VlanSet.All },
+        new() { IsolationGroup = "red" },
+        new() { IsolationGroup = "red", Trunk = new VlanSet([2]) },
+        new() { IsolationGroup = "blue" },
     ];
 
     /// <summary>What a frame is: from where, from and to which address, with which tag; after how many seconds.</summary>
@@ -48,7 +51,8 @@ public sealed class SwitchModelTests
                 .Select(p => (p, s_ports[p].Vlan == vlan ? -1 : vlan))];
         }
 
-        private static bool May(PortOptions a, PortOptions b) => a.Role == PortRole.Uplink || b.Role == PortRole.Uplink || (!a.Isolated && !b.Isolated);
+        private static bool May(PortOptions a, PortOptions b) => a.Role == PortRole.Uplink || b.Role == PortRole.Uplink
+            || (!a.Isolated && !b.Isolated && (a.IsolationGroup.Length == 0 || a.IsolationGroup != b.IsolationGroup));
     }
 
     private static MacAddress AddressOf(int number) => number == 0 ? MacAddress.Broadcast : Mac(number);

@@ -20,7 +20,7 @@ public sealed class NetworkModelTests
             { "name": "web1", "labels": ["web"], "address": "10.20.0.11", "mac": "52:54:00:00:00:11", "weight": 300 },
             { "name": "db1", "labels": ["db"] },
             { "name": "db2", "labels": ["db"], "isolated": true },
-            { "name": "other", "vlan": 7 }
+            { "name": "other", "vlan": 7, "isolation_group": "red" }
           ],
           "names": { "printer": "10.20.0.9" },
           "rules": [
@@ -48,6 +48,7 @@ public sealed class NetworkModelTests
         (model.Name, model.Uplink, model.SubnetText, model.AllowByDefault).Should().Be(("lab", ModelUplinkKind.User, "10.20.0.0/24", false));
         model.Machines.Select(m => (m.Name, NetworkModel.TextOf(m.Address), m.Vlan, m.Isolated, m.Weight)).Should().Equal(
             ("web1", "10.20.0.11", 1, false, 300), ("db1", "10.20.0.4", 1, false, 100), ("db2", "10.20.0.5", 1, true, 100), ("other", "10.20.0.6", 7, false, 100));
+        model.Machines.Select(m => m.IsolationGroup).Should().Equal("", "", "", "red");
         model.Machines[0].Mac.ToString().Should().Be("52:54:00:00:00:11");
         model.Machines.Select(m => m.Mac).Should().OnlyHaveUniqueItems().And.OnlyContain(mac => mac.IsUsable);
         Parse(Lab).Machines[1].Mac.Should().Be(model.Machines[1].Mac, "a card's address is always the same");
@@ -128,6 +129,7 @@ public sealed class NetworkModelTests
     [InlineData("\"machines\": [{ \"name\": \"uplink\" }]", "what rules call the way out")]
     [InlineData("\"machines\": [{ \"name\": \"-a\" }]", "has the name '-a'")]
     [InlineData("\"machines\": [{ \"name\": \"a\", \"labels\": [\"x y\"] }]", "has the label 'x y'")]
+    [InlineData("\"machines\": [{ \"name\": \"a\", \"isolation_group\": \"\" }]", "has the isolation group ''")]
     [InlineData("\"machines\": [{ \"name\": \"a\", \"mac\": \"01:00:00:00:00:01\" }]", "no card's address")]
     [InlineData("\"machines\": [{ \"name\": \"a\", \"mac\": \"52:54:00:00:00:01\" }, { \"name\": \"b\", \"mac\": \"52:54:00:00:00:01\" }]", "gives b and a the same card's address")]
     [InlineData("\"machines\": [{ \"name\": \"a\", \"address\": \"10.1.0.9\" }, { \"name\": \"b\", \"address\": \"10.1.0.9\" }]", "gives b and a the same address 10.1.0.9")]

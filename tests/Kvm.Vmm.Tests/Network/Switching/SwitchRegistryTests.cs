@@ -97,6 +97,18 @@ public sealed class SwitchRegistryTests : IDisposable
         (a.Take(), b.Take(), isolated.Take(), vlan1.Take()).Should().Be((null, null, null, null));
     }
 
+    [Fact]
+    public void Cards_of_one_group_in_two_processes_do_not_reach_each_other()
+    {
+        var (one, two) = (Process(), Process());
+        var (a, b, free) = (Card(one, 1, ",isolated=red"), Card(two, 2, ",isolated=red"), Card(two, 3, ",isolated=blue"));
+        a.Send(0, "who is there");
+        free.Receive().Should().Be("who is there");
+        free.Send(0, "I am");
+        a.Receive().Should().Be("I am");
+        b.Receive().Should().Be("I am", "what came before was not for it");
+    }
+
     /// <summary>However the server ends the others go on, and one of them serves.</summary>
     [Fact]
     public void Cards_go_on_when_the_process_that_served_the_switch_is_gone()
