@@ -35,6 +35,12 @@ if (args is ["agent-rates", var socket, var process])
     return;
 }
 
+if (args is ["warm-test-rates"])
+{
+    WarmTestRates.Print();
+    return;
+}
+
 if (args is ["switch-rates"])
 {
     SwitchRates.Print();
