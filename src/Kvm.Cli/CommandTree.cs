@@ -21,6 +21,7 @@ internal sealed class CommandTree
             new DiskVerb(),
             new SnapshotVerb(),
             new RestoreVerb(),
+            new BackupVerb(),
             new TranslateVerb(),
             new SchedVerb(),
             new TraceVerb(),

@@ -11,6 +11,7 @@ public class HelpTests
     [InlineData("doctor", "doctor --help")]
     [InlineData("disk", "disk --help")]
     [InlineData("snapshot", "snapshot --help")]
+    [InlineData("backup", "backup --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
     [InlineData("net", "net --help")]

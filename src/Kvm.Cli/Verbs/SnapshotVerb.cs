@@ -102,12 +102,12 @@ internal sealed class SnapshotVerb : Verb
         return words.Count <= most ? words : throw new VmmException(UsageErrors.Unknown, $"snapshot {action} does not take {VisibleText.Quote(words[most], 40)} here");
     }
 
-    private static bool IsFile(string word) => word.Contains('/', StringComparison.Ordinal) || word.EndsWith(FileEnd, StringComparison.Ordinal);
+    internal static bool IsFile(string word) => word.Contains('/', StringComparison.Ordinal) || word.EndsWith(FileEnd, StringComparison.Ordinal);
 
     private SnapshotCompression Compression(ParseResult result, SnapshotCompression otherwise) =>
         _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : otherwise;
 
-    private static int Verify(GlobalOptions global, DiskWork work, Func<SnapshotVerification> verify)
+    internal static int Verify(GlobalOptions global, DiskWork work, Func<SnapshotVerification> verify)
     {
         SnapshotVerification? found = null;
         return work.Run(() => found = verify(), () =>
@@ -133,7 +133,7 @@ internal sealed class SnapshotVerb : Verb
 
     private static int Export(GlobalOptions global, DiskWork work, SnapshotStore store, string name, string path, SnapshotCompression compression) => work.Run(
         () => store.Export(name, path, compression, Environment.ProcessorCount, work.Report, work.Cancellation),
-        () => Say(global, $"{name} is in {VisibleText.Escape(path)}, {DiskText.Size((ulong)new FileInfo(path).Length)}", ("name", name), ("file", path)));
+        () => Say(global, $"{name} is in {path}, {DiskText.Size((ulong)new FileInfo(path).Length)}", ("name", name), ("file", path)));
 
     private static int Import(GlobalOptions global, DiskWork work, SnapshotStore store, string path, string? name, SnapshotCompression compression) => work.Run(
         () => name = store.Import(path, name, compression, Environment.ProcessorCount, work.Report, work.Cancellation),
@@ -142,34 +142,38 @@ internal sealed class SnapshotVerb : Verb
     private static int Remove(GlobalOptions global, SnapshotStore store, IReadOnlyList<string> names)
     {
         store.Remove(names);
-        return Say(global, $"removed: {string.Join(", ", names)}", [.. names.Select(name => ("removed", name))]);
+        return SayList(global, "removed", names);
     }
 
-    /// <summary>A line, or an object of the members; those of one name are a list.</summary>
-    private static int Say(GlobalOptions global, string line, params (string Name, string Value)[] members)
+    /// <summary>A line, or an object of the members.</summary>
+    internal static int Say(GlobalOptions global, string line, params (string Name, string Value)[] members)
     {
-        StandardStreams.Output(!global.Json ? line + "\n" : JsonText.Of(json =>
+        StandardStreams.Output(!global.Json ? VisibleText.Escape(line) + "\n" : JsonText.Of(json =>
         {
             json.WriteStartObject();
-            if (members is [("removed", _), ..])
-            {
-                json.WriteStartArray("removed");
-                foreach (var (_, value) in members)
-                    json.WriteStringValue(value);
-                json.WriteEndArray();
-            }
-            else
-            {
-                foreach (var (name, value) in members)
-                    json.WriteString(name, value);
-            }
-
+            foreach (var (name, value) in members)
+                json.WriteString(name, value);
             json.WriteEndObject();
         }));
         return ExitCode.Success;
     }
 
-    private static int Show<T>(GlobalOptions global, T value, Action<Utf8JsonWriter, T> write, Func<T, string> text)
+    /// <summary>A line of several things, or an object with a list of them.</summary>
+    internal static int SayList(GlobalOptions global, string name, IReadOnlyList<string> values)
+    {
+        StandardStreams.Output(!global.Json ? $"{name}: {(values.Count == 0 ? "none" : VisibleText.Escape(string.Join(", ", values)))}\n" : JsonText.Of(json =>
+        {
+            json.WriteStartObject();
+            json.WriteStartArray(name);
+            foreach (string value in values)
+                json.WriteStringValue(value);
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }));
+        return ExitCode.Success;
+    }
+
+    internal static int Show<T>(GlobalOptions global, T value, Action<Utf8JsonWriter, T> write, Func<T, string> text)
     {
         StandardStreams.Output(global.Json ? JsonText.Of(json => write(json, value)) : text(value));
         return ExitCode.Success;
