@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -39,6 +40,7 @@ public sealed class VmManager(ManagerOptions options)
             throw new VmmException(UsageErrors.InvalidMachine, problem);
         string id = Guid.NewGuid().ToString("n");
         string name = settings.Machine.Name == VmConfig.DefaultName ? $"vm-{id[..8]}" : VmName.Check(settings.Machine.Name);
+        settings = settings.WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
         var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Config = VmRecord.ConfigOf(settings) };
@@ -71,7 +73,7 @@ public sealed class VmManager(ManagerOptions options)
         using (process)
         {
             process.WaitForWord(s_startPatience, cancel);
-            var started = Get(name);
+            var started = Settle(name, cancel);
             if (started.Generation == generation && started.State == VmState.Crashed && started.End is { How: "failure" } end)
                 throw new VmmException(ManagerErrors.StartFailed, end.Explanation is { } why ? $"{name}: {why}" : $"{name}: {end.Outcome}");
             return started;
@@ -87,12 +89,10 @@ public sealed class VmManager(ManagerOptions options)
     public VmRecord Stop(string name, TimeSpan timeout, CancellationToken cancel = default)
     {
         if (BeginEnd(name, EndRequest.Stop, cancel) is not { } record)
-            return Get(name);
-        if (record.State == VmState.Stopping && Ask(name, "stop") && WaitForEnd(record, timeout, cancel))
-            return Get(name);
-        if (record.State == VmState.Starting && WaitForEnd(record, timeout, cancel))
-            return Get(name);
-        return End(name, EndRequest.StopTimeout, cancel);
+            return Settle(name, cancel);
+        // One that is still starting cannot be asked, and finds in its record that it is not to go on.
+        _ = Ask(name, "stop");
+        return WaitForEnd(record, timeout, cancel) ? Settle(name, cancel) : End(name, EndRequest.StopTimeout, cancel);
     }
 
     /// <summary>Ends a machine without asking its guest.</summary>
@@ -115,7 +115,7 @@ public sealed class VmManager(ManagerOptions options)
     public void Remove(string name, bool force = false, CancellationToken cancel = default)
     {
         if (force && TryGet(name) is { } running && Lifecycle.IsActive(running.State))
-            Kill(name, cancel);
+            KillIfItRuns(name, cancel);
         using (Store.Lock(name, cancel))
         {
             var record = force ? TryRead(name) : Store.Read(name).Settled(_bootId, Now);
@@ -136,6 +136,17 @@ public sealed class VmManager(ManagerOptions options)
     {
         _ = Get(name);
         return ControlClient.Connect(options.RuntimeFolder, name);
+    }
+
+    /// <summary>Every virtual resource of a running machine with what backs it (docs/cli.md, "Machines").</summary>
+    /// <returns>One object of JSON; null where it does not run.</returns>
+    /// <exception cref="VmmException">KVM0600, KVM0604; KVM0307: it does not tell.</exception>
+    public JsonElement? Map(string name)
+    {
+        if (!Lifecycle.IsActive(Get(name).State))
+            return null;
+        using var client = ControlClient.Connect(options.RuntimeFolder, name);
+        return client.AskOnce("map");
     }
 
     /// <summary>Starts a machine again whose time has come. For its supervisor.</summary>
@@ -172,15 +183,25 @@ public sealed class VmManager(ManagerOptions options)
             return seen;
         // Whoever has the lock is at work on it, and will find out.
         using var held = Store.TryLock(seen.Name, TimeSpan.Zero);
-        if (held is null || Store.TryRead(seen.Name) is not { } record)
-            return seen;
+        return held is null || Store.TryRead(seen.Name) is not { } record ? seen : SettleLocked(record);
+    }
+
+    /// <summary>As <see cref="Settle(VmRecord)"/>, of one whose lock is waited for: what is returned is how it is.</summary>
+    internal VmRecord Settle(string name, CancellationToken cancel)
+    {
+        using (Store.Lock(name, cancel))
+            return SettleLocked(Store.Read(name));
+    }
+
+    private VmRecord SettleLocked(VmRecord record)
+    {
         var settled = record.Settled(_bootId, Now);
         if (!ReferenceEquals(settled, record))
             Keep(settled);
         if (!IsDue(settled))
             return settled;
         StartLocked(settled with { Restarts = settled.Restarts + 1 }).Process.Dispose();
-        return Store.Read(seen.Name);
+        return Store.Read(record.Name);
     }
 
     /// <summary>Its time to be started again has come, and there is nobody whose work that is.</summary>
@@ -243,7 +264,7 @@ public sealed class VmManager(ManagerOptions options)
     private VmRecord End(string name, EndRequest request, CancellationToken cancel)
     {
         if (BeginEnd(name, request, cancel) is not { } record)
-            return Get(name);
+            return Settle(name, cancel);
         // In order first, so that it gives back what it has of the host: sockets, interfaces, locks.
         if (!(Ask(name, "kill") && WaitForEnd(record, s_endPatience, cancel)))
         {
@@ -252,7 +273,19 @@ public sealed class VmManager(ManagerOptions options)
                 throw new VmmException(ManagerErrors.DidNotEnd, $"process {record.Worker?.Id} of {name} is still there");
         }
 
-        return Get(name);
+        return Settle(name, cancel);
+    }
+
+    private void KillIfItRuns(string name, CancellationToken cancel)
+    {
+        try
+        {
+            Kill(name, cancel);
+        }
+        catch (VmmException e) when (e.Error == ManagerErrors.WrongState)
+        {
+            // It has ended meanwhile.
+        }
     }
 
     private VmRecord SetState(string name, VmState state, string request)

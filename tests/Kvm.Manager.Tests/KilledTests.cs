@@ -36,16 +36,20 @@ public sealed class KilledTests : IDisposable
             command.WaitForExit(random.Next(40));
             if (random.Next(2) == 0)
                 command.Kill();
-            manager.Store.TryRead("web")?.Worker?.Kill();
-            if (random.Next(3) == 0)
-                manager.Store.TryRead("web")?.Supervisor?.Kill();
+            var victim = manager.Store.TryRead("web");
+            HostProcess?[] killed = [victim?.Worker, random.Next(3) == 0 ? victim?.Supervisor : null];
+            foreach (var process in killed)
+                process?.Kill();
             command.Kill();
             command.WaitForExit(s_long).Should().BeTrue();
+            foreach (var process in killed)
+                process?.WaitForEnd(s_long).Should().BeTrue();
             foreach (var entry in _state.Manager.List())
             {
                 entry.Problem.Should().BeNull("the state folder opens again");
-                if (entry.Record is { } record && Lifecycle.IsActive(record.State))
-                    (record.Worker is { IsAlive: true } || record.Supervisor is { IsAlive: true } || record.State == VmState.Starting).Should().BeTrue($"{record.Name} is {record.State}");
+                var record = _state.Manager.Settle(entry.Name, CancellationToken.None);
+                if (Lifecycle.IsActive(record.State))
+                    (record.Worker is { IsAlive: true } || record.Supervisor is { IsAlive: true }).Should().BeTrue($"{record.Name} is {record.State}");
             }
         }
 

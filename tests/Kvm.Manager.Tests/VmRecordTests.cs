@@ -156,6 +156,17 @@ public sealed class VmRecordTests : IDisposable
     }
 
     [Fact]
+    public void Paths_are_kept_from_the_root_on()
+    {
+        var settings = TemporaryState.Machine("web", "vmlinux");
+        Kvm.Vmm.Storage.DiskConfig.Parse("disk.img", out var disk).Should().BeNull();
+        _state.Manager.Create(settings with { Machine = settings.Machine with { InitrdPath = "initrd", Disks = [disk] } });
+        var machine = _state.Manager.Get("web").Settings().Machine;
+        foreach (string path in (string[])[machine.KernelPath, machine.InitrdPath!, machine.Disks[0].Path])
+            Path.GetDirectoryName(path).Should().Be(Environment.CurrentDirectory);
+    }
+
+    [Fact]
     public void Numbers_by_chance_are_fixed_when_a_machine_is_made()
     {
         var settings = TemporaryState.Machine("web");

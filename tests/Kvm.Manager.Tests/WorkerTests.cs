@@ -87,18 +87,62 @@ public sealed class WorkerTests : IDisposable
     }
 
     [SkippableFact]
+    public void A_running_machine_tells_what_is_behind_each_of_its_resources()
+    {
+        var manager = _state.Manager;
+        string disk = Path.Combine(Path.GetDirectoryName(_state.Options.StateFolder)!, "disk.raw");
+        File.WriteAllBytes(disk, new byte[1 << 20]);
+        Kvm.Vmm.Storage.DiskConfig.Parse(disk, out var config).Should().BeNull();
+        var settings = TemporaryState.Machine("web", Guests.Loop);
+        manager.Create(settings with { Machine = settings.Machine with { Disks = [config], Cpus = 2 } });
+        manager.Map("web").Should().BeNull("it does not run");
+        int process = manager.Start("web").Worker!.Value.Id;
+        UntilItWrites(manager, "web");
+        var map = manager.Map("web")!.Value;
+        var vcpus = map.GetProperty("vcpus").EnumerateArray().ToList();
+        vcpus.Should().HaveCount(2);
+        Directory.Exists($"/proc/{process}/task/{vcpus[0].GetProperty("thread").GetInt32()}").Should().BeTrue();
+        var slot = map.GetProperty("slots")[0];
+        slot.GetProperty("start").GetString().Should().Be("0x0");
+        // The address is one of that process's mappings.
+        File.ReadAllText($"/proc/{process}/maps").Should().Contain(slot.GetProperty("host").GetString()![2..]);
+        map.GetProperty("memory").EnumerateArray().Should().Contain(part => part.GetProperty("name").GetString() == "local APIC");
+        var device = map.GetProperty("devices").EnumerateArray().Single();
+        device.GetProperty("peer").GetString().Should().Be(disk);
+        int descriptor = device.GetProperty("descriptors")[0].GetInt32();
+        new FileInfo($"/proc/{process}/fd/{descriptor}").LinkTarget.Should().Be(disk);
+        manager.Kill("web");
+    }
+
+    [SkippableFact]
+    public void Machines_under_a_policy_are_in_one_table()
+    {
+        Published.RequireKvm();
+        var manager = _state.Manager;
+        foreach (string name in (string[])["one", "two"])
+        {
+            var settings = TemporaryState.Machine(name, Guests.Loop, EngineChoice.Kvm);
+            manager.Create(settings with { Scheduling = settings.Scheduling with { Policy = "rap" } });
+            manager.Start(name).State.Should().Be(VmState.Running);
+        }
+
+        var shown = Published.Shell($"KVMSHARP_RUNTIME={_state.Options.RuntimeFolder} \"$KVMSHARP\" sched show");
+        shown.Output.Should().Contain("2 guests").And.MatchRegex("(?m)^one ").And.MatchRegex("(?m)^two ");
+        foreach (string name in (string[])["one", "two"])
+            manager.Kill(name);
+        // The scheduler ends with its last guest: nobody answers at its socket any more.
+        for (var ended = shown; ended.ExitCode == 0;)
+            ended = Published.Shell($"KVMSHARP_RUNTIME={_state.Options.RuntimeFolder} \"$KVMSHARP\" sched show");
+    }
+
+    [SkippableFact]
     public void A_guest_that_powers_off_when_asked_was_stopped_gracefully()
     {
         var manager = _state.Manager;
         manager.Create(TemporaryState.Machine("web", Guests.PowerButton));
         manager.Start("web");
-        using (var console = manager.Connect("web"))
-        {
-            console.Ask("console read");
-            console.TryRead(out _).Should().BeTrue();
-            console.Read(new byte[1]).Should().Be(1, "it looks at its power button now");
-        }
-
+        // It looks at its power button then.
+        UntilItWrites(manager, "web");
         // A guest that stands still is let go, so that it can.
         manager.Pause("web");
         manager.Stop("web", s_long).End!.Should().Match<VmEnd>(end => end.How == "stop" && end.Outcome == "poweroff" && end.ExitCode == 0);
@@ -227,6 +271,14 @@ public sealed class WorkerTests : IDisposable
     private sealed class Later : TimeProvider
     {
         public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + TimeSpan.FromMinutes(1);
+    }
+
+    private static void UntilItWrites(VmManager manager, string name)
+    {
+        using var console = manager.Connect(name);
+        console.Ask("console read");
+        console.TryRead(out _).Should().BeTrue();
+        console.Read(new byte[1]).Should().Be(1);
     }
 
     private static void Refused(Action action, string id, string part)

@@ -23,16 +23,20 @@ internal static class WorkerConfinement
                 return "a scheduler that it starts serves other machines too";
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)
                 return $"it starts {program}, which confines itself";
+            // There when the paths are taken, for snapshots that are made of it.
+            Directory.CreateDirectory(SnapshotsOf(options), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             bool network = settings.Machine.Networks.Any(card => card.Kind == Vmm.Network.NetKind.User);
             return Confinement.Become([.. MachineFiles.Of(settings.Machine), .. Own(options, name, settings)], network, options.Program,
                 ["worker", name, Role, generation.ToString(CultureInfo.InvariantCulture), options.StateFolder, options.RuntimeFolder]);
         }
-        catch (VmmException e)
+        catch (Exception e) when (e is VmmException or IOException or UnauthorizedAccessException)
         {
             // The same is in its way when it builds the machine, and is told then.
             return e.Message;
         }
     }
+
+    private static string SnapshotsOf(ManagerOptions options) => Path.Combine(options.StateFolder, "snapshots");
 
     private static IEnumerable<(string Path, PathUse Use)> Own(ManagerOptions options, string name, RunSettings settings)
     {
@@ -41,7 +45,7 @@ internal static class WorkerConfinement
         yield return (store.FolderOf(name), PathUse.Folder);
         yield return (store.LockPath, PathUse.ReadWrite);
         yield return (Path.GetDirectoryName(new EventLog(options.StateFolder, options.Time).Path)!, PathUse.Folder);
-        yield return (Path.Combine(options.StateFolder, "snapshots"), PathUse.Folder);
+        yield return (SnapshotsOf(options), PathUse.Folder);
         yield return (options.RuntimeFolder, PathUse.Folder);
         if (settings.Console == ConsoleKind.File)
             yield return (Path.GetDirectoryName(settings.ConsolePath!)!, PathUse.Folder);

@@ -57,6 +57,27 @@ public sealed record RunSettings
     /// <summary>The console as <see cref="WithConsole"/> understands it.</summary>
     public string ConsoleText => $"{SettingNames.Of(Machine.Console)},{TargetText}";
 
+    /// <summary>The same with every path from the root on, so that it means the same files in whatever folder it is read.</summary>
+    public RunSettings WithAbsolutePaths() => this with
+    {
+        ConsolePath = Absolute(ConsolePath),
+        ReportPath = Absolute(ReportPath),
+        TranslationsPath = Absolute(TranslationsPath),
+        Machine = Machine with
+        {
+            KernelPath = Absolute(Machine.KernelPath)!,
+            InitrdPath = Absolute(Machine.InitrdPath),
+            Disks = [.. Machine.Disks.Select(disk => disk with { Path = Absolute(disk.Path)! })],
+            Ports = [.. Machine.Ports.Select(port => port with { SocketPath = Absolute(port.SocketPath)! })],
+            Networks = [.. Machine.Networks.Select(card => card with { Model = Absolute(card.Model) })],
+            Vsock = Machine.Vsock is { } vsock ? vsock with { SocketPath = Absolute(vsock.SocketPath)! } : null,
+            Capture = Machine.Capture is { } capture ? capture with { Path = Absolute(capture.Path)! } : null,
+            Metadata = Machine.Metadata is { } metadata ? metadata with { Path = Absolute(metadata.Path) } : null,
+        },
+    };
+
+    private static string? Absolute(string? path) => string.IsNullOrEmpty(path) ? path : Path.GetFullPath(path);
+
     private string TargetText => Console switch
     {
         ConsoleKind.File => $"file={ConsolePath}",

@@ -15,7 +15,7 @@ public sealed class ControlServer : IDisposable
     private const int LongestSleepMs = 3_600_000;
     private const ulong BellData = ulong.MaxValue, ListenerData = ulong.MaxValue - 1;
 
-    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new Snapshots.SnapshotRequest()];
+    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new ResourceMapRequest(), new Snapshots.SnapshotRequest()];
 
     private readonly ControlTarget _target;
     private readonly IReadOnlyList<IControlRequest> _requests;

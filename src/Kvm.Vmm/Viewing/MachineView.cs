@@ -63,7 +63,13 @@ public sealed class MachineView
     public void WriteMemoryMap(Utf8JsonWriter json)
     {
         ArgumentNullException.ThrowIfNull(json);
-        var layout = new MachineLayout((ulong)_machine.Config.MemoryBytes);
+        WriteMemoryMap(json, _machine.Config);
+    }
+
+    /// <summary>As <see cref="WriteMemoryMap(Utf8JsonWriter)"/>, of any machine.</summary>
+    internal static void WriteMemoryMap(Utf8JsonWriter json, VmConfig machine)
+    {
+        var layout = new MachineLayout(machine.MemoryBytes);
         List<(AddressRange Range, string Kind, string Name)> map =
         [
             .. layout.MemoryMap.Select(entry => (entry.Range, entry.Kind == MemoryKind.Ram ? "ram" : "reserved", NameOf(entry))),

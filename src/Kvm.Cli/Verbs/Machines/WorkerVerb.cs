@@ -34,6 +34,8 @@ internal sealed class WorkerVerb : Verb
         // For whatever else asks for the folders, and for what this process starts in turn.
         Environment.SetEnvironmentVariable("KVMSHARP_STATE", state);
         Environment.SetEnvironmentVariable("KVMSHARP_RUNTIME", runtime);
+        // All its paths are from the root on; the folder it was started in is not held.
+        Directory.SetCurrentDirectory("/");
         var options = ManagerOptions.OfThisUser();
         return _role.Text(result) == "supervise"
             ? Supervisor.Run(options, name, generation)
