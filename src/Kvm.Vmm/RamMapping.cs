@@ -7,6 +7,9 @@ namespace Kvm.Vmm;
 /// <summary>Owns the host memory behind the guest's.</summary>
 internal sealed class RamMapping : IMemoryReclaimer, IDisposable
 {
+    // Tables and boot code lie here, a few pages of it; kernels are loaded above. A guest of a few instructions is smaller by two large pages.
+    private const int LowMemory = 4 << 20;
+
     // The first mappings are those of the ranges of RAM, in their order.
     private readonly List<HostMapping> _mappings = [];
     private readonly AddressRange[] _ram;
@@ -26,6 +29,8 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
                     ? HostMapping.Shared((nuint)range.Size, config.Name, pages)
                     : HostMapping.Anonymous((nuint)range.Size, pages);
                 _mappings.Add(mapping);
+                if (range.Start == 0)
+                    mapping.KeepSmall(LowMemory);
                 regions.Add(new GuestRegion(range.Start, range.Size, mapping.Address));
             }
 

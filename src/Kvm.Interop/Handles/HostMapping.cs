@@ -45,6 +45,14 @@ public sealed unsafe class HostMapping : IDisposable
     /// <summary>The memfd of a shared mapping, sealed against growing and shrinking; <c>null</c> for anonymous memory.</summary>
     public FdHandle? File { get; }
 
+    /// <summary>Backs the first bytes by pages of 4 KiB, whatever was asked for: where little is touched, a large page is mostly waste.</summary>
+    /// <param name="length">Bytes, a multiple of 4096; more than there are is all of them.</param>
+    public void KeepSmall(nuint length)
+    {
+        // A kernel without transparent huge pages says EINVAL, and has small pages anyway.
+        _ = Libc.madvise((void*)Address, Math.Min(length, Length), Libc.MADV_NOHUGEPAGE);
+    }
+
     /// <summary>Private memory of this process.</summary>
     /// <param name="length">Bytes, a multiple of 4096 (of 2 MiB for <see cref="HugePages.Reserved"/>), not 0.</param>
     /// <param name="pages">Large pages.</param>

@@ -38,6 +38,20 @@ public sealed class HostMappingTests
         VmFlagsAt(mapping.Address).Should().Contain("hg");
     }
 
+    [Fact]
+    public void The_first_bytes_can_be_kept_in_small_pages_and_the_rest_stays_large()
+    {
+        using HostMapping mapping = HostMapping.Anonymous(4 * TwoMiB, HugePages.Transparent);
+
+        mapping.KeepSmall(TwoMiB);
+
+        VmFlagsAt(mapping.Address).Should().Contain("nh").And.NotContain("hg");
+        VmFlagsAt(mapping.Address + (nint)TwoMiB).Should().Contain("hg");
+        mapping.KeepSmall(nuint.MaxValue - 4095);
+        VmFlagsAt(mapping.Address + (nint)TwoMiB).Should().Contain("nh", "more than there are is all of them");
+        mapping.Span[^1].Should().Be(0);
+    }
+
     [SkippableFact]
     public void Reserved_huge_pages_are_used_where_the_host_has_reserved_some()
     {
