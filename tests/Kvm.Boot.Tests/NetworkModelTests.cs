@@ -77,6 +77,48 @@ public sealed class NetworkModelTests : IDisposable
             c => c.Leases >= 2 && c.Flows >= 1 && c.Item3 == 0 && c.Item4 == 0 && c.Item5 == 0);
     }
 
+    /// <summary>In a network of the test's own, where the host routes: the model's way out is an interface of it.</summary>
+    [SkippableFact]
+    public void Guest_gets_its_address_and_goes_by_tap_where_rules_allow_it_both_ways()
+    {
+        GuestFiles.Require("small/vmlinux");
+        NetworkNamespace.SkipWithoutTap();
+        NetworkNamespace.Run(() =>
+        {
+            NetworkNamespace.Ip("tuntap add dev model0 mode tap");
+            NetworkNamespace.Ip("addr add 10.78.0.1/24 dev model0");
+            NetworkNamespace.Ip("link set model0 up");
+            byte[] content = RandomNumberGenerator.GetBytes(300_000);
+            using var allowed = new FileServer(new IPEndPoint(IPAddress.Parse("10.78.0.1"), 0), content);
+            using var forbidden = new FileServer(new IPEndPoint(IPAddress.Parse("10.78.0.1"), 0), content);
+            string name = string.Create(CultureInfo.InvariantCulture, $"tap-{Environment.ProcessId}");
+            File.WriteAllText(_file, $$"""
+                {
+                  "name": "{{name}}", "subnet": "10.78.0.0/24", "uplink": "tap=model0",
+                  "machines": [ { "name": "web1", "address": "10.78.0.11" } ],
+                  "rules": [ "allow from vm=web1 to uplink tcp/{{allowed.Port}}", "allow from uplink to vm=web1 tcp/80" ]
+                }
+                """);
+            using var network = RunningNetwork.Serve(NetworkModel.Load(_file), message => throw new InvalidOperationException(message), null);
+            Exception? failure = null;
+            using var serves = new ManualResetEventSlim();
+            var run = Boot("web1", $"kvmsharp.fetch=http://10.78.0.1:{allowed.Port}/file kvmsharp.refused=http://10.78.0.1:{forbidden.Port}/file",
+                vm =>
+                {
+                    WaitHandle.WaitAny([serves.WaitHandle, ((IAsyncResult)vm.Ended).AsyncWaitHandle]);
+                    // On the test's thread, which is in the test's network.
+                    failure = Record.Exception(() => FileServer.Fetch(new IPEndPoint(IPAddress.Parse("10.78.0.11"), 80)).AsSpan().SequenceEqual(content).Should().BeTrue());
+                    vm.SendConsoleInput("end\n"u8);
+                },
+                ("GUEST-SERVES", _ => serves.Set()));
+            failure.Should().BeNull(run.Tail);
+            run.Console.Should().Contain("GUEST-ADDRESS eth0 10.78.0.11/24", run.Tail).And.Contain($"GUEST-FETCHED {Convert.ToHexStringLower(SHA256.HashData(content))}")
+                .And.Contain($"GUEST-REFUSED http://10.78.0.1:{forbidden.Port}/file").And.NotContain("GUEST-FAILED");
+            run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+            network.Counters.ToDictionary(c => c.Name, c => c.Value)["default"].Should().BePositive("what no rule is about was tried");
+        });
+    }
+
     private static int FreePort()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
