@@ -101,6 +101,9 @@ public sealed class MachineLayout
     /// <summary>Bytes at <see cref="AcpiTables"/>.</summary>
     public const int AcpiTablesSize = 0x10000;
 
+    /// <summary>The VM generation id: the last page of <see cref="AcpiTables"/>, which no table reaches into.</summary>
+    public const ulong GenerationId = AcpiTables + AcpiTablesSize - 0x1000;
+
     /// <summary>MP floating pointer and configuration table, in the area searched for them (MultiProcessor Specification 1.4, 4).</summary>
     public const ulong MpTable = 0xf0000;
 

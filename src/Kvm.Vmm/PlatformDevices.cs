@@ -106,6 +106,9 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
 
     public void PressPowerButton() => _acpi.PressPowerButton();
 
+    /// <summary>Tells the guest that its generation id has changed.</summary>
+    public void TellGeneration() => _acpi.RaiseGpe(Boot.GenerationId.Event);
+
     /// <summary>Counters of each device for the report.</summary>
     public SortedDictionary<string, IReadOnlyDictionary<string, long>> Counters() => new SortedDictionary<string, IReadOnlyDictionary<string, long>>(StringComparer.Ordinal)
     {

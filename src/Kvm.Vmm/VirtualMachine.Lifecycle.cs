@@ -60,7 +60,7 @@ public sealed partial class VirtualMachine
 
     /// <summary>
     /// Builds a machine that goes on from a state, under whichever engine <paramref name="config"/> says. <see cref="Start"/> lets it go on; <see cref="Pause"/>
-    /// before that has it wait for <see cref="Resume"/>. Its guest is told that network links changed and that connections by vsock have ended.
+    /// before that has it wait for <see cref="Resume"/>. Its guest is told that network links changed, that connections by vsock have ended, and that it is of another generation.
     /// </summary>
     /// <param name="config">The configuration it was saved with, or one that differs only in what the guest does not see; the kernel is not read.</param>
     /// <param name="host">Its surroundings.</param>
@@ -183,6 +183,9 @@ public sealed partial class VirtualMachine
         report.Check();
         _engine.RestoreBoard(board, report);
         report.Check();
+        // Others may go on from the same state: the guest's random numbers are to be other ones.
+        Boot.GenerationId.Write(_ram.Memory, _config.Deterministic);
+        _devices.TellGeneration();
         _resumesAtStart = true;
     }
 

@@ -24,8 +24,10 @@ internal static class KernelBoot
             Pci = true,
             PciDevices = pciDevices,
             PciEcam = true,
+            HasGenerationId = true,
             VirtioMmio = onPci ? [] : [.. Enumerable.Range(0, VirtioSet.CountOf(config)).Select(MmioSlot)],
         });
+        GenerationId.Write(memory, config.Deterministic);
         MpTable.Write(memory, config.Cpus, pciDevices, onPci ? [] : MachineLayout.VirtioMmioGsis[..VirtioSet.CountOf(config)]);
         using var kernel = ImageSource.Open(config.KernelPath);
         using var initrd = config.InitrdPath is { } path ? ImageSource.Open(path) : null;

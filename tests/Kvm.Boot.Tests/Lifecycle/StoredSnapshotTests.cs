@@ -61,12 +61,18 @@ public sealed class StoredSnapshotTests : IDisposable
         guest.Machine.Start();
         guest.WaitUntilAbove(100);
         guest.Machine.Pause();
+        // Each has a generation id of its own.
+        guest.Machine.Memory.TryWrite(MachineLayout.GenerationId, new byte[16]).Should().BeTrue();
         string hash = MemoryHash.Of(guest.Machine.Memory);
         guest.Machine.TakeSnapshot(Store, "paused", new SnapshotTakeOptions { Note = "by hand", Compression = SnapshotCompression.Zstd });
         guest.Machine.IsPaused.Should().BeTrue();
         using var reader = Store.Read("paused");
         (reader.Content.Note, reader.Content.Engine).Should().Be(("by hand", "soft"));
         using var restored = VirtualMachine.Restore(guest.Config, new VmHost(), reader);
+        byte[] generation = new byte[16];
+        restored.Memory.TryRead(MachineLayout.GenerationId, generation).Should().BeTrue();
+        generation.Should().NotEqual(new byte[16]);
+        restored.Memory.TryWrite(MachineLayout.GenerationId, new byte[16]).Should().BeTrue();
         MemoryHash.Of(restored.Memory).Should().Be(hash);
         guest.Machine.Resume();
         guest.WaitUntilAbove(guest.Read(BareGuest.Counter));

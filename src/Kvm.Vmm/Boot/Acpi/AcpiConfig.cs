@@ -27,6 +27,9 @@ public sealed record AcpiConfig
     /// <summary>pvpanic is there.</summary>
     public bool Pvpanic { get; init; } = true;
 
+    /// <summary>The VM generation id is at <see cref="MachineLayout.GenerationId"/>.</summary>
+    public bool HasGenerationId { get; init; }
+
     /// <summary>A PCI host bridge is there: bus 0 with <see cref="MachineLayout"/>'s windows.</summary>
     public bool Pci { get; init; }
 

@@ -28,7 +28,7 @@ public static class AcpiTables
         ArgumentOutOfRangeException.ThrowIfGreaterThan(config.Cpus, AcpiConfig.MaxCpus, nameof(config));
         ArgumentOutOfRangeException.ThrowIfNegative(config.PciDevices, nameof(config));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(config.PciDevices, 32, nameof(config));
-        if (!memory.TrySlice(MachineLayout.AcpiTables, MachineLayout.AcpiTablesSize, out var area))
+        if (!memory.TrySlice(MachineLayout.AcpiTables, (int)(MachineLayout.GenerationId - MachineLayout.AcpiTables), out var area))
             throw LoadException.NotOfFile(LoadErrors.MemoryTooSmall, "ACPI tables", $"0x{MachineLayout.AcpiTables:x} is not RAM");
 
         var build = new Builder(area);

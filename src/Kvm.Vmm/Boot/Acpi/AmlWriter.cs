@@ -116,6 +116,14 @@ internal sealed class AmlWriter
         Integer(value);
     }
 
+    /// <summary>DefNotify of a device, by its path.</summary>
+    public void Notify(string path, byte value)
+    {
+        Byte(0x86);
+        NamePath(path);
+        Integer(value);
+    }
+
     /// <summary>The shortest encoding of an integer (20.2.3).</summary>
     public void Integer(ulong value)
     {

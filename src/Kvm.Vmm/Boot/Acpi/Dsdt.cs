@@ -2,7 +2,7 @@ using Kvm.Devices.Platform;
 
 namespace Kvm.Vmm.Boot.Acpi;
 
-/// <summary>The DSDT: the machine's devices in AML. No methods run but those that answer a constant.</summary>
+/// <summary>The DSDT: the machine's devices in AML. No methods run but those that answer a constant or pass an event on.</summary>
 internal static class Dsdt
 {
     /// <summary>Writes the definition block's content, without the table header.</summary>
@@ -24,7 +24,19 @@ internal static class Dsdt
                 VirtioMmio(w, i, config.VirtioMmio[i]);
             if (config.Pci)
                 PciHost(w, layout, config.PciDevices);
+            if (config.HasGenerationId)
+                Generation(w);
             Motherboard(w, config);
+        }
+
+        // Edge-triggered: the status is cleared before the method runs (ACPI 6.5, 5.6.4.1).
+        if (config.HasGenerationId)
+        {
+            using (w.Scope("\\_GPE"))
+            {
+                using (w.Method($"_E{GenerationId.Event:X2}", 0))
+                    w.Notify("\\_SB.VGEN", 0x80);
+            }
         }
 
         // Soft-off: the values for PM1a and PM1b control, and two that are reserved (ACPI 6.5, 7.4.2.6).
@@ -72,6 +84,23 @@ internal static class Dsdt
             w.NameHeader("_CRS");
             using (w.ResourceTemplate())
                 w.Io(MachineLayout.Pvpanic, 1);
+        }
+    }
+
+    /// <summary>Drivers find it by its compatible id, and the place of its 16 bytes as two halves of an address.</summary>
+    private static void Generation(AmlWriter w)
+    {
+        using (w.Device("VGEN"))
+        {
+            w.Name("_HID", "KVMS0001");
+            w.Name("_CID", "VM_Gen_Counter");
+            w.Name("_DDN", "VM_Gen_Counter");
+            w.NameHeader("ADDR");
+            using (w.Package(2))
+            {
+                w.Integer(MachineLayout.GenerationId);
+                w.Integer(0);
+            }
         }
     }
 

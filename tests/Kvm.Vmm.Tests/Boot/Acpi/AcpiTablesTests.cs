@@ -20,6 +20,7 @@ public class AcpiTablesTests
     {
         { "least", new AcpiConfig { Serial = false, Rtc = false, I8042 = false, Pvpanic = false } },
         { "default", new AcpiConfig() },
+        { "generation id", new AcpiConfig { HasGenerationId = true } },
         { "everything", Everything },
         { "many processors", Everything with { Cpus = 254 } },
         { "a few PCI devices", Everything with { PciDevices = 2, PciEcam = false } },
