@@ -9,7 +9,8 @@ namespace Kvm.Vmm.Control;
 /// </summary>
 public sealed class ControlServer : IDisposable
 {
-    private const int MostClients = 32;
+    internal const int MostClients = 32;
+
     private const int SampleMs = 20;
     private const int AcceptRetryMs = 100;
     private const int LongestSleepMs = 3_600_000;

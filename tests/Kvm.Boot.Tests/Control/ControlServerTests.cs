@@ -101,7 +101,7 @@ public sealed class ControlServerTests : IDisposable
     [Fact]
     public void More_clients_than_there_are_places_are_sent_away_and_those_that_are_in_are_served() => WithServer(() =>
     {
-        var many = Enumerable.Range(0, 8).Select(_ => ControlClient.Connect(_folder.FullName, "tiny")).ToList();
+        var many = Enumerable.Range(0, ControlServer.MostClients).Select(_ => ControlClient.Connect(_folder.FullName, "tiny")).ToList();
         foreach (var client in many)
         {
             client.AskStatistics(TimeSpan.FromMilliseconds(50), 0);
