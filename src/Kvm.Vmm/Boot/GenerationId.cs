@@ -1,5 +1,5 @@
-using System.Security.Cryptography;
 using Kvm.Devices.Memory;
+using Kvm.Interop;
 
 namespace Kvm.Vmm.Boot;
 
@@ -21,7 +21,8 @@ internal static class GenerationId
         Span<byte> id = stackalloc byte[Size];
         id.Clear();
         if (!deterministic)
-            RandomNumberGenerator.Fill(id);
+            // Not the framework's generator, which loads OpenSSL: 3 MiB of each machine's process.
+            HostRandom.Fill(id);
         memory.TryWrite(MachineLayout.GenerationId, id);
     }
 }
