@@ -62,6 +62,7 @@ public sealed partial class Guest : IAsyncDisposable
     /// <exception cref="GuestUnavailableException">This host cannot run it.</exception>
     /// <exception cref="GuestEndedException">It ended before its agent answered.</exception>
     /// <exception cref="GuestTimeoutException">Its agent did not answer in time.</exception>
+    /// <exception cref="GuestException">One of its modules is not there, or is none.</exception>
     /// <exception cref="VmmException">The machine cannot be built.</exception>
     public static async Task<Guest> StartAsync(GuestOptions? options = null, CancellationToken cancellation = default)
     {

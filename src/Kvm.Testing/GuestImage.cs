@@ -7,7 +7,8 @@ namespace Kvm.Testing;
 /// <param name="InitrdPath">Path of a cpio archive, compressed as the kernel understands or not at all. The agent must be in it, and be started.</param>
 public sealed record GuestImage(string KernelPath, string InitrdPath)
 {
-    /// <summary>Where the drivers of a kernel are that has them as modules: the folder with <c>kernel/</c> in it; null where all are built in.</summary>
+    /// <summary>Where the drivers of a kernel are that has them as modules: the folder with <c>kernel/</c> in it, with none compressed; null where all are built in. What the agent needs of them is loaded before it
+    /// starts, by the initial RAM disk's <c>init</c>, which finds in <c>/modules/load</c> the names of files in <c>/modules</c>, one a line, in their order.</summary>
     public string? ModulesPath { get; init; }
 
     /// <summary>

@@ -11,6 +11,9 @@ internal static class GuestMachine
     private const uint Cid = 3;
     private const long CaptureBytes = 64 << 20;
 
+    /// <summary>By what the agent is reached.</summary>
+    private static readonly string[] s_agentsModules = ["virtio_pci", "vmw_vsock_virtio_transport"];
+
     /// <summary>The machine, and the files it needs.</summary>
     /// <param name="options">The guest.</param>
     /// <param name="files">What the names of its files begin with.</param>
@@ -51,11 +54,12 @@ internal static class GuestMachine
 
     private static string Initrd(GuestImage image, GuestOptions options, string files)
     {
-        if (options.Files.Count == 0)
+        var modules = KernelModules.FilesOf(image.ModulesPath, image.ModulesPath is null ? options.Modules : [.. s_agentsModules, .. options.Modules]);
+        if (options.Files.Count == 0 && modules.Count == 0)
             return image.InitrdPath;
         string path = files + ".cpio";
         using var output = File.Create(path);
-        Initramfs.Write(output, image.InitrdPath, options.Files);
+        Initramfs.Write(output, image.InitrdPath, modules.Concat(options.Files));
         return path;
     }
 }

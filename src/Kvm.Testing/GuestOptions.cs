@@ -29,7 +29,10 @@ public sealed record GuestOptions
     /// <summary>Files that the guest finds in its root file system from its first instruction on.</summary>
     public IReadOnlyList<GuestFile> Files { get; init; } = [];
 
-    /// <summary>Modules of <see cref="GuestImage.ModulesPath"/> that are loaded before the agent starts, by their names, those they need first. What the agent itself needs is added.</summary>
+    /// <summary>
+    /// Modules that are loaded before the agent starts, in this order: names of modules of <see cref="GuestImage.ModulesPath"/>, or paths of files that end in <c>.ko</c>. What they need of the
+    /// kernel's is loaded before them, and before that what the agent needs. A guest that cannot load one powers off.
+    /// </summary>
     public IReadOnlyList<string> Modules { get; init; } = [];
 
     /// <summary>The network it is at, by its <see cref="Name"/>; null for none.</summary>

@@ -11,6 +11,7 @@ public sealed class SampleTests
     {
         GuestFiles.Require("small/vmlinux");
         string said = Tool.Run(GuestFiles.RequireSource("."), "dotnet", ["test", $"samples/{name}", "-c", "Release"], ("DOTNET_CLI_UI_LANGUAGE", "en"));
-        said.Should().Contain("Passed!").And.NotContain("Failed!");
+        // A sample whose kernels cannot be had here says so in each of its tests.
+        said.Should().MatchRegex("Passed!|Skipped!").And.NotContain("Failed!");
     }
 }
