@@ -68,6 +68,41 @@ public sealed class PackageTests(PackedFolder packed) : IClassFixture<PackedFold
     }
 
     [SkippableFact]
+    public void A_fresh_project_tests_in_a_guest()
+    {
+        string guests = Path.GetDirectoryName(Path.GetDirectoryName(GuestFiles.Require("small/vmlinux")))!;
+        GuestFiles.Require("initramfs/initramfs.cpio");
+        string folder = packed.NewProject("tests");
+        File.WriteAllText(Path.Combine(folder, "tests.csproj"), $"""
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <TargetFramework>net10.0</TargetFramework>
+                <ImplicitUsings>enable</ImplicitUsings>
+                <NuGetAudit>false</NuGetAudit>
+              </PropertyGroup>
+              <ItemGroup>
+                <PackageReference Include="Kvm.Testing.Xunit" Version="{PackedFolder.Version}" />
+                <PackageReference Include="Microsoft.NET.Test.Sdk" Version="{VersionOf("Microsoft.NET.Test.Sdk")}" />
+                <PackageReference Include="xunit" Version="{VersionOf("xunit")}" />
+                <PackageReference Include="xunit.runner.visualstudio" Version="{VersionOf("xunit.runner.visualstudio")}" />
+              </ItemGroup>
+            </Project>
+            """);
+        File.WriteAllText(Path.Combine(folder, "Tests.cs"), """
+            using Kvm.Testing;
+            using Kvm.Testing.Xunit;
+            using Xunit;
+
+            public sealed class Tests(VmFixture fixture) : IClassFixture<VmFixture>
+            {
+                [VmFact]
+                public async Task Its_kernel_is_Linux() => Assert.Equal("Linux", await fixture.Guest.CheckAsync("uname", "-s"));
+            }
+            """);
+        packed.Dotnet(folder, ["test", "-c", "Release"], ("KVMSHARP_GUEST", guests), ("DOTNET_CLI_UI_LANGUAGE", "en")).Should().Contain("Passed!");
+    }
+
+    [SkippableFact]
     public void The_tool_can_be_installed_and_runs_a_guest()
     {
         string guest = GuestFiles.Require("bare/six.elf");
@@ -76,6 +111,10 @@ public sealed class PackageTests(PackedFolder packed) : IClassFixture<PackedFold
         string root = Path.GetDirectoryName(Path.GetDirectoryName(Path.GetDirectoryName(System.Runtime.InteropServices.RuntimeEnvironment.GetRuntimeDirectory().TrimEnd('/'))))!;
         Tool.Run(folder, Path.Combine(folder, "bin", "kvmsharp"), ["run", guest], ("DOTNET_ROOT", root)).TrimEnd().Should().Be("K");
     }
+
+    /// <summary>The version of somebody else's package that this repository takes.</summary>
+    private static string VersionOf(string id) => XDocument.Load(GuestFiles.RequireSource("Directory.Packages.props")).Descendants("PackageVersion")
+        .Single(package => (string?)package.Attribute("Include") == id).Attribute("Version")!.Value;
 
     private static IEnumerable<string> Names(ZipArchive archive) => archive.Entries.Select(entry => entry.FullName);
 }

@@ -38,8 +38,11 @@ public sealed class PackedFolder : IDisposable
 
     /// <summary>Runs <c>dotnet</c> in such a folder; it must end well.</summary>
     /// <returns>Its standard output.</returns>
-    public string Dotnet(string folder, params string[] arguments) =>
-        Tool.Run(folder, "dotnet", arguments, ("DOTNET_CLI_HOME", _folder), ("NUGET_PACKAGES", Path.Combine(_folder, "restored")));
+    public string Dotnet(string folder, params string[] arguments) => Dotnet(folder, arguments, []);
+
+    /// <summary>As <see cref="Dotnet(string, string[])"/>, with more in its environment.</summary>
+    public string Dotnet(string folder, string[] arguments, params (string Name, string Value)[] environment) =>
+        Tool.Run(folder, "dotnet", arguments, [("DOTNET_CLI_HOME", _folder), ("NUGET_PACKAGES", Path.Combine(_folder, "restored")), .. environment]);
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 }
