@@ -23,7 +23,8 @@ public enum ChunkStatus : byte
 /// <summary>One thread's means of packing and unpacking chunks: buffers and the libraries' state, used again and again. Not thread-safe.</summary>
 internal sealed class ChunkCodec : IDisposable
 {
-    private readonly Lz4Blocks _lz4 = new(acceleration: 4);
+    // Packs memory 1.45 times smaller, its own choice 1.66, at 1.2 times the speed: a guest waits for a snapshot, a disk seldom does.
+    private readonly Lz4Blocks _lz4 = new(acceleration: 7);
     private readonly ZstdBlocks _zstd = new(level: 1);
     private readonly byte[] _packed = new byte[SnapshotFormat.ChunkSize + SnapshotFormat.TagSize];
     private readonly byte[] _sealed = new byte[SnapshotFormat.ChunkSize + SnapshotFormat.TagSize];
