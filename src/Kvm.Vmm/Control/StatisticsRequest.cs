@@ -31,7 +31,7 @@ internal sealed class StatisticsRequest : IControlRequest
 
         public override bool Advance(long now, IBufferWriter<byte> to)
         {
-            _due = Math.Max(_due + interval, now);
+            _due = now + interval;
             target.WriteStatistics(to);
             return _endless || --count > 0;
         }
