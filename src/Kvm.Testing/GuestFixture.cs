@@ -57,8 +57,7 @@ public abstract class GuestFixture : IAsyncDisposable
         catch (Exception e)
         {
             // What a test would have kept is lost otherwise: nothing has begun that could fail.
-            string folder = Path.Combine(ArtifactFolder, GuestArtifacts.FolderNameOf(GetType().Name));
-            GuestArtifacts.Save(_guest, folder);
+            string folder = KeepArtifacts(GetType().Name);
             await DisposeAsync().ConfigureAwait(false);
             throw new GuestException($"the guest {Options.Name} could not be prepared (kept in {folder}): {e.Message}", e);
         }

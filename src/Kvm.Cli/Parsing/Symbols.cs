@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using Kvm.Vmm;
+using Kvm.Vmm.Configuration;
 
 namespace Kvm.Cli.Parsing;
 
@@ -176,6 +178,30 @@ internal abstract class Verb(string name, string description) : Command(name, de
 
     /// <summary>Lines shown at the end of the help text.</summary>
     public IReadOnlyList<string> Notes { get; init; } = [];
+
+    /// <summary>The word that says what a verb with several deeds is to do.</summary>
+    /// <exception cref="VmmException">There is none, or it is none of <see cref="WordArgument.Values"/>.</exception>
+    protected string Deed(WordArgument action, ParseResult result)
+    {
+        string known = string.Join(", ", action.Values);
+        string word = action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"{Name} needs a word: {known}");
+        return action.Values.Contains(word) ? word : throw new VmmException(UsageErrors.Unknown,
+            $"{Name} does not know {VisibleText.Quote(word, 40)}{(NearestName.Find(word, action.Values) is { } near ? $"; did you mean {near}?" : $": {known}")}");
+    }
+
+    /// <summary>The words behind a deed, of which there are as many as it takes.</summary>
+    /// <param name="deed">The deed.</param>
+    /// <param name="words">The words.</param>
+    /// <param name="least">As many at least.</param>
+    /// <param name="most">As many at most.</param>
+    /// <param name="what">What is missing where there are fewer.</param>
+    /// <exception cref="VmmException">There are fewer or more.</exception>
+    protected IReadOnlyList<string> Counted(string deed, IReadOnlyList<string> words, int least, int most, string what)
+    {
+        if (words.Count < least)
+            throw new VmmException(UsageErrors.Incomplete, $"{Name} {deed} needs {what}");
+        return words.Count <= most ? words : throw new VmmException(UsageErrors.Unknown, $"{Name} {deed} does not take {VisibleText.Quote(words[most], 40)} here");
+    }
 
     /// <summary>Does it.</summary>
     /// <returns>The exit code.</returns>

@@ -57,10 +57,7 @@ internal sealed class BackupVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
-        string action = _action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"backup needs a word: {string.Join(", ", s_actions)}");
-        if (!s_actions.Contains(action))
-            throw new VmmException(UsageErrors.Unknown, $"backup does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
-        var words = _words.Texts(result);
+        string action = Deed(_action, result);
         var (least, most, what) = action switch
         {
             "ls" => (0, 1, ""),
@@ -69,10 +66,7 @@ internal sealed class BackupVerb : Verb
             "prune" => (1, 1, "the NAME of what is backed up"),
             _ => (2, int.MaxValue, "a NAME and a DISK"),
         };
-        if (words.Count < least)
-            throw new VmmException(UsageErrors.Incomplete, $"backup {action} needs {what}");
-        if (words.Count > most)
-            throw new VmmException(UsageErrors.Unknown, $"backup {action} does not take {VisibleText.Quote(words[most], 40)} here");
+        var words = Counted(action, _words.Texts(result), least, most, what);
         if (action == "timer")
             return Timer(result, global, words);
         var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;

@@ -69,9 +69,7 @@ internal sealed class DiskVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
-        string action = _action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"disk needs a word: {string.Join(", ", s_actions)}");
-        if (!s_actions.Contains(action))
-            throw new VmmException(UsageErrors.Unknown, $"disk does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
+        string action = Deed(_action, result);
         string file = _file.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"disk {action} needs a FILE");
         if (action is "info" or "map" or "check" or "commit" or "rebase" && _other.Text(result) is { } stray)
             throw new VmmException(UsageErrors.Unknown, $"disk {action} does not take {VisibleText.Quote(stray, 40)} here");

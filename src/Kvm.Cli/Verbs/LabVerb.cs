@@ -59,9 +59,7 @@ internal sealed class LabVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
-        string action = _action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"lab needs a word: {string.Join(", ", s_actions)}");
-        if (!s_actions.Contains(action))
-            throw new VmmException(UsageErrors.Unknown, $"lab does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
+        string action = Deed(_action, result);
         if (action != "new" && _folder.Text(result) is { } stray)
             throw new VmmException(UsageErrors.Unknown, $"lab {action} does not take {VisibleText.Quote(stray, 40)} here");
         if (action == "list")

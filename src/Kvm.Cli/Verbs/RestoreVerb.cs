@@ -15,6 +15,7 @@ internal sealed class RestoreVerb : RunVerb
     private const string Where = "Snapshot";
 
     private readonly WordArgument _snapshot;
+    private SnapshotReader? _reader;
     private readonly ValueOption _store = new("--store", "FOLDER", Where, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
     private readonly ValueOption _key = new("--key", "SOURCE", Where, "The key of an encrypted snapshot: file=FILE, credential=NAME (of systemd) or command=TEXT.");
     private readonly SwitchOption _allow = new("--allow-differences", Where,
@@ -41,18 +42,21 @@ internal sealed class RestoreVerb : RunVerb
     }
 
     /// <inheritdoc/>
-    protected override RunSettings Given(ParseResult result)
+    public override int Execute(ParseResult result, GlobalOptions global)
     {
-        using var reader = Open(result);
-        return VirtualMachine.ConfigOf(reader);
+        // Once, for its configuration and its content: a key may come from a command that asks a person.
+        using (_reader = Open(result))
+            return base.Execute(result, global);
     }
+
+    /// <inheritdoc/>
+    protected override RunSettings Given(ParseResult result) => VirtualMachine.ConfigOf(_reader!);
 
     /// <inheritdoc/>
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
-        using var reader = Open(result);
         var options = new RestoreOptions { AllowDifferences = _allow.IsGiven(result) };
-        using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, reader, options));
+        using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, _reader!, options));
         return session.Run();
     }
 
@@ -60,6 +64,6 @@ internal sealed class RestoreVerb : RunVerb
     {
         string name = _snapshot.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "restore needs the name of a SNAPSHOT: kvmsharp snapshot ls");
         var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
-        return SnapshotStore.Open(_store.Text(result) ?? Path.Combine(Folders.State, "snapshots"), key).Read(name);
+        return SnapshotStore.Open(_store.Text(result) ?? Folders.SnapshotsOf(Folders.State), key).Read(name);
     }
 }

@@ -50,9 +50,7 @@ internal sealed class SnapshotVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
-        string action = _action.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"snapshot needs a word: {string.Join(", ", s_actions)}");
-        if (!s_actions.Contains(action))
-            throw new VmmException(UsageErrors.Unknown, $"snapshot does not know {VisibleText.Quote(action, 40)}{(NearestName.Find(action, s_actions) is { } near ? $"; did you mean {near}?" : $": {string.Join(", ", s_actions)}")}");
+        string action = Deed(_action, result);
         var words = WordsOf(action, _words.Texts(result));
         var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
         using var work = new DiskWork(action, global.Json);
@@ -64,7 +62,7 @@ internal sealed class SnapshotVerb : Verb
                 return Verify(global, work, () => SnapshotStore.VerifyFile(file, key, Environment.ProcessorCount, work.Report, work.Cancellation));
         }
 
-        string folder = _store.Text(result) ?? Path.Combine(Folders.State, "snapshots");
+        string folder = _store.Text(result) ?? Folders.SnapshotsOf(Folders.State);
         if (action == "create")
         {
             return key is null ? SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), Compression(result, SnapshotCompression.Lz4), global.Json)
@@ -85,7 +83,7 @@ internal sealed class SnapshotVerb : Verb
         };
     }
 
-    private static IReadOnlyList<string> WordsOf(string action, IReadOnlyList<string> words)
+    private IReadOnlyList<string> WordsOf(string action, IReadOnlyList<string> words)
     {
         var (least, most, what) = action switch
         {
@@ -97,9 +95,7 @@ internal sealed class SnapshotVerb : Verb
             "import" => (1, 2, "a FILE"),
             _ => (1, int.MaxValue, "the NAME of a snapshot"),
         };
-        if (words.Count < least)
-            throw new VmmException(UsageErrors.Incomplete, $"snapshot {action} needs {what}");
-        return words.Count <= most ? words : throw new VmmException(UsageErrors.Unknown, $"snapshot {action} does not take {VisibleText.Quote(words[most], 40)} here");
+        return Counted(action, words, least, most, what);
     }
 
     internal static bool IsFile(string word) => word.Contains('/', StringComparison.Ordinal) || word.EndsWith(FileEnd, StringComparison.Ordinal);

@@ -44,6 +44,13 @@ public ref struct StateReader(ReadOnlySpan<byte> record)
         return Take((int)length);
     }
 
+    /// <summary>Reads a length and that many bytes, which must fill <paramref name="to"/>; false, and nothing written, where they do not.</summary>
+    public bool TryFill(Span<byte> to)
+    {
+        var bytes = Bytes(to.Length);
+        return bytes.Length == to.Length && bytes.TryCopyTo(to);
+    }
+
     private ReadOnlySpan<byte> Take(int count)
     {
         if (Failed || count > _rest.Length)

@@ -24,7 +24,7 @@ internal static class WorkerConfinement
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)
                 return $"it starts {program}, which confines itself";
             // There when the paths are taken, for snapshots that are made of it.
-            Directory.CreateDirectory(SnapshotsOf(options), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            Directory.CreateDirectory(Folders.SnapshotsOf(options.StateFolder), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             bool network = settings.Machine.Networks.Any(card => card.Kind == Vmm.Network.NetKind.User);
             return Confinement.Become([.. MachineFiles.Of(settings.Machine), .. Own(options, name, settings)], network, options.Program,
                 ["worker", name, Role, generation.ToString(CultureInfo.InvariantCulture), options.StateFolder, options.RuntimeFolder]);
@@ -36,8 +36,6 @@ internal static class WorkerConfinement
         }
     }
 
-    private static string SnapshotsOf(ManagerOptions options) => Path.Combine(options.StateFolder, "snapshots");
-
     private static IEnumerable<(string Path, PathUse Use)> Own(ManagerOptions options, string name, RunSettings settings)
     {
         var store = new VmStore(options.StateFolder);
@@ -45,7 +43,7 @@ internal static class WorkerConfinement
         yield return (store.FolderOf(name), PathUse.Folder);
         yield return (store.LockPath, PathUse.ReadWrite);
         yield return (Path.GetDirectoryName(new EventLog(options.StateFolder, options.Time).Path)!, PathUse.Folder);
-        yield return (SnapshotsOf(options), PathUse.Folder);
+        yield return (Folders.SnapshotsOf(options.StateFolder), PathUse.Folder);
         yield return (options.RuntimeFolder, PathUse.Folder);
         if (settings.Console == ConsoleKind.File)
             yield return (Path.GetDirectoryName(settings.ConsolePath!)!, PathUse.Folder);

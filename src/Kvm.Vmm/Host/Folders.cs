@@ -18,6 +18,9 @@ public static class Folders
     public static string State => Make(
         Environment.GetEnvironmentVariable("KVMSHARP_STATE") ?? Below("XDG_STATE_HOME") ?? Home(".local/state"));
 
+    /// <summary>Where snapshots are, in a state folder; not made here.</summary>
+    public static string SnapshotsOf(string stateFolder) => Path.Combine(stateFolder, "snapshots");
+
     private static string? Below(string variable) =>
         Environment.GetEnvironmentVariable(variable) is { Length: > 0 } folder ? Path.Combine(folder, "kvmsharp") : null;
 

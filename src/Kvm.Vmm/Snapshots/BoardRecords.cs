@@ -53,11 +53,11 @@ internal static class BoardRecords
         bool good = records.TryRead(Clock, Version, report, (ref StateReader reader, ushort _) =>
         {
             (board.GuestTime, board.TscFrequency, processors) = (reader.U64(), reader.U64(), reader.U16());
-            return reader.Complete && board.GuestTime < 1UL << 62 && board.TscFrequency <= 100_000_000_000 && processors is >= 1 and <= BoardState.MostProcessors;
+            return reader.Complete && board.GuestTime < 1UL << 62 && board.TscFrequency <= 100_000_000_000 && processors is >= 1 and <= VmConfig.MaxCpus;
         });
         good &= records.TryRead(Cpuid, Version, report, (ref StateReader reader, ushort _) => TryReadCpuid(ref reader, board));
         good &= records.TryRead(Chips, Version, report, (ref StateReader reader, ushort _) =>
-            TryCopy(ref reader, board.Pic) & TryCopy(ref reader, board.IoApic) & TryCopy(ref reader, board.Pit) && reader.Complete);
+            reader.TryFill(board.Pic) & reader.TryFill(board.IoApic) & reader.TryFill(board.Pit) && reader.Complete);
         if (!good)
             return null;
         board.Processors = new ProcessorState[processors];
@@ -80,15 +80,6 @@ internal static class BoardRecords
             leaves[i] = new CpuidLeaf(reader.U32(), reader.U32(), reader.Bool(), reader.U32(), reader.U32(), reader.U32(), reader.U32());
         board.Cpuid = leaves;
         return reader.Complete;
-    }
-
-    private static bool TryCopy(ref StateReader reader, byte[] to)
-    {
-        var bytes = reader.Bytes(to.Length);
-        if (bytes.Length != to.Length)
-            return false;
-        bytes.CopyTo(to);
-        return true;
     }
 
     private static string NameOf(int processor) => Processor + processor.ToString(System.Globalization.CultureInfo.InvariantCulture);

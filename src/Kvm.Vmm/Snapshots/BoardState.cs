@@ -9,9 +9,6 @@ internal readonly record struct CpuidLeaf(uint Function, uint Index, bool IsInde
 /// <summary>Processors, interrupt chips and clocks of a machine, in one form for both engines: chips as KVM's structures have them.</summary>
 internal sealed class BoardState
 {
-    /// <summary>The most processors of a machine.</summary>
-    public const int MostProcessors = 254;
-
     /// <summary>The most leaves of CPUID.</summary>
     public const int MostLeaves = 256;
 

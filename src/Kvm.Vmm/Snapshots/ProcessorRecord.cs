@@ -60,12 +60,12 @@ internal static class ProcessorRecord
         Read(ref reader, state.Dr);
         (state.Dr6, state.Dr7) = (reader.U64(), reader.U64());
         ReadMsrs(ref reader, state.Msr);
-        bool whole = TryCopy(ref reader, state.Extended);
+        bool whole = reader.TryFill(state.Extended);
         (state.InterruptShadow, state.NmiMasked, state.NmiPending) = (reader.Bool(), reader.Bool(), reader.Bool());
         state.PendingVector = reader.U16() - 1;
         (state.PendingHasErrorCode, state.PendingErrorCode) = (reader.Bool(), reader.U32());
         state.Activity = (ActivityState)reader.U8();
-        whole &= TryCopy(ref reader, processor.Lapic);
+        whole &= reader.TryFill(processor.Lapic);
         (processor.TscDeadline, processor.InitPending, processor.StartupVector) = (reader.U64(), reader.Bool(), reader.U16() - 1);
         return whole && TryReadOthers(ref reader, processor) && processor.StartupVector <= byte.MaxValue && StateRules.IsPossible(state);
     }
@@ -134,14 +134,5 @@ internal static class ProcessorRecord
     {
         for (int i = 0; i < to.Length; i++)
             to[i] = reader.U64();
-    }
-
-    private static bool TryCopy(ref StateReader reader, byte[] to)
-    {
-        var bytes = reader.Bytes(to.Length);
-        if (bytes.Length != to.Length)
-            return false;
-        bytes.CopyTo(to);
-        return true;
     }
 }

@@ -7,9 +7,6 @@ internal sealed class RestoreReport(bool allowDifferences)
     private readonly List<string> _lacks = [];
     private readonly List<string> _damage = [];
 
-    /// <summary>Whether what the guest would only notice is left aside.</summary>
-    public bool AllowsDifferences => allowDifferences;
-
     /// <summary>The guest would find the processor or its clock another one.</summary>
     public void Differs(string what)
     {

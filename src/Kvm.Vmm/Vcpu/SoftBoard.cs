@@ -23,7 +23,7 @@ internal sealed class SoftBoard(ChipSet chips, HostGuestClock clock, CpuidTable 
     {
         board.GuestTime = clock.Now;
         board.TscFrequency = clock.TscFrequency;
-        board.Cpuid = [.. cpuid.Leaves.Select(e => new CpuidLeaf(e.Leaf, e.Subleaf, CpuidTable.HasSubleaves(e.Leaf), e.Result.Eax, e.Result.Ebx, e.Result.Ecx, e.Result.Edx))];
+        board.Cpuid = Leaves();
         chips.Pic!.SaveKvmState(board.Pic);
         chips.IoApic.SaveKvmState(board.IoApic);
         ForgetEdges(board.IoApic);
@@ -81,9 +81,12 @@ internal sealed class SoftBoard(ChipSet chips, HostGuestClock clock, CpuidTable 
             processors[i].SetState(board.Processors[i].Registers);
     }
 
+    private CpuidLeaf[] Leaves() =>
+        [.. cpuid.Leaves.Select(e => new CpuidLeaf(e.Leaf, e.Subleaf, CpuidTable.HasSubleaves(e.Leaf), e.Result.Eax, e.Result.Ebx, e.Result.Ecx, e.Result.Edx))];
+
     private void RestoreCpuid(BoardState board, RestoreReport report)
     {
-        List<CpuidLeaf> here = [.. cpuid.Leaves.Select(e => new CpuidLeaf(e.Leaf, e.Subleaf, CpuidTable.HasSubleaves(e.Leaf), e.Result.Eax, e.Result.Ebx, e.Result.Ecx, e.Result.Edx))];
+        var here = Leaves();
         if (board.Cpuid.SequenceEqual(here) || !CpuidComparison.Covers(board.Cpuid, here, report))
             return;
         cpuid.Clear();
