@@ -21,7 +21,8 @@ public sealed partial class ArrowTests
         ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Web"] = [],
         ["Kvm.Manager"] = ["Kvm.Vmm"],
-        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Manager", "Kvm.Web"],
+        ["Kvm.Api"] = ["Kvm.Vmm", "Kvm.Manager", "Kvm.Web"],
+        ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Manager", "Kvm.Web", "Kvm.Api"],
     };
 
     public static TheoryData<string> Projects => [.. Directory.GetDirectories(Repository.PathOf("src")).Select(folder => Path.GetFileName(folder)!).Order()];
