@@ -184,7 +184,7 @@ public sealed class VmStore(string stateFolder)
     private static void MakeFolder(string path) => Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
 
     // FNV-1a. Two names at one place only wait for each other.
-    private static long PlaceOf(string name)
+    internal static long PlaceOf(string name)
     {
         ulong hash = 14695981039346656037;
         foreach (char c in name)

@@ -58,6 +58,23 @@ public static class ManagerErrors
         "Its process does not end although it was killed: the kernel holds it in a system call.",
         "Look at the process (kvmsharp inspect NAME) and at what the host's kernel says: dmesg");
 
+    /// <summary>The command is none.</summary>
+    public static readonly ErrorInfo BadCommand = new("KVM0615", "that is no command for a machine",
+        "Its verb, a member of its arguments or its key is none that is known.",
+        "See which there are in docs/manager.md, under Commands.")
+    { ExitCode = ExitCode.Usage };
+
+    /// <summary>Too many commands wait.</summary>
+    public static readonly ErrorInfo QueueFull = new("KVM0616", "too many commands wait",
+        "A machine's commands are done one after another, and 64 of it, or 4,096 of all, are not done yet.",
+        "Wait until some are done, or take some back.");
+
+    /// <summary>No command of that id.</summary>
+    public static readonly ErrorInfo NoSuchCommand = new("KVM0617", "there is no command of that id",
+        "It was never taken, or has ended so long ago that it is forgotten: the last 1,024 that ended are kept.",
+        "See what became of the machine: kvmsharp inspect NAME")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All errors of this class in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoSuchVm, WrongState, BadName, NameTaken, BadRecord, CannotKeep, Busy, NoWorker, StartFailed, DidNotEnd];
+    public static IReadOnlyList<ErrorInfo> All => [NoSuchVm, WrongState, BadName, NameTaken, BadRecord, CannotKeep, Busy, NoWorker, StartFailed, DidNotEnd, BadCommand, QueueFull, NoSuchCommand];
 }
