@@ -68,5 +68,6 @@ public static class ErrorTable
         .. Snapshots.Store.SnapshotErrors.All,
         .. Snapshots.RestoreErrors.All,
         .. ManagerErrors.All,
+        .. ApiErrors.All,
     ];
 }

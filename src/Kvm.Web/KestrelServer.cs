@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using System.Net;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -12,26 +13,41 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kvm.Web;
 
 /// <summary>
-/// Kestrel on one port of 127.0.0.1, without the host, configuration and routing that usually are around it: they would add a megabyte to
-/// the resident memory of every start of the program, also of those that serve nothing.
+/// Kestrel on one port of 127.0.0.1 or on a socket that is there, without the host, configuration and routing that usually are around it: they
+/// would add a megabyte to the resident memory of every start of the program, also of those that serve nothing.
 /// </summary>
 internal static class KestrelServer
 {
     private const int MostConnections = 32;
 
-    /// <summary>The longest body of a request, in bytes.</summary>
+    /// <summary>The longest body of a page's request, in bytes.</summary>
     public const int MostBody = 64 << 10;
 
-    /// <summary>Makes the server; it does not listen yet.</summary>
+    /// <summary>Makes the server of a page; it does not listen yet.</summary>
     /// <param name="port">The port, 0 for a free one.</param>
-    public static ServiceProvider Create(int port)
+    public static ServiceProvider Create(int port) =>
+        Create(options => options.Listen(IPAddress.Loopback, port, endpoint => endpoint.Protocols = HttpProtocols.Http1), MostConnections, MostBody);
+
+    /// <summary>Makes the server of a socket that listens; it takes no client yet.</summary>
+    /// <param name="descriptor">The socket's descriptor, which the server closes.</param>
+    /// <param name="mostConnections">Clients at a time.</param>
+    /// <param name="mostBody">The longest body of a request, in bytes.</param>
+    /// <param name="mayAsk">Whether who has connected may ask; who may not is hung up on.</param>
+    public static ServiceProvider Create(int descriptor, int mostConnections, int mostBody, Func<ConnectionContext, bool> mayAsk) => Create(
+        options => options.ListenHandle((ulong)descriptor, endpoint =>
+        {
+            endpoint.Protocols = HttpProtocols.Http1;
+            endpoint.Use(next => connection => mayAsk(connection) ? next(connection) : Task.CompletedTask);
+        }), mostConnections, mostBody);
+
+    private static ServiceProvider Create(Action<KestrelServerOptions> listen, int mostConnections, int mostBody)
     {
         var services = new ServicesAlone();
         services.UseKestrelCore().ConfigureKestrel(options =>
         {
-            options.Listen(IPAddress.Loopback, port, endpoint => endpoint.Protocols = HttpProtocols.Http1);
+            listen(options);
             options.AddServerHeader = false;
-            Bound(options.Limits);
+            Bound(options.Limits, mostConnections, mostBody);
         });
         services.Collected.AddOptions();
         services.Collected.AddSingleton<ILoggerFactory>(NullLoggerFactory.Instance);
@@ -40,11 +56,11 @@ internal static class KestrelServer
         return services.Collected.BuildServiceProvider();
     }
 
-    private static void Bound(KestrelServerLimits limits)
+    private static void Bound(KestrelServerLimits limits, int mostConnections, int mostBody)
     {
-        limits.MaxConcurrentConnections = MostConnections;
+        limits.MaxConcurrentConnections = mostConnections;
         limits.MaxConcurrentUpgradedConnections = 0;
-        limits.MaxRequestBodySize = MostBody;
+        limits.MaxRequestBodySize = mostBody;
         limits.MaxRequestBufferSize = MostBody;
         limits.MaxRequestLineSize = 4 << 10;
         limits.MaxRequestHeaderCount = 64;
