@@ -21,6 +21,7 @@ internal sealed class CommandTree
             new DiskVerb(),
             new SnapshotVerb(),
             new RestoreVerb(),
+            new PagerVerb(),
             new BackupVerb(),
             new TranslateVerb(),
             new SchedVerb(),

@@ -15,8 +15,11 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
     private readonly AddressRange[] _ram;
 
     /// <summary>Maps the reset ROM and memory for every range of RAM in <paramref name="layout"/>; pages are given by the host when first touched.</summary>
+    /// <param name="layout">Where memory is.</param>
+    /// <param name="config">How much, and of which kind.</param>
+    /// <param name="source">Has memory of its own; or null.</param>
     /// <exception cref="VmmException">The host does not give that much address space.</exception>
-    public RamMapping(MachineLayout layout, VmConfig config)
+    public RamMapping(MachineLayout layout, VmConfig config, Snapshots.IMemorySource? source = null)
     {
         _ram = layout.Ram.ToArray();
         var regions = new List<GuestRegion>();
@@ -25,9 +28,9 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
             foreach (var range in layout.Ram)
             {
                 var pages = config.HugePages ? HugePages.Transparent : HugePages.Default;
-                var mapping = config.SharedMemory
+                var mapping = source?.Map(range) ?? (config.SharedMemory
                     ? HostMapping.Shared((nuint)range.Size, config.Name, pages)
-                    : HostMapping.Anonymous((nuint)range.Size, pages);
+                    : HostMapping.Anonymous((nuint)range.Size, pages));
                 _mappings.Add(mapping);
                 if (range.Start == 0)
                     mapping.KeepSmall(LowMemory);
@@ -50,9 +53,28 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
     /// <summary>The guest's view.</summary>
     public GuestMemory Memory { get; }
 
+    /// <summary>What brings the content of memory that is not there yet; null where all is.</summary>
+    public Snapshots.Lazy.PagedMemory? Paged { get; set; }
+
+    /// <summary>Where in this process a part of RAM begins.</summary>
+    /// <exception cref="VmmException">It is no part of one range.</exception>
+    public nint HostAddressOf(ulong address, ulong length)
+    {
+        for (int i = 0; i < _ram.Length; i++)
+        {
+            if (_ram[i].Contains(new AddressRange(address, length)))
+                return _mappings[i].Address + (nint)(address - _ram[i].Start);
+        }
+
+        throw new VmmException(Snapshots.RestoreErrors.Lacking, $"lacking: memory from {address:x} to {address + length:x}");
+    }
+
     /// <inheritdoc/>
     public bool Discard(ulong address, ulong length)
     {
+        // What was brought once would be brought again.
+        if (Paged is { IsComplete: false })
+            return false;
         for (int i = 0; i < _ram.Length; i++)
         {
             if (!_ram[i].Contains(new AddressRange(address, length)))

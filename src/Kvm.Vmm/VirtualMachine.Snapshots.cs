@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Lazy;
 using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Vmm;
@@ -32,11 +33,11 @@ public sealed partial class VirtualMachine : ISnapshotSource
         }
     }
 
-    /// <summary>Builds a machine that goes on from a stored snapshot, all of whose memory is read and verified first. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
+    /// <summary>Builds a machine that goes on from a stored snapshot, all of whose memory is read and verified before it is used. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
     /// <param name="config">The configuration, such as <see cref="ConfigOf"/> gives.</param>
     /// <param name="host">Its surroundings.</param>
     /// <param name="reader">The snapshot; stays the caller's.</param>
-    /// <param name="options">What may be left aside; null: nothing.</param>
+    /// <param name="options">How, and what may be left aside; null: all memory at once, and nothing.</param>
     /// <exception cref="VmmException">The configuration, the host, the snapshot or its disks do not allow it; all that is lacking is named.</exception>
     public static VirtualMachine Restore(VmConfig config, VmHost host, SnapshotReader reader, RestoreOptions? options = null)
     {
@@ -45,7 +46,8 @@ public sealed partial class VirtualMachine : ISnapshotSource
         var report = new RestoreReport(options?.AllowDifferences ?? false);
         DiskGenerations.Check(reader.Content.Disks, config, report);
         report.Check();
-        var memory = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
+        var eager = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
+        IMemoryImage memory = options?.Pager is { } pager ? new LazyMemory(reader, eager, pager) : eager;
         return Restore(config, host, new MachineSnapshot(reader.Content.Engine, reader.Content.Records, memory), options);
     }
 

@@ -19,6 +19,7 @@ public sealed partial class VirtualMachine : IDisposable
     private readonly VmConfig _config;
     private readonly IEngine _engine;
     private readonly RamMapping _ram;
+    private readonly Snapshots.Lazy.PagedMemory? _paged;
     private readonly PlatformDevices _devices;
     private readonly VirtioSet _virtio;
     private readonly VcpuThread[] _vcpus;
@@ -45,6 +46,7 @@ public sealed partial class VirtualMachine : IDisposable
         _config = config;
         _engine = parts.Engine;
         _ram = parts.Ram;
+        _paged = parts.Paged;
         _devices = parts.Devices;
         _virtio = parts.Virtio;
         _console = parts.Console;
@@ -68,6 +70,7 @@ public sealed partial class VirtualMachine : IDisposable
         }
 
         _virtio.Connect(message => EndWith(VmOutcome.Error, message));
+        _paged?.Connect(message => EndWith(VmOutcome.Error, message));
     }
 
     /// <summary>Builds the machine: everything but running it.</summary>
@@ -229,6 +232,7 @@ public sealed partial class VirtualMachine : IDisposable
         }
 
         _engine.Dispose();
+        _paged?.Dispose();
         _ram.Dispose();
     }
 

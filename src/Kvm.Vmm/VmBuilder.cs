@@ -13,6 +13,7 @@ internal sealed record MachineParts
 {
     public required IEngine Engine { get; init; }
     public required RamMapping Ram { get; init; }
+    public required Snapshots.Lazy.PagedMemory? Paged { get; init; }
     public required PlatformDevices Devices { get; init; }
     public required VirtioSet Virtio { get; init; }
     public required ConsoleWatcher Console { get; init; }
@@ -48,10 +49,12 @@ internal static class VmBuilder
             host = host with { Time = new Lifecycle.MachineTime(host.Time) };
             var choice = EngineSelector.Choose(config, host);
             var layout = new MachineLayout(config.MemoryBytes);
-            var ram = Keep(new RamMapping(layout, config));
+            var ram = Keep(new RamMapping(layout, config, restored?.Memory as Snapshots.IMemorySource));
             string commandLine = restored?.CommandLine ?? CommandLine.Build(config, choice.Profile);
             var boot = restored is null ? KernelBoot.Load(config, layout, ram.Memory, commandLine) : null;
-            restored?.Memory.Fill(ram.Memory);
+            var paged = Put(restored?.Memory, ram, config, host.Notice);
+            if (paged is not null)
+                Keep(paged);
 
             var ports = new IoBus();
             var mmio = new IoBus();
@@ -76,6 +79,7 @@ internal static class VmBuilder
             {
                 Engine = engine,
                 Ram = ram,
+                Paged = paged,
                 Devices = devices,
                 Virtio = virtio,
                 Console = console,
@@ -99,5 +103,14 @@ internal static class VmBuilder
             built.Push(part);
             return part;
         }
+    }
+
+    /// <summary>Puts a restored machine's memory there; what brings the rest, where not all of it is.</summary>
+    private static Snapshots.Lazy.PagedMemory? Put(Snapshots.IMemoryImage? image, RamMapping ram, VmConfig config, Action<string>? notice)
+    {
+        if (image is Snapshots.IMemorySource source)
+            return ram.Paged = source.Begin(ram, config, notice);
+        image?.Fill(ram.Memory);
+        return null;
     }
 }

@@ -18,6 +18,8 @@ internal sealed class RestoreVerb : RunVerb
     private SnapshotReader? _reader;
     private readonly ValueOption _store = new("--store", "FOLDER", Where, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
     private readonly ValueOption _key = new("--key", "SOURCE", Where, "The key of an encrypted snapshot: file=FILE, credential=NAME (of systemd) or command=TEXT.");
+    private readonly SwitchOption _lazy = new("--lazy", Where,
+        "The guest goes on at once: a process of its own brings memory when it is touched first, and the rest meanwhile. All at once where the host does not permit userfaultfd.");
     private readonly SwitchOption _allow = new("--allow-differences", Where,
         "Goes on also where processor, clock or disks are not what the guest has seen so far: for guests that are known not to care.");
 
@@ -30,12 +32,13 @@ internal sealed class RestoreVerb : RunVerb
         : base("restore", "Goes on from a stored snapshot, in the foreground with the console attached, as run does.", snapshot)
     {
         _snapshot = snapshot;
-        foreach (var option in (Option[])[_store, _key, _allow])
+        foreach (var option in (Option[])[_store, _key, _lazy, _allow])
             Add(option);
         Examples =
         [
             ("kvmsharp snapshot create web-1 before-upgrade", "takes the snapshot of a guest that runs with --name web-1"),
             ("kvmsharp restore before-upgrade", "goes on from it, with the configuration it was taken with"),
+            ("kvmsharp restore before-upgrade --lazy", "at once, however much memory it has"),
             ("kvmsharp restore before-upgrade --engine soft --name again", "under another engine, where that has all the guest has seen"),
         ];
         Notes = ["The machine is the one of the snapshot; options of run change what the guest does not see. What is lacking is refused with KVM0520 (docs/snapshots.md)."];
@@ -55,7 +58,7 @@ internal sealed class RestoreVerb : RunVerb
     /// <inheritdoc/>
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
-        var options = new RestoreOptions { AllowDifferences = _allow.IsGiven(result) };
+        var options = new RestoreOptions { AllowDifferences = _allow.IsGiven(result), Pager = _lazy.IsGiven(result) ? Environment.ProcessPath : null };
         using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, _reader!, options));
         return session.Run();
     }

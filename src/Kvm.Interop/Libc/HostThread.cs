@@ -84,6 +84,9 @@ public static unsafe class HostThread
         return Libc.sched_setscheduler(threadId, Libc.SCHED_OTHER, &parameters) == 0 ? 0 : -Errno.Last;
     }
 
+    /// <summary>The calling thread's niceness from now on: 19 gives way to all others. Returns 0 or -errno.</summary>
+    public static int SetNice(int niceness) => Libc.setpriority(Libc.PRIO_PROCESS, (uint)ThreadSignals.CurrentThreadId(), niceness) == 0 ? 0 : -Errno.Last;
+
     /// <summary>Whether a thread is one of real time (SCHED_FIFO or SCHED_RR); 0 is the calling thread.</summary>
     public static bool IsRealTime(int threadId) => (Libc.sched_getscheduler(threadId) & ~Libc.SCHED_RESET_ON_FORK) is 1 or 2;
 

@@ -7,6 +7,11 @@ internal static unsafe partial class Libc
     // struct rlimit is two unsigned longs: what holds, and the most it may be raised to.
     [LibraryImport(C)]
     public static partial int setrlimit(int resource, ulong* limits);
+
+    public const int PRIO_PROCESS = 0;
+
+    [LibraryImport(C)]
+    public static partial int setpriority(int which, uint who, int priority);
 }
 
 /// <summary>Limits of this process.</summary>

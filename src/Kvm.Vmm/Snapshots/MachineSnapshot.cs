@@ -1,4 +1,6 @@
 using Kvm.Devices.Memory;
+using Kvm.Interop;
+using Kvm.Vmm.Snapshots.Lazy;
 using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Vmm.Snapshots;
@@ -18,9 +20,30 @@ public interface IMemoryImage
     void Fill(GuestMemory memory);
 }
 
-/// <summary>What a restore may leave aside.</summary>
+/// <summary>A content that comes otherwise than by being copied in.</summary>
+internal interface IMemorySource : IMemoryImage
+{
+    /// <summary>Host memory that has the content already; null for memory of zeros.</summary>
+    /// <param name="range">A range of RAM.</param>
+    HostMapping? Map(AddressRange range) => null;
+
+    /// <summary>Puts it there, or has it brought.</summary>
+    /// <param name="ram">The machine's memory, untouched.</param>
+    /// <param name="config">The machine's configuration.</param>
+    /// <param name="notice">Takes messages for people.</param>
+    /// <returns>What brings it; null where it is there.</returns>
+    PagedMemory? Begin(RamMapping ram, VmConfig config, Action<string>? notice);
+}
+
+/// <summary>How a machine is restored, and what may be left aside.</summary>
 public sealed record RestoreOptions
 {
+    /// <summary>
+    /// The program, <c>kvmsharp</c>, whose verb <c>pager</c> brings memory from the store when it is touched first, in a process of its own, and all else in the background; null:
+    /// all memory is read before the guest goes on, as where the host does not permit userfaultfd. For stored snapshots.
+    /// </summary>
+    public string? Pager { get; init; }
+
     /// <summary>Restores also where processor, registers or clock are not what the guest has seen so far: for guests that are known not to care.</summary>
     public bool AllowDifferences { get; init; }
 }

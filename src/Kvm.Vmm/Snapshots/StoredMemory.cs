@@ -11,6 +11,18 @@ internal sealed class StoredMemory(SnapshotReader reader, int threads) : IMemory
     /// <inheritdoc/>
     public void Fill(GuestMemory memory)
     {
+        Check(memory);
+        reader.ReadAll((region, chunk, content) =>
+        {
+            if (content.ContainsAnyExcept((byte)0))
+                memory.TryWrite(reader.Regions[region].Start + ((ulong)chunk * SnapshotFormat.ChunkSize), content);
+        }, threads);
+    }
+
+    /// <summary>Checks that a machine has memory for all of it.</summary>
+    /// <exception cref="VmmException">It has not.</exception>
+    public void Check(GuestMemory memory)
+    {
         ArgumentNullException.ThrowIfNull(memory);
         for (int region = 0; region < reader.Regions.Count; region++)
         {
@@ -18,11 +30,5 @@ internal sealed class StoredMemory(SnapshotReader reader, int threads) : IMemory
             if (!memory.Contains(range.Start, range.Length))
                 throw new VmmException(RestoreErrors.Lacking, $"lacking: memory from {range.Start:x} to {range.Start + range.Length:x}");
         }
-
-        reader.ReadAll((region, chunk, content) =>
-        {
-            if (content.ContainsAnyExcept((byte)0))
-                memory.TryWrite(reader.Regions[region].Start + ((ulong)chunk * SnapshotFormat.ChunkSize), content);
-        }, threads);
     }
 }

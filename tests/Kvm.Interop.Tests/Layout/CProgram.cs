@@ -12,7 +12,7 @@ internal sealed class CProgram
         "stdio.h", "stddef.h", "errno.h", "fcntl.h", "poll.h", "sched.h", "signal.h", "termios.h", "time.h", "unistd.h",
         "sys/epoll.h", "sys/eventfd.h", "sys/ioctl.h", "sys/mman.h", "spawn.h", "linux/futex.h", "sys/prctl.h", "sys/resource.h", "sys/socket.h", "sys/un.h", "sys/stat.h", "sys/syscall.h", "sys/timerfd.h", "sys/uio.h",
         "net/if.h", "linux/if_tun.h", "linux/sockios.h", "linux/kvm.h", "asm/kvm.h", "linux/fs.h", "linux/io_uring.h", "linux/version.h",
-        "sys/inotify.h", "sys/wait.h", "linux/landlock.h", "linux/seccomp.h", "linux/filter.h", "linux/audit.h",
+        "sys/inotify.h", "sys/wait.h", "linux/landlock.h", "linux/userfaultfd.h", "linux/seccomp.h", "linux/filter.h", "linux/audit.h",
     ];
 
     private readonly StringBuilder _body = new();

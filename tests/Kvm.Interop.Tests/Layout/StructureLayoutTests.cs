@@ -116,6 +116,11 @@ public sealed class StructureLayoutTests
         new(typeof(SockFilter), "struct sock_filter"),
         new(typeof(SockFprog), "struct sock_fprog"),
         new(typeof(SchedParam), "struct sched_param"),
+        new(typeof(UffdioApi), "struct uffdio_api"),
+        new(typeof(UffdioRegister), "struct uffdio_register"),
+        new(typeof(UffdioCopy), "struct uffdio_copy"),
+        new(typeof(UffdioZeropage), "struct uffdio_zeropage"),
+        new(typeof(UffdMsg), "struct uffd_msg"),
         new(typeof(IoSqringOffsets), "struct io_sqring_offsets"),
         new(typeof(IoCqringOffsets), "struct io_cqring_offsets"),
         new(typeof(IoUringParams), "struct io_uring_params"),
@@ -128,6 +133,13 @@ public sealed class StructureLayoutTests
     /// <summary>Fields C calls otherwise, or has only as members of an anonymous union.</summary>
     private static readonly Dictionary<(Type, string), string> Names = new()
     {
+        [(typeof(UffdioRegister), nameof(UffdioRegister.Start))] = "range.start",
+        [(typeof(UffdioRegister), nameof(UffdioRegister.Len))] = "range.len",
+        [(typeof(UffdioZeropage), nameof(UffdioZeropage.Start))] = "range.start",
+        [(typeof(UffdioZeropage), nameof(UffdioZeropage.Len))] = "range.len",
+        [(typeof(UffdMsg), nameof(UffdMsg.Flags))] = "arg.pagefault.flags",
+        [(typeof(UffdMsg), nameof(UffdMsg.Address))] = "arg.pagefault.address",
+        [(typeof(UffdMsg), nameof(UffdMsg.Reserved4))] = "arg.reserved.reserved3",
         [(typeof(KvmRun), "Union")] = "padding",
         [(typeof(IoUringParams), "Resv0")] = "resv[0]",
         [(typeof(IoUringParams), "Resv1")] = "resv[1]",

@@ -66,6 +66,12 @@ public sealed class SnapshotKey
         }
     }
 
+    /// <summary>What another process of this user's makes the same key from: as secret as the key.</summary>
+    internal ReadOnlySpan<byte> Master => _master;
+
+    /// <summary>The key that <see cref="Master"/> is of; null where that is none.</summary>
+    internal static SnapshotKey? FromMaster(ReadOnlySpan<byte> master) => master.Length == 32 ? new SnapshotKey(master.ToArray()) : null;
+
     /// <summary>The key of one file.</summary>
     internal AesGcm CipherOf(ReadOnlySpan<byte> salt)
     {

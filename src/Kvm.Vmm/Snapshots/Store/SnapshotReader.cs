@@ -41,6 +41,9 @@ public sealed class SnapshotReader : IDisposable
     /// <summary>How many snapshots it is made of: 1 for one that stands alone.</summary>
     public int LevelCount => _levels.Length;
 
+    /// <summary>Where another process opens the same.</summary>
+    internal SnapshotOrigin? Origin { get; init; }
+
     internal IReadOnlyList<Manifest> Chain { get; }
 
     internal IReadOnlyList<PackReader> Packs => _packs;
@@ -250,3 +253,9 @@ public sealed class SnapshotReader : IDisposable
 /// <param name="Ref">The chunk, or pages laid over it.</param>
 /// <param name="IsFirst">True once for each chunk that anything is stored of.</param>
 internal readonly record struct ChunkPiece(int Region, long Chunk, ChunkRef Ref, bool IsFirst);
+
+/// <summary>Where a snapshot was opened.</summary>
+/// <param name="Path">The store's folder, or the snapshot's file.</param>
+/// <param name="IsFile">Whether it is one of a single file.</param>
+/// <param name="Key">Its key, or null.</param>
+internal sealed record SnapshotOrigin(string Path, bool IsFile, SnapshotKey? Key);

@@ -96,7 +96,10 @@ public sealed partial class SnapshotStore
                 var manifest = ManifestFile.Decode(bytes, key);
                 if (!manifest.Head.Parent.IsNone)
                     throw new StoreFault(SnapshotErrors.Damaged, "it is based on another snapshot, which none in a file is");
-                return new SnapshotReader(head.Name, [manifest], [PackReader.Open(file, ownsFile: false, SnapshotFileHead.Size, head.PackBytes, key)], file);
+                return new SnapshotReader(head.Name, [manifest], [PackReader.Open(file, ownsFile: false, SnapshotFileHead.Size, head.PackBytes, key)], file)
+                {
+                    Origin = new SnapshotOrigin(System.IO.Path.GetFullPath(path), true, key),
+                };
             }
             catch
             {
