@@ -129,18 +129,70 @@ public sealed class VirtioNetTests
         run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
     }
 
-    /// <summary>Asks until somebody answers: a datagram may be lost, and the guest's program be about to start.</summary>
-    private static string? AskByDatagram(int port, Task ended)
+    /// <summary>Nobody tells the guest an address of IPv6: it makes its own, and the stack knows which. With nothing said passt would do as well, but for datagrams.</summary>
+    [SkippableTheory]
+    [InlineData(UserStack.Auto)]
+    [InlineData(UserStack.Passt)]
+    public void Guest_is_reached_at_ports_published_by_IPv6(UserStack stack)
     {
-        using var client = new UdpClient(s_anyPort);
+        GuestFiles.Require("small/vmlinux");
+        SkipWithout(stack == UserStack.Auto ? UserStack.Slirp : stack);
+        Skip.IfNot(Socket.OSSupportsIPv6, "this host has no IPv6");
+        int port = FreePort(IPAddress.IPv6Loopback);
+        var published = new PublishedPort(IPAddress.IPv6Loopback, (ushort)port, 80, Udp: false);
+        string? answer = null, fetched = null;
+        using var serves = new ManualResetEventSlim();
+        var run = LinuxGuest.Boot("small/vmlinux", EngineChoice.Soft, "net", s_limit, c => c with
+        {
+            Networks = [new NetConfig { Kind = NetKind.User, Via = stack, Publish = stack == UserStack.Auto ? [published, published with { GuestPort = 7, Udp = true }] : [published] }],
+            Append = $"{c.Append} ip=dhcp kvmsharp.echo=7 kvmsharp.make=by-six",
+        },
+            meanwhile: vm =>
+            {
+                WaitHandle.WaitAny([serves.WaitHandle, ((IAsyncResult)vm.Ended).AsyncWaitHandle]);
+                if (stack == UserStack.Auto)
+                    answer = AskByDatagram(port, vm.Ended, IPAddress.IPv6Loopback);
+                fetched = FetchInTheEnd(port, vm.Ended);
+                vm.SendConsoleInput("end\n"u8);
+            },
+            when: ("GUEST-SERVES", _ => serves.Set()));
+        fetched.Should().Be("by-six\n", run.Tail);
+        answer.Should().Be(stack == UserStack.Auto ? "is somebody there?" : null, run.Tail);
+        run.Result.Outcome.Should().Be(VmOutcome.PowerOff, run.Tail);
+    }
+
+    /// <summary>Fetches until it can: an address is the guest's when nobody else was found to have it.</summary>
+    private static string? FetchInTheEnd(int port, Task ended)
+    {
+        var deadline = DateTime.UtcNow + TimeSpan.FromMinutes(1);
+        while (DateTime.UtcNow < deadline && !ended.IsCompleted)
+        {
+            try
+            {
+                return System.Text.Encoding.ASCII.GetString(FileServer.Fetch(new IPEndPoint(IPAddress.IPv6Loopback, port)));
+            }
+            catch (Exception e) when (e is SocketException or IOException)
+            {
+                // Not yet: the stack hangs up on who asks for an address that nobody answers for.
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Asks until somebody answers: a datagram may be lost, and the guest's program be about to start.</summary>
+    private static string? AskByDatagram(int port, Task ended, IPAddress? at = null)
+    {
+        at ??= IPAddress.Loopback;
+        using var client = new UdpClient(new IPEndPoint(at, 0));
         client.Client.ReceiveTimeout = 500;
         var deadline = DateTime.UtcNow + TimeSpan.FromMinutes(1);
         while (DateTime.UtcNow < deadline && !ended.IsCompleted)
         {
             try
             {
-                client.Send("is somebody there?"u8, new IPEndPoint(IPAddress.Loopback, port));
-                var from = new IPEndPoint(IPAddress.Any, 0);
+                client.Send("is somebody there?"u8, new IPEndPoint(at, port));
+                var from = new IPEndPoint(at, 0);
                 return System.Text.Encoding.ASCII.GetString(client.Receive(ref from));
             }
             catch (SocketException)
@@ -246,9 +298,9 @@ public sealed class VirtioNetTests
         Publish = [new PublishedPort(IPAddress.Loopback, (ushort)published, 80, false)],
     };
 
-    private static int FreePort()
+    private static int FreePort(IPAddress? at = null)
     {
-        using var listener = new TcpListener(s_anyPort);
+        using var listener = new TcpListener(at ?? IPAddress.Loopback, 0);
         listener.Start();
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }

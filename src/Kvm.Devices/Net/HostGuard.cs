@@ -15,6 +15,12 @@ public enum GuardVerdict
     Opening,
 }
 
+/// <summary>A port of the guest's that the host listens for.</summary>
+/// <param name="Port">The guest's port.</param>
+/// <param name="Udp">UDP instead of TCP.</param>
+/// <param name="Ipv6">By IPv6 instead of IPv4.</param>
+public readonly record struct GuardedPort(ushort Port, bool Udp, bool Ipv6);
+
 /// <summary>The plan of a user-mode network: who has which address.</summary>
 public sealed record UserNetwork
 {
@@ -53,6 +59,9 @@ public sealed record UserNetwork
         BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(8), low);
         return bytes;
     }
+
+    /// <summary>The lower half of the IPv6 address a guest makes of its card's (RFC 4291, appendix A).</summary>
+    public static ulong InterfaceId(MacAddress card) => (card.Value >> 24 << 40 | 0xff_fe00_0000 | card.Value & 0xff_ffff) ^ 0x0200_0000_0000_0000;
 }
 
 /// <summary>
@@ -62,9 +71,9 @@ public sealed record UserNetwork
 /// </summary>
 /// <param name="network">The plan of the network.</param>
 /// <param name="allowed">Ports of the host's loopback that may be reached at the gateway's address; UDP or TCP.</param>
-/// <param name="published">The guest's UDP ports that the host listens for.</param>
+/// <param name="published">The guest's ports that the host listens for, by IPv4 or IPv6.</param>
 /// <param name="time">The clock.</param>
-public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, bool Udp)> allowed, IEnumerable<ushort> published, TimeProvider time)
+public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, bool Udp)> allowed, IReadOnlyList<GuardedPort> published, TimeProvider time)
 {
     /// <summary>How long an answer to a published UDP port may take: as long as the stack keeps the way back.</summary>
     public static readonly TimeSpan AnswerTime = TimeSpan.FromMinutes(4);
@@ -74,20 +83,37 @@ public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, boo
     private const ushort DhcpServer = 67, Dhcp6Server = 547, Dns = 53;
 
     private readonly HashSet<(ushort, bool)> _allowed = [.. allowed];
-    private readonly HashSet<ushort> _published = [.. published];
+    private readonly HashSet<GuardedPort> _published = [.. published];
+    private readonly bool _isPublished6 = published.Any(p => p.Ipv6);
 
     // When, plus one, a port of the host last asked a published one; of use only where there are any.
-    private readonly long[] _asked = published.Any() ? new long[ushort.MaxValue + 1] : [];
+    private readonly long[] _asked4 = AskedOf(published, ipv6: false), _asked6 = AskedOf(published, ipv6: true);
 
     /// <summary>A frame is on its way to the guest: it may be a question that can be answered.</summary>
     /// <param name="frame">The Ethernet frame.</param>
     public void Note(ReadOnlySpan<byte> frame)
     {
-        if (_asked.Length == 0 || frame.Length < 42 || BinaryPrimitives.ReadUInt16BigEndian(frame[12..]) != Ipv4 || frame[23] != Udp || frame[14] != 0x45)
+        if (_asked4.Length + _asked6.Length == 0 || frame.Length < 42)
             return;
-        if (BinaryPrimitives.ReadUInt32BigEndian(frame[26..]) == network.Host && _published.Contains(BinaryPrimitives.ReadUInt16BigEndian(frame[36..])))
-            Volatile.Write(ref _asked[BinaryPrimitives.ReadUInt16BigEndian(frame[34..])], time.GetTimestamp() + 1);
+        ushort type = BinaryPrimitives.ReadUInt16BigEndian(frame[12..]);
+        if (type == Ipv4 && frame[14] == 0x45 && frame[23] == Udp && BinaryPrimitives.ReadUInt32BigEndian(frame[26..]) == network.Host)
+            NoteQuestion(frame[34..], _asked4, ipv6: false);
+        else if (type == Ipv6 && frame.Length >= 62 && frame[20] == Udp && IsHost6(BinaryPrimitives.ReadUInt64BigEndian(frame[22..]), BinaryPrimitives.ReadUInt64BigEndian(frame[30..])))
+            NoteQuestion(frame[54..], _asked6, ipv6: true);
     }
+
+    private void NoteQuestion(ReadOnlySpan<byte> udp, long[] asked, bool ipv6)
+    {
+        if (asked.Length != 0 && _published.Contains(new GuardedPort(BinaryPrimitives.ReadUInt16BigEndian(udp[2..]), true, ipv6)))
+            Volatile.Write(ref asked[BinaryPrimitives.ReadUInt16BigEndian(udp)], time.GetTimestamp() + 1);
+    }
+
+    // passt gives the loopback's questions an address of the link.
+    private bool IsHost6(ulong high, ulong low) => (high == network.Prefix6 && low == network.Host6) || IsLinkLocal(high);
+
+    private static bool IsLinkLocal(ulong high) => high >> 54 == 0xfe80 >> 6;
+
+    private static long[] AskedOf(IReadOnlyList<GuardedPort> published, bool ipv6) => published.Any(p => p.Udp && p.Ipv6 == ipv6) ? new long[ushort.MaxValue + 1] : [];
 
     /// <summary>Decides.</summary>
     /// <param name="head">The Ethernet frame, or its first <see cref="INetworkBackend.HeadBytes"/>.</param>
@@ -118,7 +144,7 @@ public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, boo
         byte protocol = packet[9];
         var payload = packet[header..];
         if (to == network.Host || to == network.Nameserver || to == uint.MaxValue)
-            return fragment ? GuardVerdict.Refused : ToService(protocol, payload, to == network.Host, to == network.Nameserver, DhcpServer, Icmp);
+            return fragment ? GuardVerdict.Refused : ToService(protocol, payload, to == network.Host, to == network.Nameserver, (DhcpServer, Icmp, _asked4));
         return (to & network.Mask) == network.Network || IsLocal(to) ? GuardVerdict.Refused : Verdict(protocol, payload);
     }
 
@@ -137,34 +163,34 @@ public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, boo
         if (first == 0xff)
             return protocol is Icmp6 or HopByHop || (protocol == Udp && PortOf(payload) == Dhcp6Server) ? GuardVerdict.Passed : GuardVerdict.Refused;
         if (high == network.Prefix6 && (low == network.Host6 || low == network.Nameserver6))
-            return ToService(protocol, payload, low == network.Host6, low == network.Nameserver6, Dhcp6Server, Icmp6);
-        if (high == network.Prefix6 || high >> 54 == 0xfe80 >> 6)
-            return protocol == Icmp6 ? GuardVerdict.Passed : GuardVerdict.Refused;
+            return ToService(protocol, payload, low == network.Host6, low == network.Nameserver6, (Dhcp6Server, Icmp6, _asked6));
+        if (high == network.Prefix6 || IsLinkLocal(high))
+            return protocol == Icmp6 ? GuardVerdict.Passed : _isPublished6 && IsLinkLocal(high) && IsAnswer(protocol, payload, _asked6) ? Verdict(protocol, payload) : GuardVerdict.Refused;
         // ::/8 holds the loopback, the unspecified address and IPv4's addresses in other forms.
         return first == 0 ? GuardVerdict.Refused : Verdict(protocol, payload);
     }
 
     /// <summary>One of the network's own addresses, or all of its members: what is not asked for by its protocol and port is not to be had.</summary>
-    private GuardVerdict ToService(byte protocol, ReadOnlySpan<byte> payload, bool host, bool nameserver, ushort dhcp, byte icmp)
+    private GuardVerdict ToService(byte protocol, ReadOnlySpan<byte> payload, bool host, bool nameserver, (ushort Dhcp, byte Icmp, long[] Asked) family)
     {
         int port = PortOf(payload);
         var verdict = Verdict(protocol, payload);
-        if (protocol == icmp)
+        if (protocol == family.Icmp)
             return host || nameserver ? verdict : GuardVerdict.Refused;
         if (protocol is not (Tcp or Udp) || port < 0)
             return GuardVerdict.Refused;
-        bool passes = (nameserver && port == Dns) || (!nameserver && protocol == Udp && port == dhcp)
-            || (host && (_allowed.Contains(((ushort)port, protocol == Udp)) || IsAnswer(protocol, payload, port, verdict)));
+        bool passes = (nameserver && port == Dns) || (!nameserver && protocol == Udp && port == family.Dhcp)
+            || (host && (_allowed.Contains(((ushort)port, protocol == Udp)) || IsAnswer(protocol, payload, family.Asked)));
         return passes ? verdict : GuardVerdict.Refused;
     }
 
     /// <summary>A segment that begins no connection belongs to one that the host began, or to none; a datagram comes from a published port and goes to who asked.</summary>
-    private bool IsAnswer(byte protocol, ReadOnlySpan<byte> payload, int port, GuardVerdict verdict)
+    private bool IsAnswer(byte protocol, ReadOnlySpan<byte> payload, long[] asked)
     {
         if (protocol == Tcp)
-            return verdict == GuardVerdict.Passed && payload.Length >= 14;
-        return _asked.Length != 0 && _published.Contains(BinaryPrimitives.ReadUInt16BigEndian(payload))
-            && Volatile.Read(ref _asked[port]) is not 0 and var asked && time.GetElapsedTime(asked - 1) < AnswerTime;
+            return Verdict(protocol, payload) == GuardVerdict.Passed && payload.Length >= 14;
+        return protocol == Udp && asked.Length != 0 && payload.Length >= 4 && _published.Contains(new GuardedPort(BinaryPrimitives.ReadUInt16BigEndian(payload), true, ReferenceEquals(asked, _asked6)))
+            && Volatile.Read(ref asked[BinaryPrimitives.ReadUInt16BigEndian(payload[2..])]) is not 0 and var when && time.GetElapsedTime(when - 1) < AnswerTime;
     }
 
     private static GuardVerdict Verdict(byte protocol, ReadOnlySpan<byte> payload) => protocol switch

@@ -9,6 +9,20 @@ internal struct In6Addr
     public uint Word0, Word1, Word2, Word3;
 }
 
+/// <summary><c>struct sockaddr_in6</c>; the port is in network order.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct SockAddrIn6
+{
+    /// <summary><c>AF_INET6</c>.</summary>
+    public const ushort Family6 = 10;
+
+    public ushort Family;
+    public ushort Port;
+    public uint FlowInfo;
+    public In6Addr Address;
+    public uint ScopeId;
+}
+
 /// <summary><c>struct SlirpConfig</c> as of libslirp 4.7 (config version 4); an older library reads less of it. Addresses are in network order.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal unsafe struct SlirpConfig
@@ -64,6 +78,9 @@ internal static unsafe partial class LibSlirp
 {
     public const string Library = "libslirp.so.0";
 
+    /// <summary><c>SLIRP_HOSTFWD_UDP</c>, <c>SLIRP_HOSTFWD_V6ONLY</c>.</summary>
+    public const int ForwardUdp = 1, ForwardIpv6Only = 2;
+
     public const int PollIn = 1, PollOut = 2, PollPri = 4, PollErr = 8, PollHup = 16;
 
     [LibraryImport(Library)]
@@ -89,6 +106,11 @@ internal static unsafe partial class LibSlirp
     [LibraryImport(Library)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
     public static partial int slirp_add_hostfwd(nint slirp, int isUdp, uint hostAddress, int hostPort, uint guestAddress, int guestPort);
+
+    /// <summary>Since 4.7.</summary>
+    [LibraryImport(Library)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    public static partial int slirp_add_hostxfwd(nint slirp, SockAddrIn6* host, uint hostLength, SockAddrIn6* guest, uint guestLength, int flags);
 
     [LibraryImport(Library)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

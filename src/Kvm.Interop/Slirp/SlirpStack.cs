@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -137,6 +138,28 @@ public sealed unsafe class SlirpStack : IDisposable
     public int Publish(bool udp, uint address, int hostPort, uint guest, int guestPort) =>
         LibSlirp.slirp_add_hostfwd(_stack, udp ? 1 : 0, Network(address), hostPort, Network(guest), guestPort) == 0 ? 0 : -Errno.Last;
 
+    /// <summary>Has the host listen at a port of an IPv6 address, and of no IPv4 one, for the guest's IPv6.</summary>
+    /// <param name="udp">UDP instead of TCP.</param>
+    /// <param name="address">The host's address, 16 bytes.</param>
+    /// <param name="hostPort">The host's port.</param>
+    /// <param name="guestAddress">The guest's address, 16 bytes that are not all zero.</param>
+    /// <param name="guestPort">The guest's port.</param>
+    /// <returns>0 or -errno, as <see cref="Publish"/>; EOPNOTSUPP where the library is older than 4.7.</returns>
+    public int PublishIpv6(bool udp, ReadOnlySpan<byte> address, ushort hostPort, ReadOnlySpan<byte> guestAddress, ushort guestPort)
+    {
+        SockAddrIn6 host = new() { Family = SockAddrIn6.Family6, Port = BinaryPrimitives.ReverseEndianness(hostPort), Address = MemoryMarshal.Read<In6Addr>(address) };
+        SockAddrIn6 guest = new() { Family = SockAddrIn6.Family6, Port = BinaryPrimitives.ReverseEndianness(guestPort), Address = MemoryMarshal.Read<In6Addr>(guestAddress) };
+        try
+        {
+            int flags = LibSlirp.ForwardIpv6Only | (udp ? LibSlirp.ForwardUdp : 0);
+            return LibSlirp.slirp_add_hostxfwd(_stack, &host, (uint)sizeof(SockAddrIn6), &guest, (uint)sizeof(SockAddrIn6), flags) == 0 ? 0 : -Errno.Last;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return -Errno.EOPNOTSUPP;
+        }
+    }
+
     /// <summary>Gives the stack a frame of the guest's.</summary>
     public void Input(ReadOnlySpan<byte> frame)
     {
@@ -180,7 +203,7 @@ public sealed unsafe class SlirpStack : IDisposable
         }
     }
 
-    private static uint Network(uint address) => System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(address);
+    private static uint Network(uint address) => BinaryPrimitives.ReverseEndianness(address);
 
     private static long Milliseconds => (long)(Stopwatch.GetTimestamp() * (1000.0 / Stopwatch.Frequency));
 

@@ -213,6 +213,9 @@ public sealed record NetConfig
         ? $"has the interface's name {VisibleText.Quote(Name, 40)}; names have 1 to {TapQueue.MostNameBytes} bytes without slashes, colons, percent signs and spaces"
         : null;
 
+    /// <summary>Where a user network expects the guest by IPv6: at the address that guests make of their cards', as nobody gives them one.</summary>
+    internal byte[] GuestAddress6(UserNetwork plan) => plan.Address6(Mac is { } mac ? UserNetwork.InterfaceId(mac) : plan.Guest & 0xff);
+
     /// <summary>What the card is called that has this place.</summary>
     internal string NameAt(int place) => Id ?? string.Create(CultureInfo.InvariantCulture, $"net{place}");
 

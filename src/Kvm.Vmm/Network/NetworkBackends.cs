@@ -1,5 +1,6 @@
 using Kvm.Devices.Net;
 using Kvm.Interop;
+using Kvm.Interop.Slirp;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Network.Switching;
@@ -60,7 +61,9 @@ internal static class NetworkBackends
     /// <summary>passt where it is installed and can start, else libslirp.</summary>
     private static INetworkBackend OpenUser(NetConfig config, Action<string> failed, Action<string>? notice)
     {
-        string? program = config.Via == UserStack.Slirp ? null : PasstBackend.FindProgram();
+        // A passt without a table of flows (before 2024) answers datagrams by IPv6 from an address nobody asked.
+        bool mustBeSlirp = config.Via == UserStack.Slirp || (config.Via == UserStack.Auto && config.Publish.Any(p => p.Udp && p.IsIpv6) && SlirpStack.IsInstalled);
+        string? program = mustBeSlirp ? null : PasstBackend.FindProgram();
         if (program is null && config.Via != UserStack.Passt)
             return new SlirpBackend(config, failed);
         string why = "passt is not installed";

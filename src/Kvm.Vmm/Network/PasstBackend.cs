@@ -61,7 +61,7 @@ internal sealed class PasstBackend : IWatchedBackend, ICountedBackend, INetworkL
         var (ours, theirs) = UnixSocket.Pair();
         // The program names the host's nameserver to the guest by its own address; one on the loopback is the gateway's port 53.
         (ushort, bool)[] nameserver = HasLocalNameserver() ? [(53, true)] : [];
-        var guard = new HostGuard(plan, config.AllowHost.Select(p => (p.Port, p.Udp)).Concat(nameserver), config.Publish.Where(p => p.Udp).Select(p => p.GuestPort), TimeProvider.System);
+        var guard = new HostGuard(plan, config.AllowHost.Select(p => (p.Port, p.Udp)).Concat(nameserver), PublishedPort.Guarded(config.Publish), TimeProvider.System);
         var made = new PasstBackend(ours, guard, log);
         try
         {
@@ -143,7 +143,7 @@ internal sealed class PasstBackend : IWatchedBackend, ICountedBackend, INetworkL
         [
             "--foreground", "--fd", string.Create(CultureInfo.InvariantCulture, $"{DetachedProcess.InheritedDescriptor}"),
             "--address", Text(plan.Guest), "--netmask", Text(plan.Mask), "--gateway", Text(plan.Host),
-            "--address", new IPAddress(plan.Address6(plan.Guest & 0xff)).ToString(), "--gateway", new IPAddress(plan.Address6(plan.Host6)).ToString(),
+            "--address", new IPAddress(config.GuestAddress6(plan)).ToString(), "--gateway", new IPAddress(plan.Address6(plan.Host6)).ToString(),
         ];
         if (config.Mtu != 0)
             arguments.AddRange(["--mtu", config.Mtu.ToString(CultureInfo.InvariantCulture)]);

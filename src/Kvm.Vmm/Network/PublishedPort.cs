@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Kvm.Devices.Net;
 using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Network;
@@ -15,7 +16,9 @@ public sealed record PublishedPort(IPAddress Address, ushort HostPort, ushort Gu
     /// <summary>The guest's IPv4 address, in a network of several; 0 in one of its own.</summary>
     internal uint Guest { get; init; }
 
-    /// <summary>Understands <c>[ADDRESS:]HOST:GUEST[/udp|/tcp]</c>; without an address the host's loopback listens.</summary>
+    /// <summary>
+    /// Understands <c>[ADDRESS:]HOST:GUEST[/udp|/tcp]</c>; without an address the host's loopback listens, by IPv4. An address of IPv6, in brackets, leads to the guest's IPv6.
+    /// </summary>
     /// <param name="text">The text.</param>
     /// <param name="port">The port, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -30,23 +33,44 @@ public sealed record PublishedPort(IPAddress Address, ushort HostPort, ushort Gu
             return form;
         int first = ports.LastIndexOf(':', last - 1);
         var address = IPAddress.Loopback;
-        if (first >= 0 && !IPAddress.TryParse(ports[..first], out address))
-            return $"has the address {VisibleText.Quote(ports[..first], 40)}, which is none";
-        if (address.AddressFamily != AddressFamily.InterNetwork)
-            return $"has the address {VisibleText.Quote(ports[..first], 40)}; addresses of IPv4 alone can be published";
+        if (first >= 0 && ProblemOfAddress(ports[..first], out address) is { } problem)
+            return $"has the address {VisibleText.Quote(ports[..first], 40)}, {problem}";
         if (!TryPort(ports[(first + 1)..last], out ushort host) || !TryPort(ports[(last + 1)..], out ushort guest))
             return form;
         port = new PublishedPort(address, host, guest, udp);
         return null;
     }
 
-    /// <summary>A text that <see cref="Parse"/> understands as this.</summary>
-    public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"{(IPAddress.Loopback.Equals(Address) ? "" : Address + ":")}{HostPort}:{GuestPort}{(Udp ? "/udp" : "")}");
+    /// <summary>It listens at an address of IPv6, and the guest serves it by IPv6.</summary>
+    internal bool IsIpv6 => Address.AddressFamily == AddressFamily.InterNetworkV6;
 
-    /// <summary>True if both cannot be listened at.</summary>
+    /// <summary>A text that <see cref="Parse"/> understands as this.</summary>
+    public override string ToString()
+    {
+        string address = IPAddress.Loopback.Equals(Address) ? "" : IsIpv6 ? $"[{Address}]:" : $"{Address}:";
+        return string.Create(CultureInfo.InvariantCulture, $"{address}{HostPort}:{GuestPort}{(Udp ? "/udp" : "")}");
+    }
+
+    /// <summary>True if both cannot be listened at. IPv4 and IPv6 are not in each other's way: whoever listens at <c>[::]</c> does so for IPv6 alone.</summary>
     internal bool Collides(PublishedPort other) =>
-        HostPort == other.HostPort && Udp == other.Udp && (Address.Equals(other.Address) || Address.Equals(IPAddress.Any) || other.Address.Equals(IPAddress.Any));
+        HostPort == other.HostPort && Udp == other.Udp && IsIpv6 == other.IsIpv6 && (Address.Equals(other.Address) || IsAny(Address) || IsAny(other.Address));
+
+    /// <summary>What the guard has to know of such ports.</summary>
+    internal static IReadOnlyList<GuardedPort> Guarded(IReadOnlyList<PublishedPort> ports) => [.. ports.Select(p => new GuardedPort(p.GuestPort, p.Udp, p.IsIpv6))];
+
+    private static bool IsAny(IPAddress address) => address.Equals(IPAddress.Any) || address.Equals(IPAddress.IPv6Any);
+
+    private static string? ProblemOfAddress(string text, out IPAddress address)
+    {
+        bool inBrackets = text.LastIndexOf('[') == 0 && text[^1] == ']';
+        if (!IPAddress.TryParse(inBrackets ? text[1..^1] : text, out address!))
+            return "which is none";
+        bool ipv6 = address.AddressFamily == AddressFamily.InterNetworkV6;
+        if (ipv6 != inBrackets)
+            return ipv6 ? "which is written in brackets, such as [::1]" : "which needs no brackets";
+        // Which link it means, no port can say.
+        return ipv6 && (address.IsIPv6LinkLocal || address.ScopeId != 0) ? "which is of one link alone" : address.IsIPv4MappedToIPv6 ? "which is one of IPv4" : null;
+    }
 
     /// <summary>Cuts <c>/udp</c> or <c>/tcp</c> off; null if something else is there.</summary>
     internal static (string? Ports, bool Udp) Protocol(string text) => text.Split('/') switch

@@ -45,7 +45,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     {
         _failed = failed;
         var plan = config.Plan ?? new UserNetwork();
-        _guard = new HostGuard(plan, config.AllowHost.Select(p => (p.Port, p.Udp)), config.Publish.Where(p => p.Udp).Select(p => p.GuestPort), TimeProvider.System);
+        _guard = new HostGuard(plan, config.AllowHost.Select(p => (p.Port, p.Udp)), PublishedPort.Guarded(config.Publish), TimeProvider.System);
         var settings = new SlirpSettings
         {
             Ipv4 = (plan.Network, plan.Mask, plan.Host, plan.Nameserver, plan.Guest),
@@ -59,7 +59,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
         try
         {
             foreach (var port in config.Publish)
-                Publish(port);
+                Publish(port, config.GuestAddress6(plan));
         }
         catch
         {
@@ -159,10 +159,12 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     /// <inheritdoc/>
     void ISlirpHost.GuestFault() => Interlocked.Increment(ref _faults);
 
-    private void Publish(PublishedPort port)
+    private void Publish(PublishedPort port, byte[] guest6)
     {
-        uint address = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(port.Address.GetAddressBytes());
-        int result = _stack.Publish(port.Udp, address, port.HostPort, port.Guest, port.GuestPort);
+        byte[] address = port.Address.GetAddressBytes();
+        int result = port.IsIpv6
+            ? _stack.PublishIpv6(port.Udp, address, port.HostPort, guest6, port.GuestPort)
+            : _stack.Publish(port.Udp, System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(address), port.HostPort, port.Guest, port.GuestPort);
         if (result != 0)
             throw new VmmException(NetworkErrors.NotPublished, $"--publish {port}: {Errno.NameOf(-result)} ({Errno.TextOf(-result)})");
     }

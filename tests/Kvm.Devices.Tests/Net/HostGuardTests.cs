@@ -16,7 +16,7 @@ public sealed class HostGuardTests
     private readonly ManualTime _time = new();
     private readonly HostGuard _guard;
 
-    public HostGuardTests() => _guard = new HostGuard(new UserNetwork(), [(8000, false), (53, true)], [7], _time);
+    public HostGuardTests() => _guard = new HostGuard(new UserNetwork(), [(8000, false), (53, true)], [new(7, true, false), new(9, true, true), new(80, false, true)], _time);
 
     private static byte[] Packet(string to, byte protocol, int toPort, byte flags = Syn, int fromPort = 40_000, int fragment = 0, int options = 0, string from = "10.0.2.15")
     {
@@ -28,6 +28,7 @@ public sealed class HostGuardTests
         if (v6)
         {
             (packet[0], packet[6]) = (0x60, protocol);
+            (from.Contains(':') ? IPAddress.Parse(from).GetAddressBytes() : new byte[16]).CopyTo(packet[8..]);
             address.GetAddressBytes().CopyTo(packet[24..]);
         }
         else
@@ -146,6 +147,40 @@ public sealed class HostGuardTests
         _guard.Judge(answer).Should().Be(Refused, "it is too late");
     }
 
+    /// <summary>passt puts an address of the link in the place of the host's loopback.</summary>
+    [Theory]
+    [InlineData("fd00::2")]
+    [InlineData("fe80::42")]
+    public void Who_asked_a_port_published_by_IPv6_is_answered(string host)
+    {
+        byte[] answer = Packet(host, Udp, 51_000, fromPort: 9);
+        _guard.Judge(answer).Should().Be(Refused, "nobody asked");
+        _guard.Note(Packet("fd00::f", Udp, 7, fromPort: 51_000, from: host));
+        _guard.Judge(Packet(host, Udp, 51_000, fromPort: 7)).Should().Be(Refused, "that port is published by IPv4 alone");
+        _guard.Note(Packet("fd00::f", Udp, 9, fromPort: 51_000, from: "fd00::7"));
+        _guard.Judge(answer).Should().Be(Refused, "somebody else asked");
+        _guard.Note(Packet("fd00::f", Udp, 9, fromPort: 51_000, from: host));
+        _guard.Judge(answer).Should().Be(Opening);
+        _guard.Judge(Packet("10.0.2.2", Udp, 51_000, fromPort: 9)).Should().Be(Refused, "IPv4 was not asked");
+        _guard.Judge(Packet(host, Udp, 51_001, fromPort: 9)).Should().Be(Refused);
+        for (int length = 0; length < 62; length++)
+            _guard.Note(Packet("fd00::f", Udp, 9, fromPort: 51_001, from: host).AsSpan(0, length));
+        _guard.Judge(Packet(host, Udp, 51_001, fromPort: 9)).Should().Be(Refused, "half a question is none");
+        _guard.Judge(Packet(host, Tcp, 51_000, Syn | Ack, fromPort: 80)).Should().Be(Passed);
+        _guard.Judge(Packet(host, Tcp, 51_000, Syn, fromPort: 80)).Should().Be(Refused);
+        _time.Advance(HostGuard.AnswerTime);
+        _guard.Judge(answer).Should().Be(Refused, "it is too late");
+    }
+
+    [Fact]
+    public void Nothing_goes_to_the_link_where_nothing_is_published_by_IPv6()
+    {
+        var guard = new HostGuard(new UserNetwork(), [], [new(7, true, false)], _time);
+        guard.Judge(Packet("fe80::42", Tcp, 51_000, Syn | Ack, fromPort: 80)).Should().Be(Refused);
+        guard.Note(Packet("fd00::f", Udp, 7, fromPort: 51_000, from: "fe80::42"));
+        guard.Judge(Packet("fe80::42", Udp, 51_000, fromPort: 7)).Should().Be(Refused);
+    }
+
     [Fact]
     public void Network_s_own_services_are_there()
     {
@@ -202,10 +237,13 @@ public sealed class HostGuardTests
     public void Ten_thousand_frames_allocate_nothing()
     {
         byte[] frame = Packet("10.0.2.2", Tcp, 8000), datagram = Packet("10.0.2.15", Udp, 7, fromPort: 51_000, from: "10.0.2.2");
+        byte[] datagram6 = Packet("fd00::f", Udp, 9, fromPort: 51_000, from: "fd00::2"), answer6 = Packet("fd00::2", Udp, 51_000, fromPort: 9);
         Allocation.Of(_ =>
         {
             _guard.Judge(frame);
             _guard.Note(datagram);
+            _guard.Note(datagram6);
+            _guard.Judge(answer6);
         }).Should().Be(0);
     }
 }

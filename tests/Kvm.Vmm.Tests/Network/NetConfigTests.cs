@@ -37,6 +37,9 @@ public sealed class NetConfigTests
     [InlineData("8080:80/tcp", "127.0.0.1", 8080, 80, false, "8080:80")]
     [InlineData("53:5353/udp", "127.0.0.1", 53, 5353, true, "53:5353/udp")]
     [InlineData("0.0.0.0:1:65535", "0.0.0.0", 1, 65535, false, "0.0.0.0:1:65535")]
+    [InlineData("[::1]:8080:80", "::1", 8080, 80, false, "[::1]:8080:80")]
+    [InlineData("[::]:53:53/udp", "::", 53, 53, true, "[::]:53:53/udp")]
+    [InlineData("[2001:db8:0::5]:80:80/tcp", "2001:db8::5", 80, 80, false, "[2001:db8::5]:80:80")]
     public void Published_port_is_understood_and_written(string text, string address, int host, int guest, bool udp, string written)
     {
         PublishedPort.Parse(text, out var port).Should().BeNull();
@@ -54,8 +57,15 @@ public sealed class NetConfigTests
     [InlineData("80:80/sctp")]
     [InlineData("80:80/udp/tcp")]
     [InlineData("host:80:80")]
-    [InlineData("[::1]:80:80")]
     [InlineData("::1:80:80")]
+    [InlineData("[::1:80:80")]
+    [InlineData("[]:80:80")]
+    [InlineData("[127.0.0.1]:80:80")]
+    [InlineData("[[::1]]:80:80")]
+    [InlineData("[fe80::1]:80:80")]
+    [InlineData("[fe80::1%1]:80:80")]
+    [InlineData("[::1%1]:80:80")]
+    [InlineData("[::ffff:127.0.0.1]:80:80")]
     public void Text_that_publishes_nothing_is_refused(string text) => PublishedPort.Parse(text, out _).Should().NotBeNull();
 
     [Fact]
@@ -64,7 +74,9 @@ public sealed class NetConfigTests
         static PublishedPort Port(string text) => PublishedPort.Parse(text, out var port) is null ? port : throw new InvalidOperationException(text);
         static IReadOnlyList<string> Problems(params string[] ports) =>
             new VmConfig { KernelPath = "k", Networks = [new NetConfig { Kind = NetKind.User, Publish = [.. ports.Select(Port)] }] }.Validate();
-        Problems("80:80", "80:80/udp", "81:80", "127.0.0.2:80:80").Should().BeEmpty();
+        Problems("80:80", "80:80/udp", "81:80", "127.0.0.2:80:80", "[::1]:80:80").Should().BeEmpty();
+        Problems("0.0.0.0:80:80", "[::]:80:80").Should().BeEmpty("whoever listens at [::] does so for IPv6 alone");
+        Problems("[::1]:80:80", "[::]:80:81").Should().ContainSingle();
         Problems("80:80", "80:81").Should().ContainSingle().Which.Should().Be("port 80 is published twice");
         Problems("80:80", "0.0.0.0:80:81").Should().ContainSingle();
         var cards = new[] { "80:80", "80:81" }.Select(p => new NetConfig { Kind = NetKind.User, Publish = [Port(p)] }).ToArray();

@@ -193,6 +193,25 @@ public sealed class SlirpBackendTests : IDisposable
     }
 
     [SkippableFact]
+    public void Port_of_an_IPv6_address_is_listened_at_beside_that_of_IPv4_and_explained_where_somebody_has_it()
+    {
+        Skip.IfNot(Socket.OSSupportsIPv6, "this host has no IPv6");
+        using var taken = new TcpListener(IPAddress.IPv6Any, 0);
+        taken.Server.DualMode = false;
+        taken.Start();
+        ushort port = (ushort)((IPEndPoint)taken.LocalEndpoint).Port;
+        FluentActions.Invoking(() => Open(new PublishedPort(IPAddress.IPv6Loopback, port, 80, false)))
+            .Should().Throw<VmmException>().Where(e => e.Error == NetworkErrors.NotPublished && e.Message.Contains($"[::1]:{port}:80: EADDRINUSE"));
+        taken.Stop();
+        using (Open(new PublishedPort(IPAddress.IPv6Any, port, 80, false), new PublishedPort(IPAddress.Any, port, 80, false), new PublishedPort(IPAddress.IPv6Any, port, 80, true)))
+        {
+            using var client = new TcpClient(AddressFamily.InterNetworkV6);
+            client.Connect(new IPEndPoint(IPAddress.IPv6Loopback, port));
+            client.Connected.Should().BeTrue();
+        }
+    }
+
+    [SkippableFact]
     public void Port_that_this_user_may_not_have_is_explained() => NetworkNamespace.Run(() =>
     {
         NetworkNamespace.Ip("link set lo up");

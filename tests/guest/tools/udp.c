@@ -1,10 +1,10 @@
-// udp PORT   sends back every datagram that comes to the guest's port
+// udp PORT   sends back every datagram that comes to the guest's port, by IPv4 and IPv6
 #include "../programs/sys.h"
 
-#define AF_INET 2
+#define AF_INET6 10
 #define SOCK_DGRAM 2
 
-struct address { unsigned short family; unsigned char port[2], ip[4], zero[8]; };
+struct address { unsigned short family; unsigned char port[2]; unsigned flow; unsigned char ip[16]; unsigned scope; };
 struct piece { void *base; unsigned long length; };
 struct message { struct address *name; unsigned name_length; struct piece *pieces; unsigned long count; void *control; unsigned long control_length; int flags; };
 
@@ -15,8 +15,8 @@ int main(long count, char **words)
     long port = 0;
     for (const char *digit = count == 2 ? words[1] : ""; *digit; digit++)
         port = port * 10 + (*digit - '0');
-    struct address here = {AF_INET, {port >> 8, port}, {0}, {0}}, from;
-    long fd = sys4(__NR_socket, AF_INET, SOCK_DGRAM, 0, 0);
+    struct address here = {AF_INET6, {port >> 8, port}, 0, {0}, 0}, from;
+    long fd = sys4(__NR_socket, AF_INET6, SOCK_DGRAM, 0, 0);
     if (fd < 0 || sys4(__NR_bind, fd, (long)&here, sizeof here, 0) < 0)
     {
         say("GUEST-FAILED to listen for datagrams\n");

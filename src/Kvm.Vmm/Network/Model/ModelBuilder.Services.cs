@@ -80,6 +80,8 @@ internal sealed partial class ModelBuilder
         string host = string.Create(CultureInfo.InvariantCulture, $"{publish.Host}:{port.First}{(port.Protocol == PacketHeaders.Udp ? "/udp" : "")}");
         if (PublishedPort.Parse(host, out var listens) is not null)
             throw Bad($"has '{where}.host' {VisibleText.Quote(publish.Host ?? "", 40)}, not [ADDRESS:]PORT");
+        if (listens.IsIpv6)
+            throw Bad($"publishes port {listens.HostPort} at {VisibleText.Quote(publish.Host!, 40)}; a network's machines have addresses of IPv4 alone, and so have their published ports");
         var service = model.Services.FirstOrDefault(s => s.Name == to);
         uint address = service?.Address ?? model.Machines.FirstOrDefault(m => m.Name == to)?.Address ?? throw Bad($"publishes port {listens.HostPort} for {VisibleText.Quote(to, 40)}, which is nobody's name");
         if (service is not null && (service.Port != port.First || service.Protocol != port.Protocol))
