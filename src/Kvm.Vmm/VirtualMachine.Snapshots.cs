@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Disks;
 using Kvm.Vmm.Snapshots.Lazy;
 using Kvm.Vmm.Snapshots.Store;
 
@@ -43,12 +44,25 @@ public sealed partial class VirtualMachine : ISnapshotSource
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(reader);
-        var report = new RestoreReport(options?.AllowDifferences ?? false);
-        DiskGenerations.Check(reader.Content.Disks, config, report);
-        report.Check();
+        ArgumentNullException.ThrowIfNull(host);
+        PutDisksBack(config, host, reader, options);
         var eager = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
         IMemoryImage memory = options?.Pager is { } pager ? new LazyMemory(reader, eager, pager) : eager;
-        return Restore(config, host, new MachineSnapshot(reader.Content.Engine, reader.Content.Records, memory), options);
+        return Restore(config, host, new MachineSnapshot(reader.Content.Engine, [.. reader.Content.Records.Where(record => record.Name != KeptDisk.RecordName)], memory), options);
+    }
+
+    /// <summary>Refuses disks that have moved on, or puts them back where that is asked for and can be done.</summary>
+    private static void PutDisksBack(VmConfig config, VmHost host, SnapshotReader reader, RestoreOptions? options)
+    {
+        var report = new RestoreReport(options?.AllowDifferences ?? false);
+        var returning = options is { PutDisksBack: true } ? DiskReturn.Find(reader, config, report) : [];
+        DiskGenerations.Check([.. reader.Content.Disks.Where(disk => returning.All(r => r.Name != disk.Name))], config, report);
+        report.Check();
+        foreach (var disk in returning)
+        {
+            string? until = DiskReturn.PutBack(disk, reader.Name);
+            host.Notice?.Invoke($"{disk.Name} is as it was{(until is null ? "" : $"; what it was until now is in {VisibleText.Quote(until)}")}");
+        }
     }
 
     /// <summary>The configuration a stored snapshot was taken with.</summary>
@@ -83,6 +97,9 @@ public sealed partial class VirtualMachine : ISnapshotSource
             return Stopwatch.GetElapsedTime(began);
         }
     }
+
+    /// <inheritdoc/>
+    IReadOnlyList<MachineDisk> ISnapshotSource.Disks => _virtio.Disks;
 
     /// <inheritdoc/>
     SnapshotContent ISnapshotSource.Content() => new()

@@ -36,7 +36,9 @@ internal static class SnapshotCreation
     private static string Text(in JsonElement answer)
     {
         string based = answer.GetProperty("parent").GetString() is { } parent ? $", based on {VisibleText.Escape(parent)}" : "";
+        string disks = string.Concat(answer.GetProperty("disks").EnumerateArray().Select(disk => disk.GetProperty("why").GetString() is { } why
+            ? $"{disk.GetProperty("name").GetString()} is only known by its generation: {VisibleText.Escape(why)}\n" : ""));
         return string.Create(CultureInfo.InvariantCulture,
-            $"{VisibleText.Escape(answer.GetProperty("name").GetString() ?? "")}: {DiskText.Size((ulong)answer.GetProperty("storedBytes").GetInt64())} in the store{based}; the guest stood still for {answer.GetProperty("downtimeMs").GetDouble():0.0} ms\n");
+            $"{VisibleText.Escape(answer.GetProperty("name").GetString() ?? "")}: {DiskText.Size((ulong)answer.GetProperty("storedBytes").GetInt64())} in the store{based}; the guest stood still for {answer.GetProperty("downtimeMs").GetDouble():0.0} ms\n") + disks;
     }
 }

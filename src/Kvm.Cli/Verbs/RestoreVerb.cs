@@ -58,7 +58,8 @@ internal sealed class RestoreVerb : RunVerb
     /// <inheritdoc/>
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
-        var options = new RestoreOptions { AllowDifferences = _allow.IsGiven(result), Pager = _lazy.IsGiven(result) ? Environment.ProcessPath : null };
+        bool allow = _allow.IsGiven(result);
+        var options = new RestoreOptions { AllowDifferences = allow, PutDisksBack = !allow, Pager = _lazy.IsGiven(result) ? Environment.ProcessPath : null };
         using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, _reader!, options));
         return session.Run();
     }

@@ -38,7 +38,7 @@ public abstract class ImageDecorator : IDiskImage
     public virtual IReadOnlyList<(string Name, long Value)> Counters => Inner.Counters;
 
     /// <summary>The other image.</summary>
-    protected IDiskImage Inner { get; }
+    protected IDiskImage Inner { get; private protected set; }
 
     /// <inheritdoc/>
     public virtual DiskResult Read(ulong position, ReadOnlySpan<HostBuffer> buffers) => Inner.Read(position, buffers);

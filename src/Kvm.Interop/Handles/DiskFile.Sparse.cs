@@ -11,14 +11,30 @@ public sealed unsafe partial class DiskFile
     /// <summary>True if a path leads to a regular file: not to a device of any kind, a pipe, a socket or a folder. Opens nothing.</summary>
     public static bool IsRegularFile(string path)
     {
-        ArgumentNullException.ThrowIfNull(path);
-        byte[] name = new byte[Encoding.UTF8.GetByteCount(path) + 1]; // ends with a NUL
-        Encoding.UTF8.GetBytes(path, name);
         byte* all = stackalloc byte[Libc.StatxBytes];
-        fixed (byte* p = name)
+        fixed (byte* p = NameOf(path))
         {
             return Libc.statx(Libc.CurrentFolder, p, 0, Libc.STATX_BASIC_STATS, all) == 0 && (((Statx*)all)->StxMode & Libc.S_IFMT) == Libc.S_IFREG;
         }
+    }
+
+    /// <summary>Gives a file another name besides the one it has, in the same file system (link): 0 or -errno (EEXIST where the name is taken).</summary>
+    public static int Link(string path, string another)
+    {
+        fixed (byte* from = NameOf(path), to = NameOf(another))
+        {
+            return Libc.link(from, to) == 0 ? 0 : -Errno.Last;
+        }
+    }
+
+    /// <summary>
+    /// Makes another file hold what this one holds, sharing its storage until either is written (FICLONE): 0 or -errno (EOPNOTSUPP, EXDEV, EINVAL: these two files
+    /// cannot).
+    /// </summary>
+    public int CloneTo(DiskFile target)
+    {
+        ArgumentNullException.ThrowIfNull(target);
+        return Libc.ioctl(target.Handle.Fd, Libc.FICLONE, (nuint)Handle.Fd) == 0 ? 0 : -Errno.Last;
     }
 
     /// <summary>Makes the names in a folder durable (fsync of the folder): files made, renamed and removed in it are so after a crash too. 0 or -errno.</summary>
@@ -75,4 +91,13 @@ public sealed unsafe partial class DiskFile
 
     /// <summary>Takes storage for a range, which may reach past the end: 0 or -errno.</summary>
     public int Reserve(ulong position, ulong length) => Allocate(0, position, length);
+
+    /// <summary>A path as the C library takes it: ends with a NUL.</summary>
+    private static byte[] NameOf(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        byte[] name = new byte[Encoding.UTF8.GetByteCount(path) + 1];
+        Encoding.UTF8.GetBytes(path, name);
+        return name;
+    }
 }

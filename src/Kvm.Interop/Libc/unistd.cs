@@ -57,6 +57,9 @@ internal static unsafe partial class Libc
     public static partial int unlink(byte* path);
 
     [LibraryImport(C)]
+    public static partial int link(byte* path, byte* another);
+
+    [LibraryImport(C)]
     public static partial int unlinkat(int folder, byte* path, int flags);
 
     [LibraryImport(C)]

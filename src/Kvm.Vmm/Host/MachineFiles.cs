@@ -64,6 +64,9 @@ public static class MachineFiles
             yield return (disk.Path, disk.ReadOnly ? PathUse.Read : PathUse.ReadWrite);
             foreach (string path in BackingOf(disk))
                 yield return (path, PathUse.Read);
+            // A snapshot puts an overlay over it, which is a new file beside it.
+            if (disk is { AllowBacking: true, ReadOnly: false, Format: DiskFormat.Qcow2 })
+                yield return (FolderOf(DiskOpener.FullPath(disk.Path)), PathUse.Folder);
         }
 
         foreach (var port in machine.Ports)

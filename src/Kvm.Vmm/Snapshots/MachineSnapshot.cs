@@ -46,4 +46,10 @@ public sealed record RestoreOptions
 
     /// <summary>Restores also where processor, registers or clock are not what the guest has seen so far: for guests that are known not to care.</summary>
     public bool AllowDifferences { get; init; }
+
+    /// <summary>
+    /// Puts disks that have moved on back to what they were, where that is kept (docs/snapshots.md, "Disks"); what they are until then stays in a file beside each.
+    /// Without it such a snapshot is refused.
+    /// </summary>
+    public bool PutDisksBack { get; init; }
 }

@@ -5,7 +5,7 @@ namespace Kvm.Vmm.Snapshots;
 
 /// <summary>
 /// <c>snapshot NAME all|increment COMPRESSION FOLDER</c>: takes a snapshot of the guest into the store in FOLDER, whose blanks are its own. Answered when it is in the
-/// store, by <c>name</c>, <c>identity</c>, <c>parent</c>, <c>downtimeMs</c>, <c>pages</c> and <c>storedBytes</c>.
+/// store, by <c>name</c>, <c>identity</c>, <c>parent</c>, <c>downtimeMs</c>, <c>pages</c>, <c>storedBytes</c> and <c>disks</c>.
 /// </summary>
 internal sealed class SnapshotRequest : IControlRequest
 {
@@ -32,6 +32,17 @@ internal sealed class SnapshotRequest : IControlRequest
             json.WriteNumber("downtimeMs", Math.Round(taken.Downtime.TotalMilliseconds, 3));
             json.WriteNumber("pages", taken.Pages);
             json.WriteNumber("storedBytes", taken.StoredBytes);
+            json.WriteStartArray("disks");
+            foreach (var disk in taken.Disks)
+            {
+                json.WriteStartObject();
+                json.WriteString("name", disk.Name);
+                json.WriteString("kept", disk.Keeping.ToString().ToLowerInvariant());
+                json.WriteString("why", disk.Why);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
         });
     }
 }

@@ -11,6 +11,11 @@ public sealed record SnapshotTakeOptions
     /// </summary>
     public bool Incremental { get; init; }
 
+    /// <summary>
+    /// Keeps the disks' content of the moment where that can be done at once (docs/snapshots.md, "Disks"); else a restore is refused when a disk was written since.
+    /// </summary>
+    public bool KeepDisks { get; init; } = true;
+
     /// <summary>How chunks are packed.</summary>
     public SnapshotCompression Compression { get; init; } = SnapshotCompression.Lz4;
 
@@ -31,4 +36,8 @@ public sealed record SnapshotTakeOptions
 /// <param name="Downtime">How long the guest stood still for it.</param>
 /// <param name="Pages">Pages that were copied while it did.</param>
 /// <param name="StoredBytes">What it takes in the store beyond what was there.</param>
-public sealed record SnapshotTaken(string Name, string Identity, string? Parent, TimeSpan Downtime, long Pages, long StoredBytes);
+public sealed record SnapshotTaken(string Name, string Identity, string? Parent, TimeSpan Downtime, long Pages, long StoredBytes)
+{
+    /// <summary>How each disk that the guest can write was kept; empty where that was not asked for.</summary>
+    public IReadOnlyList<Disks.DiskKept> Disks { get; init; } = [];
+}

@@ -1,5 +1,6 @@
 using System.Numerics;
 using Kvm.Devices.Memory;
+using Kvm.Vmm.Snapshots.Disks;
 using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Vmm.Snapshots;
@@ -32,7 +33,9 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
         using var writer = store.Begin(name, regions, new SnapshotOptions { Parent = parent, Compression = options.Compression });
         try
         {
-            var taken = Take(writer, name, parent, options);
+            using var keeper = new DiskKeeper(options.KeepDisks ? machine.Disks : [], store.Folder, name, writer.Identity);
+            var taken = Take(writer, name, parent, options, keeper);
+            keeper.Finish();
             _base = options.Incremental ? (store.Path, name, writer.Identity) : null;
             _sinceBase = options.Incremental ? new WrittenChunks(_ranges) : null;
             return taken;
@@ -50,7 +53,7 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
         }
     }
 
-    private SnapshotTaken Take(SnapshotWriter writer, string name, string? parent, SnapshotTakeOptions options)
+    private SnapshotTaken Take(SnapshotWriter writer, string name, string? parent, SnapshotTakeOptions options, DiskKeeper keeper)
     {
         // What is to be put still, and of an increment all that it is to hold.
         var pending = new WrittenChunks(_ranges);
@@ -72,6 +75,7 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
             Collect(pending, increment);
         }
 
+        keeper.Prepare();
         List<CopiedChunk> copies = [];
         SnapshotContent? content = null;
         var downtime = machine.StandStill(() =>
@@ -79,7 +83,9 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
             Collect(pending, increment);
             foreach (var chunk in pending.Chunks)
                 copies.Add(Copy(chunk, increment));
+            var kept = keeper.Keep();
             content = machine.Content() with { Purpose = options.Purpose, Note = options.Note };
+            content = content with { Records = [.. content.Records, .. KeptDisk.Write(kept)] };
         });
         long pages = 0;
         foreach (var copy in copies)
@@ -88,8 +94,9 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
             Put(writer, copy);
         }
 
+        keeper.Flush();
         writer.Finish(content!);
-        return new SnapshotTaken(name, writer.Identity, parent, downtime, pages, writer.StoredBytes);
+        return new SnapshotTaken(name, writer.Identity, parent, downtime, pages, writer.StoredBytes) { Disks = keeper.Kept };
     }
 
     private void Collect(WrittenChunks pending, WrittenChunks? increment)
@@ -163,6 +170,9 @@ internal interface ISnapshotSource
 
     /// <summary>Does something while the machine is paused; it goes on afterwards unless it was paused before. Tells how long it stood still.</summary>
     TimeSpan StandStill(Action what);
+
+    /// <summary>The disks that the guest can write.</summary>
+    IReadOnlyList<MachineDisk> Disks { get; }
 
     /// <summary>What belongs to a snapshot besides memory; while the machine is paused.</summary>
     SnapshotContent Content();

@@ -97,7 +97,7 @@ internal static class DiskOpener
     }
 
     /// <summary>A file's own name, whatever symbolic link it was found by.</summary>
-    private static string FullPath(string path)
+    public static string FullPath(string path)
     {
         try
         {

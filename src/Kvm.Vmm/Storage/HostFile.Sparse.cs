@@ -29,4 +29,14 @@ internal sealed partial class HostFile
 
     /// <summary>Takes storage for all of a disk that is to be in it.</summary>
     public HostFileError Reserve(ulong length) => Error(_file.Reserve(0, length));
+
+    /// <summary>Locks it otherwise than it was locked: alone, or together with others who read. False where somebody has a lock that excludes that; the old one stays then.</summary>
+    public bool TryLock(bool alone) => _file.TryLock(alone) == 0;
+
+    /// <summary>Makes another file hold what this one holds, sharing its storage (reflink); <see cref="HostFileError.Unsupported"/> where these two cannot.</summary>
+    public HostFileError CloneTo(HostFile target)
+    {
+        int result = _file.CloneTo(target._file);
+        return -result is Errno.EXDEV or Errno.EINVAL or Errno.EOPNOTSUPP or Errno.ENOTTY ? HostFileError.Unsupported : Error(result);
+    }
 }

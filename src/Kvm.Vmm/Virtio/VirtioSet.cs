@@ -23,6 +23,7 @@ using Kvm.Vmm.Network;
 using Kvm.Vmm.Network.Model;
 using Kvm.Vmm.Network.Switching;
 using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Snapshots.Disks;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Vcpu;
 using Kvm.Vmm.Virtio.Ports;
@@ -49,6 +50,7 @@ internal sealed class VirtioSet : IDisposable
     private readonly IoBus _mmio;
     private readonly SharedLine[] _wires = new SharedLine[MachineLayout.PciIntxGsis];
     private readonly List<IDiskImage> _images = [];
+    private readonly List<MachineDisk> _disks = [];
     private readonly BlockCache? _cache;
     private readonly List<INetworkBackend> _backends = [];
     private readonly List<RunningNetwork> _networks = [];
@@ -115,6 +117,9 @@ internal sealed class VirtioSet : IDisposable
 
     /// <summary>Each device and its transport, in the order to restore in.</summary>
     public IReadOnlyList<IStateful> Parts => _parts;
+
+    /// <summary>The disks that the guest can write.</summary>
+    public IReadOnlyList<MachineDisk> Disks => _disks;
 
     /// <summary>The device that is the guest's console, or null where that is the serial port.</summary>
     public ConsoleDevice? Console { get; private set; }
@@ -226,12 +231,16 @@ internal sealed class VirtioSet : IDisposable
 
     private void AddDisk(int index, DiskConfig disk)
     {
-        bool asynchronous = disk.Aio == DiskAio.Uring && !_config.Deterministic;
-        var (opened, file) = DiskOpener.Open(disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads }, _cache);
-        var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(opened, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);
-        var image = scheduled ?? opened;
+        bool asks = disk.Aio == DiskAio.Uring, asynchronous = asks && !_config.Deterministic;
+        disk = disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads };
+        var (opened, file) = DiskOpener.Open(disk, _cache);
+        var watched = new WatchedImage(opened);
+        if (!disk.ReadOnly)
+            _disks.Add(new MachineDisk(MachineDisk.NameOf(index), disk, watched, file, _cache));
+        var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(watched, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);
+        IDiskImage image = scheduled is null ? watched : scheduled;
         _images.Add(image);
-        var device = new BlockDevice($"disk{index}", _memory, image,
+        var device = new BlockDevice(MachineDisk.NameOf(index), _memory, image,
             new BlockOptions
             {
                 Cache = DiskOpener.CacheOf(disk),
@@ -241,7 +250,7 @@ internal sealed class VirtioSet : IDisposable
                 Limits = disk.Limits,
                 Time = _engine.Time,
             });
-        if (disk.Aio == DiskAio.Uring && !device.IsAsynchronous)
+        if (asks && !device.IsAsynchronous)
         {
             string why = disk.Format == DiskFormat.Qcow2 ? "its image is qcow2" : asynchronous ? file.QueueProblem ?? "several queues of a disk with blocks of more than 512 bytes" : "a run that is to repeat";
             _notice?.Invoke($"{device.StateName} does without io_uring{(disk.Scheduler == IoDiscipline.None ? "" : " and a scheduler")}, with pread and pwrite: {why}");

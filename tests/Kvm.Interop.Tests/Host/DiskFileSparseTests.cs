@@ -59,6 +59,30 @@ public sealed class DiskFileSparseTests : IDisposable
     }
 
     [Fact]
+    public void File_is_cloned_where_the_file_system_can_and_refused_where_it_cannot()
+    {
+        using var from = Sparse();
+        File.WriteAllBytes(At("b"), []);
+        using var to = DiskFile.Open(At("b"), readOnly: false, direct: false);
+        int result = from.CloneTo(to);
+        if (result == 0)
+            File.ReadAllBytes(At("b")).Should().Equal(File.ReadAllBytes(At("a")));
+        else
+            (-result).Should().BeOneOf(Errno.EOPNOTSUPP, Errno.EINVAL, Errno.EXDEV, Errno.ENOTTY);
+    }
+
+    [Fact]
+    public void File_gets_a_second_name_that_nothing_else_has()
+    {
+        File.WriteAllText(At("a"), "one");
+        DiskFile.Link(At("a"), At("b")).Should().Be(0);
+        File.AppendAllText(At("a"), " two");
+        File.ReadAllText(At("b")).Should().Be("one two");
+        DiskFile.Link(At("a"), At("b")).Should().Be(-Errno.EEXIST);
+        DiskFile.Link(At("nothing"), At("c")).Should().Be(-Errno.ENOENT);
+    }
+
+    [Fact]
     public void Length_is_changed_and_storage_taken()
     {
         using var file = Sparse();

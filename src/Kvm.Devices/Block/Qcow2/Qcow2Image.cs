@@ -158,21 +158,45 @@ public sealed partial class Qcow2Image : IDiskImage
         }
     }
 
+    /// <summary>Writes all that closing the image would write, and makes it durable: closing it changes nothing of the file then, until the next change of the disk.</summary>
+    public DiskResult Settle()
+    {
+        _gate.EnterAlone();
+        try
+        {
+            return IsReadOnly ? DiskResult.Done : _begun ? WriteAll() : _file.Flush();
+        }
+        finally
+        {
+            _gate.ExitAlone();
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         if (_disposed)
             return;
         _disposed = true;
-        // Nobody is left to be told if this fails: what was flushed is there. The file ends where one past the page cache (O_DIRECT) may.
-        if (!IsReadOnly && _begun && _tables.CommitAll() == DiskResult.Done)
-            _file.Reach(Qcow2Format.RoundUp(_file.Length, Math.Max(_clusterSize, GuestMemory.PageSize)));
+        // Nobody is left to be told if this fails: what was flushed is there.
+        WriteAll();
         _tables.Dispose();
         _compressed.Dispose();
         _fill?.Dispose();
         _zeroes?.Dispose();
         _backing?.Dispose();
         _gate.Dispose();
+    }
+
+    private DiskResult WriteAll()
+    {
+        if (IsReadOnly || !_begun)
+            return DiskResult.Done;
+        var result = _tables.CommitAll();
+        // The file ends where one past the page cache (O_DIRECT) may.
+        if (result == DiskResult.Done)
+            _file.Reach(Qcow2Format.RoundUp(_file.Length, Math.Max(_clusterSize, GuestMemory.PageSize)));
+        return result;
     }
 
     private static IDiskImage? OpenBacking(Qcow2Header header, Qcow2OpenOptions options)

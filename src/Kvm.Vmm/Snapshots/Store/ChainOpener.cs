@@ -17,7 +17,7 @@ internal static class ChainOpener
             {
                 foreach (var id in PacksOf(chain))
                     packs.Add(folder.OpenPack(id));
-                return new SnapshotReader(name, chain, packs) { Origin = new SnapshotOrigin(folder.Path, false, folder.Key) };
+                return new SnapshotReader(name, chain, packs) { Origin = new SnapshotOrigin(folder.Path, false, folder.Key), DisksPath = folder.DisksPath };
             }
             catch (VmmException e)
             {

@@ -44,6 +44,9 @@ public sealed class SnapshotReader : IDisposable
     /// <summary>Where another process opens the same.</summary>
     internal SnapshotOrigin? Origin { get; init; }
 
+    /// <summary>Where its store has copies of disks; empty where it is in no store.</summary>
+    internal string DisksPath { get; init; } = "";
+
     internal IReadOnlyList<Manifest> Chain { get; }
 
     internal IReadOnlyList<PackReader> Packs => _packs;

@@ -13,6 +13,8 @@ public sealed partial class SnapshotStore
     /// <summary>The folder.</summary>
     public string Path => _folder.Path;
 
+    internal StoreFolder Folder => _folder;
+
     /// <summary>The store in a folder, which is made when something is saved.</summary>
     /// <param name="path">The folder.</param>
     /// <param name="key">New snapshots are encrypted with it, and encrypted ones read; or null.</param>

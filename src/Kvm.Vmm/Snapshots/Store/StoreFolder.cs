@@ -22,6 +22,9 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
 
     public string PacksPath { get; } = System.IO.Path.Combine(path, "packs");
 
+    /// <summary>Copies of disks that belong to snapshots: IDENTITY.NAME.</summary>
+    public string DisksPath { get; } = System.IO.Path.Combine(path, "disks");
+
     public string PathOf(string name) => System.IO.Path.Combine(Path, name + SnapshotEnd);
 
     public string PathOf(StoreId pack) => System.IO.Path.Combine(PacksPath, pack + PackEnd);
@@ -34,6 +37,9 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
         Directory.CreateDirectory(PacksPath, ownerOnly);
         return true;
     });
+
+    /// <summary>Makes the folder of copies of disks where it is missing.</summary>
+    public void MakeDisks() => Guarded(SnapshotErrors.WriteFailed, DisksPath, () => Directory.CreateDirectory(DisksPath, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
 
     /// <summary>The lock of those who add to the store; removes first what an interrupted writer left.</summary>
     public LockFile LockToAdd()
@@ -164,15 +170,18 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
         }
     }
 
-    /// <summary>Removes packs that no snapshot knows, with the store locked alone; none if a snapshot cannot be read: its packs may be among them.</summary>
+    /// <summary>Removes packs, and copies of disks, that no snapshot knows, with the store locked alone; none if a snapshot cannot be read: its own may be among them.</summary>
     public void RemoveUnknownPacks()
     {
         var known = new HashSet<StoreId>();
+        var identities = new HashSet<string>(StringComparer.Ordinal);
         foreach (string name in Names())
         {
             try
             {
-                known.UnionWith(ReadHead(name).Packs);
+                var head = ReadHead(name);
+                known.UnionWith(head.Packs);
+                identities.Add(head.Identity.ToString());
             }
             catch (VmmException)
             {
@@ -184,6 +193,12 @@ internal sealed class StoreFolder(string path, SnapshotKey? key, IStoreFiles fil
         {
             if (!known.Contains(pack))
                 Remove(PathOf(pack));
+        }
+
+        foreach (string disk in ListOf(DisksPath))
+        {
+            if (!identities.Contains(System.IO.Path.GetFileNameWithoutExtension(disk)))
+                Remove(disk);
         }
     }
 
