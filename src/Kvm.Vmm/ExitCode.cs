@@ -33,6 +33,9 @@ public static class ExitCode
     /// <summary>Every vCPU halted with interrupts off.</summary>
     public const int Halted = 14;
 
+    /// <summary>The guest did not set its watchdog back in time.</summary>
+    public const int Watchdog = 15;
+
     /// <summary>Added to what the guest wrote (1–100) to the debug-exit port; more than 100 is reported as 120.</summary>
     public const int DebugExitBase = 20;
 

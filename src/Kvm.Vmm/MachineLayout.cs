@@ -246,6 +246,9 @@ public sealed class MachineLayout
     /// <summary>Ports of <see cref="PciConfig"/>.</summary>
     public const int PciConfigSize = 8;
 
+    /// <summary>Device 31 of PCI bus 0, where the watchdog is: behind the virtio devices.</summary>
+    public const int PciWatchdog = 31 << 3;
+
     /// <summary>Window of PCI I/O BARs.</summary>
     public static readonly AddressRange PciIo = new(0xc000, 0x4000);
 

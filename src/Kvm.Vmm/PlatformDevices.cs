@@ -25,6 +25,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     private readonly PvPanic _pvpanic;
     private readonly IoBus _ports;
     private readonly IoBus _mmio;
+    private Watchdog6300Esb? _watchdog;
     private VirtualMachine? _machine;
 
     public PlatformDevices(IoBus ports, IoBus mmio, GuestMemory memory, IEngine engine, ConsoleWatcher console, TimeProvider time)
@@ -61,6 +62,14 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         mmio.Add(MachineLayout.PciEcam.Start, MachineLayout.PciEcam.Size, new PciEcam(Pci));
     }
 
+    /// <summary>Adds a watchdog timer, which counts by <paramref name="time"/>.</summary>
+    public void AddWatchdog(TimeProvider time)
+    {
+        _watchdog = new Watchdog6300Esb("watchdog", time, () => _machine?.OnWatchdog());
+        Pci.Add(MachineLayout.PciWatchdog, _watchdog);
+        Parts = [.. Parts, _watchdog];
+    }
+
     /// <summary>Adds what test guests of hypervisors expect; ordinary machines do without.</summary>
     public void AddTestDevices(IEngine engine)
     {
@@ -84,7 +93,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     }
 
     /// <summary>Each device with state.</summary>
-    public IReadOnlyList<IStateful> Parts { get; }
+    public IReadOnlyList<IStateful> Parts { get; private set; }
 
     /// <summary>PCI bus 0.</summary>
     public PciBus Pci { get; }
@@ -132,6 +141,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     {
         _rtc.Dispose();
         _acpi.Dispose();
+        _watchdog?.Dispose();
     }
 
     private void PowerOff() => _machine?.EndWith(VmOutcome.PowerOff);

@@ -27,6 +27,7 @@ public sealed partial class VirtualMachine : IDisposable
     private readonly MachineMonitor _monitor;
     private readonly MachinePause _pause;
     private readonly string _hostBackend;
+    private readonly Func<MachineFault, string, bool>? _faulted;
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
     private MachineDebugger? _debugger;
@@ -51,6 +52,7 @@ public sealed partial class VirtualMachine : IDisposable
         _virtio = parts.Virtio;
         _console = parts.Console;
         _hostBackend = parts.HostBackend;
+        _faulted = parts.Faulted;
         CommandLine = parts.CommandLine;
         _vcpus = [.. parts.Vcpus.Select((engine, index) => new VcpuThread(this, engine, index, parts.Seats?[index], config.Affinity))];
         _pause = new MachinePause(_vcpus, _engine, _virtio, _engine.Time as MachineTime);
@@ -253,13 +255,23 @@ public sealed partial class VirtualMachine : IDisposable
             vcpu.RequestStop();
     }
 
-    /// <summary>Ends a guest that reported a panic, unless it resets by itself within <paramref name="grace"/>.</summary>
+    /// <summary>Ends a guest that reported a panic, unless it resets by itself within <paramref name="grace"/>, or somebody else decides.</summary>
     internal void EndAfterPanic(TimeSpan grace)
     {
+        if (_faulted?.Invoke(MachineFault.Panic, "the guest reported a panic") == true)
+            return;
         if (_engine.Determinism is null)
             _monitor.EndAfterPanic(grace);
         else
             _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>The guest's watchdog ran out: it ends, unless somebody else decides.</summary>
+    internal void OnWatchdog()
+    {
+        const string why = "the guest did not set its watchdog back in time";
+        if (_faulted?.Invoke(MachineFault.Watchdog, why) != true)
+            EndWith(VmOutcome.Watchdog, why);
     }
 
     /// <summary>A vCPU cannot go on: a debugger that was not shown that yet is, and true.</summary>

@@ -21,6 +21,7 @@ internal sealed record MachineParts
     public required string CommandLine { get; init; }
     public required string HostBackend { get; init; }
     public required Scheduling.GateSeats? Seats { get; init; }
+    public required Func<MachineFault, string, bool>? Faulted { get; init; }
 }
 
 /// <summary>What a machine that does not boot begins with.</summary>
@@ -63,6 +64,8 @@ internal static class VmBuilder
             var devices = Keep(new PlatformDevices(ports, mmio, ram.Memory, engine, console, engine.Time));
             if (config.TestDevices)
                 devices.AddTestDevices(engine);
+            if (config.Watchdog)
+                devices.AddWatchdog(engine.Time);
             var virtio = Keep(new VirtioSet(config, layout, ram, engine, devices.Pci, mmio, console, host.Notice));
 
             var vcpus = new List<IVcpuEngine>();
@@ -87,6 +90,7 @@ internal static class VmBuilder
                 CommandLine = commandLine,
                 HostBackend = choice.Profile.Backend,
                 Seats = host.Seats,
+                Faulted = host.Faulted,
             });
         }
         catch (Exception e)

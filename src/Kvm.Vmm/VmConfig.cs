@@ -113,6 +113,9 @@ public sealed record VmConfig
     /// <summary>Gives the guest the devices that test guests of hypervisors expect (<see cref="MachineLayout.TestPorts"/> and what follows it).</summary>
     public bool TestDevices { get; init; }
 
+    /// <summary>Gives the guest a watchdog timer (Intel's 6300ESB), which it has to set back once it has switched it on; else <see cref="MachineFault.Watchdog"/>.</summary>
+    public bool Watchdog { get; init; }
+
     /// <summary>Disks, the first of which the guest calls <c>/dev/vda</c>.</summary>
     public IReadOnlyList<DiskConfig> Disks { get; init; } = [];
 
@@ -235,7 +238,7 @@ public sealed record VmConfig
             problems.Add("an agent is asked by sockets between guest and host, and there are none");
         if (Deterministic && Vsock is not null)
             problems.Add("a deterministic run has no sockets: what comes from outside would not repeat");
-        int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices;
+        int most = Virtio == VirtioTransport.Mmio ? MachineLayout.VirtioMmioSlots : VirtioSet.MaxPciDevices - (Watchdog ? 1 : 0);
         if (VirtioSet.CountOf(this) > most)
             problems.Add($"{VirtioSet.CountOf(this)} disks and other devices were asked for; there is room for {most}");
         if (Balloon is { } balloon && balloon.TargetBytes >= MemoryBytes)

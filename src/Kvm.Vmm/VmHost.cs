@@ -24,6 +24,12 @@ public sealed record VmHost
     /// <summary>Sees every exit; null where nobody traces. Stays the caller's.</summary>
     public Tracing.ExitTrace? Trace { get; init; }
 
+    /// <summary>
+    /// Is told of a fault, and why it is one; returns whether it decides what becomes of the guest: else a panic and a watchdog end it. Called on any thread, vCPUs' among them;
+    /// must not block or throw.
+    /// </summary>
+    public Func<MachineFault, string, bool>? Faulted { get; init; }
+
     /// <summary>Takes messages for people, such as which engine was chosen and why; null discards them.</summary>
     public Action<string>? Notice { get; init; }
 }

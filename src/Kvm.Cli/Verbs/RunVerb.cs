@@ -98,6 +98,9 @@ internal class RunVerb : Verb
         "Answers a guest that asks for metadata at 169.254.169.254 with what this file of JSON says, as Firecracker does; after commas version=V1 or V2, address=ADDRESS.")
     { Kind = ValueKind.File };
 
+    private readonly SwitchOption _watchdog = new("--watchdog", Devices,
+        "Gives the guest a watchdog timer (Intel 6300ESB, driver i6300esb): once the guest has switched it on and does not set it back in time, it is ended; exit code 15.");
+
     private readonly SwitchOption _testDevices = new("--test-devices", Devices,
         "Gives the guest the devices that test guests of hypervisors expect: ports and registers that keep what is written, ports that drive interrupts.");
 
@@ -144,7 +147,7 @@ internal class RunVerb : Verb
         Notes =
         [
             "Exit codes: 0 powered off, rebooted or ended by Ctrl-A x; 1 host failure; 2 usage; 3 bad input file; 4 this host cannot; "
-            + "10 guest panic; 11 triple fault; 12 KVM could not go on; 13 timeout; 14 halted for ever; "
+            + "10 guest panic; 11 triple fault; 12 KVM could not go on; 13 timeout; 14 halted for ever; 15 the watchdog's time ran out; "
             + "20+n the guest wrote n to the debug-exit port 0xf4; 130 SIGINT; 143 SIGTERM.",
             "Without a terminal on standard input Ctrl-C ends the run; with one it belongs to the guest.",
         ];
@@ -162,7 +165,7 @@ internal class RunVerb : Verb
         foreach (Option option in (Option[])
             [_initrd, _append, _cmdline, _appendFast, _protocol, _config, _name,
              _engine, _cpus, _memory, _sharedMemory, _noHugePages, _nested, _hyperV, _noComplete, _noTranslate, _cpu, _paging, _deterministic, _seed,
-             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _agent, _virtio, _testDevices,
+             _disk, _allowBacking, _rng, _balloon, _balloonStats, _port, _net, _publish, _capture, _metadata, _vsock, _agent, _virtio, _watchdog, _testDevices,
              .. _scheduling.All,
              _console, _timeout, _readyMatch, _report, _translations, _gdb, _dryRun])
         {
@@ -270,6 +273,7 @@ internal class RunVerb : Verb
         Metadata = _metadata.Text(result) is { } metadata ? Metadata(metadata, machine.Metadata) : machine.Metadata,
         Virtio = _virtio.Text(result) is { } virtio ? (VirtioTransport)Quantities.OneOf("--virtio", virtio, SettingNames.Transports) : machine.Virtio,
         TestDevices = _testDevices.IsGiven(result) || machine.TestDevices,
+        Watchdog = _watchdog.IsGiven(result) || machine.Watchdog,
         Affinity = _scheduling.Affinity(result, machine.Affinity),
         Timeout = _timeout.Text(result) is { } timeout ? Quantities.Duration("--timeout", timeout) : machine.Timeout,
         ReadyMatch = _readyMatch.Text(result) ?? machine.ReadyMatch,

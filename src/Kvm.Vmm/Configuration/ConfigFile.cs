@@ -95,6 +95,8 @@ public static class ConfigFile
         json.WriteBoolean(ConfigMembers.TransparentHugePages, machine.HugePages);
         json.WriteString(ConfigMembers.Virtio, SettingNames.Of(machine.Virtio));
         json.WriteBoolean(ConfigMembers.TestDevices, machine.TestDevices);
+        if (machine.Watchdog)
+            json.WriteBoolean(ConfigMembers.Watchdog, true);
         json.WriteEndObject();
     }
 

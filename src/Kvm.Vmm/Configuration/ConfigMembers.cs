@@ -56,6 +56,7 @@ internal static class ConfigMembers
     public const string Nested = "nested"; // ours
     public const string HyperV = "hyperv"; // ours
     public const string TestDevices = "test_devices"; // ours
+    public const string Watchdog = "watchdog"; // ours
     public const string SharedMemory = "shared_memory"; // ours
     public const string TransparentHugePages = "transparent_huge_pages"; // ours
 
@@ -148,7 +149,7 @@ internal static class ConfigMembers
     public static readonly string[] OfMachineConfig =
     [
         VcpuCount, MemSizeMib, Smt, CpuTemplate, TrackDirtyPages, HugePages,
-        Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio, TestDevices,
+        Engine, Complete, Translate, CpuModel, Paging, Deterministic, Seed, Nested, HyperV, SharedMemory, TransparentHugePages, Virtio, TestDevices, Watchdog,
     ];
 
     public static readonly string[] OfRun = [Name, TimeoutMs, ReadyMatch, Console, Report, Translations, Capture, Metadata, Agent];

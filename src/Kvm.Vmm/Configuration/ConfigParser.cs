@@ -165,6 +165,9 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.TestDevices:
                     _machine = _machine with { TestDevices = Flag(member) };
                     break;
+                case ConfigMembers.Watchdog:
+                    _machine = _machine with { Watchdog = Flag(member) };
+                    break;
                 case ConfigMembers.SharedMemory:
                     _machine = _machine with { SharedMemory = Flag(member) };
                     break;

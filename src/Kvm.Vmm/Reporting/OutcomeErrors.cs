@@ -38,8 +38,14 @@ public static class OutcomeErrors
         "A system call failed that never should, or a fault of the program.",
         "Run it again with --verbose --report FILE and report what they say.");
 
+    /// <summary>The watchdog's time ran out.</summary>
+    public static readonly ErrorInfo Watchdog = new("KVM0308", "the guest's watchdog ran out",
+        "The guest switched its watchdog timer on and did not set it back in time: its kernel or the program that does it hangs.",
+        "Read the end of the console, and what the guest did: kvmsharp stats NAME --hot of a guest that runs.")
+    { ExitCode = ExitCode.Watchdog };
+
     /// <summary>All errors of this class in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Panic, TripleFault, KvmFailed, Timeout, Halted, HostFailed];
+    public static IReadOnlyList<ErrorInfo> All => [Panic, TripleFault, KvmFailed, Timeout, Halted, HostFailed, Watchdog];
 
     /// <summary>The error of an outcome, or null where the guest or the user ended it as they meant to.</summary>
     /// <param name="outcome">How the guest ended.</param>
@@ -50,6 +56,7 @@ public static class OutcomeErrors
         VmOutcome.KvmFailed => KvmFailed,
         VmOutcome.Timeout => Timeout,
         VmOutcome.Halted => Halted,
+        VmOutcome.Watchdog => Watchdog,
         VmOutcome.Error => HostFailed,
         _ => null,
     };

@@ -55,6 +55,7 @@ public static class ReportJson
         VmOutcome.TripleFault => "triple-fault",
         VmOutcome.KvmFailed => "kvm-failed",
         VmOutcome.Timeout => "timeout",
+        VmOutcome.Watchdog => "watchdog",
         VmOutcome.DebugExit => "debug-exit",
         VmOutcome.StoppedByUser => "stopped-by-user",
         VmOutcome.Signalled => "signalled",

@@ -71,6 +71,7 @@ public sealed record RunResult
         VmOutcome.KvmFailed => 12,
         VmOutcome.Timeout => 13,
         VmOutcome.Halted => 14,
+        VmOutcome.Watchdog => 15,
         VmOutcome.Signalled => 128 + (Signal ?? 15),
         _ => 1,
     };

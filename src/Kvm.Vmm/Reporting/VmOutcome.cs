@@ -24,6 +24,9 @@ public enum VmOutcome
     /// <summary>The time allowed ran out.</summary>
     Timeout,
 
+    /// <summary>The guest switched its watchdog on and did not set it back in time.</summary>
+    Watchdog,
+
     /// <summary>The guest wrote to the debug-exit port.</summary>
     DebugExit,
 

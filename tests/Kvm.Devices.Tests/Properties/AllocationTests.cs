@@ -35,6 +35,7 @@ public sealed class AllocationTests
             6 => new SystemControlB("port61", TimeProvider.System),
             7 => new SystemControlA("port92", static () => { }),
             8 => new PostCodePort("port80"),
+            10 => new WatchdogBoard(TimeProvider.System, static () => { }),
             _ => MakePci(),
         };
     }

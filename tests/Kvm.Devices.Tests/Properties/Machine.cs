@@ -9,7 +9,7 @@ namespace Kvm.Devices.Tests.Properties;
 /// <summary>One of each device on a clock of its own, with everything it says to the outside written down.</summary>
 internal sealed class Machine : IDisposable
 {
-    public const int DeviceCount = 10;
+    public const int DeviceCount = 11;
 
     private readonly List<IDisposable> _disposables = [];
     private readonly PciFunction[] _functions;
@@ -24,6 +24,7 @@ internal sealed class Machine : IDisposable
         var pm = new AcpiPm("acpi-pm", time, Line("sci"), () => Say("off"), () => Say("pm reset"));
         var bus = new PciBus(new IoBus(), new IoBus());
         _functions = [new PciHostBridge("pci-host"), new Card()];
+        var watchdog = new WatchdogBoard(time, () => Say("watchdog"));
         bus.Add(0, _functions[0]);
         bus.Add(8, _functions[1]);
         Devices =
@@ -38,8 +39,9 @@ internal sealed class Machine : IDisposable
             new SystemControlA("port92", () => Say("port92 reset")),
             new PostCodePort("port80"),
             new PciConfigPorts("pci-config", bus, () => Say("cf9 reset")),
+            watchdog,
         ];
-        _disposables.AddRange([rtc, pm]);
+        _disposables.AddRange([rtc, pm, watchdog]);
     }
 
     public ManualTime Time { get; }

@@ -40,6 +40,7 @@ internal readonly record struct Step(StepKind Kind, ulong Offset, int Width, ulo
         [(0, 1, [0, 1, 3])],
         [(0, 1, [1])],
         [(0, 4, [0x8000_0000, 0x8000_0804, 0x8000_0810, 0x8000_0814, 0x8000_0818, 0x8000_083c]), (4, 4, [0x3, 0x7, 0xc000_0000, 0xffff_ffff, 0xc000]), (1, 1, [0x02, 0x06])],
+        [(12, 2, [0x80, 0x86, 0x86, 0x100, 0x200]), (0, 4, [0, 7]), (4, 4, [0, 9]), (16, 2, [0, 0x04, 0x20]), (24, 1, [0, 2, 2, 6, 3])],
     ];
 
     /// <summary>Steps at a device: most of them anything, some the kind that leads somewhere.</summary>
@@ -67,7 +68,9 @@ internal readonly record struct Step(StepKind Kind, ulong Offset, int Width, ulo
             case StepKind.Input:
                 return [(byte)machine.Serial.Receive(data)];
             default:
-                machine.Time.Advance(TimeSpan.FromTicks((long)(Value % (ulong)TimeSpan.TicksPerHour)));
+                var by = TimeSpan.FromTicks((long)(Value % (ulong)TimeSpan.TicksPerHour));
+                // Host timers count whole milliseconds from when they are armed: one that is armed anew by a restore is to fire in the same step.
+                machine.Time.Advance(machine.Devices[device] is Support.WatchdogBoard ? TimeSpan.FromMilliseconds(Math.Ceiling(by.TotalMilliseconds)) : by);
                 break;
         }
 
