@@ -3,6 +3,7 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Verbs;
 using Kvm.Cli.Verbs.Guests;
 using Kvm.Cli.Verbs.Machines;
+using Kvm.Cli.Verbs.Storage;
 
 namespace Kvm.Cli;
 
@@ -19,6 +20,8 @@ internal sealed class CommandTree
             new RunVerb(),
             new DoctorVerb(),
             new DiskVerb(),
+            new PoolVerb(),
+            new VolumeVerb(),
             new SnapshotVerb(),
             new RestoreVerb(),
             new PagerVerb(),

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -40,7 +41,7 @@ public sealed class VmManager(ManagerOptions options)
             throw new VmmException(UsageErrors.InvalidMachine, problem);
         string id = Guid.NewGuid().ToString("n");
         string name = settings.Machine.Name == VmConfig.DefaultName ? $"vm-{id[..8]}" : VmName.Check(settings.Machine.Name);
-        settings = settings.WithAbsolutePaths();
+        settings = VolumeDisks.Name(settings, options).WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
         var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Config = VmRecord.ConfigOf(settings) };

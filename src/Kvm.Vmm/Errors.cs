@@ -68,6 +68,7 @@ public static class ErrorTable
         .. Snapshots.Store.SnapshotErrors.All,
         .. Snapshots.RestoreErrors.All,
         .. ManagerErrors.All,
+        .. PoolErrors.All,
         .. ApiErrors.All,
     ];
 }

@@ -10,6 +10,8 @@ public class HelpTests
     [InlineData("run", "run --help")]
     [InlineData("doctor", "doctor --help")]
     [InlineData("disk", "disk --help")]
+    [InlineData("pool", "pool --help")]
+    [InlineData("volume", "volume --help")]
     [InlineData("snapshot", "snapshot --help")]
     [InlineData("backup", "backup --help")]
     [InlineData("translate", "translate --help")]

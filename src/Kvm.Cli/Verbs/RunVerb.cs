@@ -3,6 +3,8 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Cli.Verbs.Machines;
+using Kvm.Manager;
+using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Debugging.Gdb;
@@ -60,7 +62,7 @@ internal class RunVerb : Verb
     private readonly ValueOption _seed = new("--seed", "N", Processor, "What RDRAND and RDSEED follow from in a deterministic run. [default: 0]");
 
     private readonly ValueOption _disk = new("--disk", "DISK", Devices,
-        "A disk, as often as there are disks: FILE and, after commas, any of readonly, root, format=raw|qcow2, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring, NAME none, deadline or fair. "
+        "A disk, as often as there are disks: FILE, or POOL/VOLUME of a storage pool, and, after commas, any of size=SIZE (a volume, made where it is not there), readonly, root, format=raw|qcow2, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE; MODE is writeback, writethrough, none or unsafe, ENGINE threads or uring, NAME none, deadline or fair. "
         + "Without --initrd the first is the root.")
     { Kind = ValueKind.File, Repeats = true };
     private readonly SwitchOption _allowBacking = new("--allow-backing", Devices, "Lets every disk be based on other files that its own file names: backing=allow for all of them.");
@@ -195,7 +197,31 @@ internal class RunVerb : Verb
             return RestartOption.RunDetached(settings, _restart.Read(result), global);
         if (_restart.Option.Text(result) is not null)
             throw new VmmException(UsageErrors.Incomplete, "--restart is for machines that outlive the command: with --detach, or kvmsharp create");
+        if (VolumeDisks.AreIn(settings))
+            return RunOnVolumes(settings, global);
         using var session = new RunSession(settings, global);
+        return session.Run();
+    }
+
+    /// <summary>The same with disks that are volumes: made where they are not there, found, and looked up again when the machine has them open.</summary>
+    private static int RunOnVolumes(RunSettings settings, GlobalOptions global)
+    {
+        var options = ManagerOptions.OfThisUser();
+        settings = VolumeDisks.Locate(VolumeDisks.Name(settings, options), options);
+        using var session = new RunSession(settings, global, build: (config, host) =>
+        {
+            var machine = VirtualMachine.Build(config, host);
+            try
+            {
+                VolumeDisks.Check(settings, options);
+                return machine;
+            }
+            catch
+            {
+                machine.Dispose();
+                throw;
+            }
+        });
         return session.Run();
     }
 

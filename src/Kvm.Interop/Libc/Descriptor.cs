@@ -42,6 +42,19 @@ public static unsafe class Descriptor
         }
     }
 
+    /// <summary>Has what is in a file, or the names in a folder, last (fsync): 0 or -errno.</summary>
+    public static int SyncPath(string path)
+    {
+        int fd = Open(path, Libc.O_RDONLY | Libc.O_CLOEXEC);
+        if (fd < 0)
+        {
+            return fd;
+        }
+
+        using FdHandle file = new(fd);
+        return Libc.fsync(fd) == 0 ? 0 : -Errno.Last;
+    }
+
     /// <summary>fsync of a folder: what was made, renamed and removed in it lasts. Returns 0 or -errno.</summary>
     public static int SyncFolder(string path)
     {

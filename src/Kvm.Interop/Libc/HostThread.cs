@@ -46,6 +46,16 @@ public static unsafe class HostThread
         return [.. processors];
     }
 
+    /// <summary>Has the calling thread run, and reach the storage, only where nobody else wants to (SCHED_IDLE, and the idle class of ioprio_set): for good, as an ordinary user cannot go back. 0 or -errno.</summary>
+    public static int GiveWay()
+    {
+        // linux/ioprio.h: IOPRIO_WHO_PROCESS, IOPRIO_CLASS_IDLE. A disk's scheduler that knows no classes does not mind.
+        const int whoProcess = 1, classIdle = 3 << 13;
+        SchedParam none = default;
+        _ = Libc.syscall(Libc.SYS_ioprio_set, whoProcess, 0, classIdle);
+        return Libc.sched_setscheduler(0, Libc.SCHED_IDLE, &none) == 0 ? 0 : -Errno.Last;
+    }
+
     /// <summary>The processor the calling thread runs on at this moment.</summary>
     public static int CurrentProcessor() => Libc.sched_getcpu();
 

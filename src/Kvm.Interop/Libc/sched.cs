@@ -13,6 +13,7 @@ internal static unsafe partial class Libc
 {
     public const int SCHED_OTHER = 0;
     public const int SCHED_FIFO = 1;
+    public const int SCHED_IDLE = 5;
     public const int SCHED_RESET_ON_FORK = 0x40000000;
 
     [LibraryImport(C)]

@@ -7,6 +7,7 @@ internal static unsafe partial class Libc
     public const long SYS_pread64 = 17, SYS_pwrite64 = 18;
     public const long SYS_gettid = 186;
     public const long SYS_tgkill = 234;
+    public const long SYS_ioprio_set = 251;
     public const long SYS_pidfd_send_signal = 424;
     public const long SYS_io_uring_setup = 425;
     public const long SYS_io_uring_enter = 426;

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -104,10 +105,11 @@ public sealed class Worker : IDisposable
 
     private void Build(VmRecord record)
     {
-        _settings = record.Settings();
+        _settings = VolumeDisks.Locate(record.Settings(), _options);
         _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
         _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);
         _machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats });
+        VolumeDisks.Check(_settings, _options);
         _machine.Stopping += () => _output?.Release();
         _console.Attach(_machine);
         if (_place is not null)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -18,7 +19,7 @@ internal static class WorkerConfinement
             return "the kernel has no Landlock";
         try
         {
-            var settings = new VmStore(options.StateFolder).Read(name).Settings();
+            var settings = VolumeDisks.Locate(new VmStore(options.StateFolder).Read(name).Settings(), options);
             if (settings.Scheduling.Policy is not null)
                 return "a scheduler that it starts serves other machines too";
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)
@@ -45,6 +46,8 @@ internal static class WorkerConfinement
         yield return (Path.GetDirectoryName(new EventLog(options.StateFolder, options.Time).Path)!, PathUse.Folder);
         yield return (Folders.SnapshotsOf(options.StateFolder), PathUse.Folder);
         yield return (options.RuntimeFolder, PathUse.Folder);
+        foreach (string path in VolumeDisks.Needs(settings, options))
+            yield return (path, PathUse.Read);
         if (settings.Console == ConsoleKind.File)
             yield return (Path.GetDirectoryName(settings.ConsolePath!)!, PathUse.Folder);
     }

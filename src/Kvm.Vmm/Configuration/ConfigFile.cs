@@ -108,6 +108,10 @@ public static class ConfigFile
             json.WriteStartObject();
             json.WriteString(ConfigMembers.DriveId, disk.Id);
             json.WriteString(ConfigMembers.PathOnHost, disk.Path);
+            if (disk.Volume is { } volume)
+                json.WriteString(ConfigMembers.Volume, volume);
+            if (disk.VolumeBytes is { } bytes)
+                json.WriteNumber(ConfigMembers.VolumeBytes, bytes);
             json.WriteBoolean(ConfigMembers.IsRootDevice, disk.IsRoot);
             json.WriteBoolean(ConfigMembers.IsReadOnly, disk.ReadOnly);
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));

@@ -81,6 +81,8 @@ internal static class ConfigMembers
     public const string Queues = "queues"; // ours
     public const string Scheduler = "scheduler"; // ours
     public const string CacheMib = "cache_mib"; // ours
+    public const string Volume = "volume"; // ours
+    public const string VolumeBytes = "volume_bytes"; // ours
 
     public const string Entropy = "entropy";
     public const string Balloon = "balloon";
@@ -158,7 +160,7 @@ internal static class ConfigMembers
         [Policy, Priority, Weight, LengthMs, Class, Cap, Reservation, Gang, Affinity, Admission, OnLoss, SliceUs, AgeingUs, LimitUs, BoostUs, PeriodUs, Capacity, Learn];
 
     public static readonly string[] OfDrive =
-        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight, CacheMib];
+        [DriveId, PathOnHost, IsRootDevice, IsReadOnly, CacheType, Cache, Queues, PartUuid, IoEngine, RateLimiter, Socket, Format, Backing, Scheduler, Weight, CacheMib, Volume, VolumeBytes];
 
     public static readonly string[] OfRateLimiter = [Bandwidth, Operations];
 

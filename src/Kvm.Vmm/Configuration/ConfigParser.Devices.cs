@@ -57,6 +57,8 @@ internal ref partial struct ConfigParser
                 ConfigMembers.Backing => disk with { AllowBacking = OneOf(member, [SettingNames.Backing]) == 0 },
                 ConfigMembers.Scheduler => disk with { Scheduler = (IoDiscipline)OneOf(member, SettingNames.Disciplines) },
                 ConfigMembers.CacheMib => disk with { CacheBytes = Number(member, 0, DiskConfig.MostCacheBytes >> 20) << 20 },
+                ConfigMembers.Volume => disk with { Volume = TextOrNull(member) },
+                ConfigMembers.VolumeBytes => disk with { VolumeBytes = (ulong)Number(member, 1, 1L << 60) },
                 ConfigMembers.Weight => disk with { Weight = (int)Number(member, 1, ScheduledImage.MaxWeight) },
                 ConfigMembers.RateLimiter => disk with { Limits = ReadRateLimiter(member) },
                 _ => IsNull() ? disk : throw Unsupported($"{ConfigMembers.Drives}.{member}"),

@@ -67,7 +67,7 @@ public sealed record RunSettings
         {
             KernelPath = Absolute(Machine.KernelPath)!,
             InitrdPath = Absolute(Machine.InitrdPath),
-            Disks = [.. Machine.Disks.Select(disk => disk with { Path = Absolute(disk.Path)! })],
+            Disks = [.. Machine.Disks.Select(disk => disk.Volume is null ? disk with { Path = Absolute(disk.Path)! } : disk)],
             Ports = [.. Machine.Ports.Select(port => port with { SocketPath = Absolute(port.SocketPath)! })],
             Networks = [.. Machine.Networks.Select(card => card with { Model = Absolute(card.Model) })],
             Vsock = Machine.Vsock is { } vsock ? vsock with { SocketPath = Absolute(vsock.SocketPath)! } : null,

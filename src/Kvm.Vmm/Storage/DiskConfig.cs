@@ -36,6 +36,12 @@ public sealed record DiskConfig
     /// <summary>The file or block device with the disk's content.</summary>
     public required string Path { get; init; }
 
+    /// <summary>The volume of a storage pool that the disk is, as <c>POOL/VOLUME</c>, whose file <see cref="Path"/> is found anew at each start; null for a file.</summary>
+    public string? Volume { get; init; }
+
+    /// <summary>Bytes of the volume that <see cref="Path"/> names and that is made where it is not there; null where it names no volume, or one that is there.</summary>
+    public ulong? VolumeBytes { get; init; }
+
     /// <summary>Refuses writes of the guest and opens the file for reading only.</summary>
     public bool ReadOnly { get; init; }
 
@@ -85,7 +91,7 @@ public sealed record DiskConfig
     public bool IsRoot { get; init; }
 
     /// <summary>
-    /// Understands a disk as the command line writes it: <c>FILE[,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N][,cache-size=SIZE]</c>; a comma of the file's name
+    /// Understands a disk as the command line writes it: <c>FILE[,size=SIZE][,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N][,cache-size=SIZE]</c>; a comma of the file's name
     /// is written twice.
     /// </summary>
     /// <param name="text">The text.</param>
@@ -106,6 +112,9 @@ public sealed record DiskConfig
             {
                 case ["ro" or "readonly"]:
                     disk = disk with { ReadOnly = true };
+                    break;
+                case ["size", var size] when SizeText.TryParse(size, out ulong bytes) && bytes is > 0 and <= 1UL << 60:
+                    disk = disk with { VolumeBytes = bytes };
                     break;
                 case ["root"]:
                     disk = disk with { IsRoot = true };
@@ -150,7 +159,7 @@ public sealed record DiskConfig
                         return $"has the limit {VisibleText.Quote(part, 40)}; {limits.Form}";
                     break;
                 default:
-                    return $"has the part {VisibleText.Quote(part, 40)}, not one of readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE";
+                    return $"has the part {VisibleText.Quote(part, 40)}, not one of size=SIZE, readonly, root, format=FORMAT, backing=allow, cache=MODE, aio=ENGINE, queues=N, id=TEXT, bps=SIZE, iops=N, bps-burst=SIZE, iops-burst=N, scheduler=NAME, weight=N, cache-size=SIZE";
             }
         }
 
