@@ -14,24 +14,55 @@ public sealed partial class VirtualMachine : ISnapshotSource
     private SnapshotTaker? _taker;
 
     /// <summary>
-    /// Takes a snapshot of a running or paused machine into a store. Memory is packed while the guest runs; it stands still only for what it has written last. Other
-    /// snapshots of the machine wait. Any thread but the machine's own.
+    /// Takes a snapshot of a running or paused machine into a store. Memory is packed while the guest runs; it stands still only for what it has written last. One
+    /// at a time. Any thread but the machine's own.
     /// </summary>
     /// <param name="store">Where it goes.</param>
     /// <param name="name">What it is called.</param>
     /// <param name="options">How; null: all of it, by itself.</param>
-    /// <exception cref="VmmException">It cannot be written, its name is taken, or the machine's state not be saved: nothing of it is left, and the machine runs on.</exception>
+    /// <exception cref="VmmException">It cannot be written, its name is taken, the machine's state not be saved, or another one of it is being taken: nothing of it is left, and the machine runs on.</exception>
     public SnapshotTaken TakeSnapshot(SnapshotStore store, string name, SnapshotTakeOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(name);
-        lock (_snapshots)
+        // The machine's end waits for one that is under way.
+        if (!_snapshots.TryEnter())
+            throw new VmmException(RestoreErrors.Busy, $"{name} was to be made while another snapshot or backup of it is");
+        try
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            if (_config.Deterministic || _config.TestDevices)
+            if (_config.Deterministic || (_config.TestDevices && options is not { Memory: false }))
                 throw new VmmException(RestoreErrors.NotSaved, "a machine with --deterministic or --test-devices was to be saved");
             return (_taker ??= new SnapshotTaker(_ram.Memory, this)).Take(store, name, options ?? new SnapshotTakeOptions());
         }
+        finally
+        {
+            _snapshots.Exit();
+        }
+    }
+
+    /// <summary>
+    /// Backs a running or paused machine's disks up into a store, as they are at one moment, and its memory too if that is asked for. Of a disk that was backed up into
+    /// this store before since the machine began only what was changed is read. The guest stands still for the moment alone. As <see cref="TakeSnapshot"/>.
+    /// </summary>
+    /// <param name="store">Where it goes.</param>
+    /// <param name="name">What it is of: the time becomes part of its name.</param>
+    /// <param name="options">How: what is not of disks.</param>
+    /// <param name="memory">With memory and state, from which a machine goes on.</param>
+    /// <exception cref="VmmException">It cannot be written, a disk not be read, or the machine's state not be saved: nothing of it is left, and the machine runs on.</exception>
+    public SnapshotTaken TakeBackup(SnapshotStore store, string name, SnapshotTakeOptions? options = null, bool memory = false)
+    {
+        var now = DateTimeOffset.UtcNow;
+        if (_virtio.Disks.Count == 0 && !memory)
+            throw new VmmException(SnapshotErrors.NotFound, $"{name} has no disks, and its memory was not asked for");
+        return TakeSnapshot(store, Kvm.Vmm.Snapshots.Backup.BackupName.Of(name, now), (options ?? new SnapshotTakeOptions()) with
+        {
+            Purpose = SnapshotPurpose.Backup,
+            Incremental = false,
+            DiskContents = true,
+            Memory = memory,
+            Created = now,
+        });
     }
 
     /// <summary>Builds a machine that goes on from a stored snapshot, all of whose memory is read and verified before it is used. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
@@ -47,7 +78,7 @@ public sealed partial class VirtualMachine : ISnapshotSource
         ArgumentNullException.ThrowIfNull(host);
         PutDisksBack(config, host, reader, options);
         var eager = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
-        IMemoryImage memory = options?.Pager is { } pager ? new LazyMemory(reader, eager, pager) : eager;
+        IMemoryImage memory = options?.Pager is { } pager && reader.Regions.All(StoredMemory.IsMemory) ? new LazyMemory(reader, eager, pager) : eager;
         return Restore(config, host, new MachineSnapshot(reader.Content.Engine, [.. reader.Content.Records.Where(record => record.Name != KeptDisk.RecordName)], memory), options);
     }
 
@@ -102,12 +133,12 @@ public sealed partial class VirtualMachine : ISnapshotSource
     IReadOnlyList<MachineDisk> ISnapshotSource.Disks => _virtio.Disks;
 
     /// <inheritdoc/>
-    SnapshotContent ISnapshotSource.Content() => new()
+    SnapshotContent ISnapshotSource.Content(bool state) => new()
     {
         Machine = System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(new RunSettings { Machine = _config with { Restored = null } })),
         Engine = EngineName,
         Producer = "kvmsharp",
-        Records = SaveRecords(),
+        Records = state ? SaveRecords() : [],
         Disks = DiskGenerations.Of(_config),
     };
 }

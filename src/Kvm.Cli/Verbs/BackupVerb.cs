@@ -18,12 +18,13 @@ internal sealed class BackupVerb : Verb
 
     private static readonly string[] s_actions = ["create", "ls", "verify", "restore", "prune", "timer"], s_compressions = ["none", "lz4", "zstd"];
 
-    private readonly WordArgument _action = new("ACTION", "create NAME DISK…, ls [NAME], verify [BACKUP…], restore BACKUP FOLDER, prune NAME, timer NAME DISK….")
+    private readonly WordArgument _action = new("ACTION", "create NAME [DISK…], ls [NAME], verify [BACKUP…], restore BACKUP FOLDER, prune NAME, timer NAME [DISK…].")
     { Kind = ValueKind.OneOf, Values = s_actions };
-    private readonly WordArgument _words = new("NAME", "What is backed up, then its disks; or a backup, NAME-TIME, or for restore a file of snapshot export.") { Kind = ValueKind.File, Repeats = true };
+    private readonly WordArgument _words = new("NAME", "What is backed up, then its disks, or without any the guest that runs by that name; or a backup, NAME-TIME, or for restore a file of snapshot export.") { Kind = ValueKind.File, Repeats = true };
     private readonly ValueOption _store = new("--store", "FOLDER", Places, "The folder of the backups; backups in the state folder where this is not given.") { Kind = ValueKind.File };
     private readonly ValueOption _key = new("--key", "SOURCE", Places, "Encrypts, and reads what is encrypted: file=FILE, credential=NAME (of systemd) or command=TEXT.");
     private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed; zstd where this is not given.") { Kind = ValueKind.OneOf, Values = s_compressions };
+    private readonly SwitchOption _memory = new("--memory", Making, "Of a running guest its memory and state too: kvmsharp restore goes on from it.");
     private readonly SwitchOption _allowBacking = new("--allow-backing", Making, "Lets files be opened that an image says it is based on.");
     private readonly ValueOption _calendar = new("--on-calendar", "TEXT", Making, "timer: when, as systemd says it; daily where this is not given.");
     private readonly ValueOption _output = new("--output", "FOLDER", Making, "timer: writes the units there, such as /etc/systemd/system; prints them where this is not given.") { Kind = ValueKind.File };
@@ -41,18 +42,20 @@ internal sealed class BackupVerb : Verb
     {
         foreach (var argument in (Argument[])[_action, _words])
             Add(argument);
-        foreach (var option in (Option[])[_store, _key, _compression, _allowBacking, _calendar, _output, .. _keeps, _dryRun])
+        foreach (var option in (Option[])[_store, _key, _compression, _memory, _allowBacking, _calendar, _output, .. _keeps, _dryRun])
             Add(option);
         Examples =
         [
             ("kvmsharp backup create web1 disk.qcow2", "takes the room of what changed since the last one"),
+            ("kvmsharp backup create web1", "of the guest that runs by that name, while it runs: only what changed is read"),
+            ("kvmsharp backup create web1 --memory", "with its memory: kvmsharp restore BACKUP --store FOLDER --disks FOLDER goes on from it"),
             ("kvmsharp backup ls web1", "which there are"),
             ("kvmsharp backup verify", "reads all of them and compares every checksum"),
             ("kvmsharp backup restore web1-20261122T003000Z restored", "the disks anew, in a folder"),
             ("kvmsharp backup prune web1 --keep-daily 7 --keep-weekly 4", "removes the others and gives their room back"),
             ("kvmsharp backup timer web1 /vm/disk.qcow2 --keep-daily 7 --output /etc/systemd/system", "every day, by systemd"),
         ];
-        Notes = ["A disk that a guest writes to is refused: back up while the guest is stopped. A backup in one file: kvmsharp snapshot export BACKUP FILE --store FOLDER."];
+        Notes = ["A disk that a guest writes to is refused if it is named: name the guest, or stop it first. A backup in one file: kvmsharp snapshot export BACKUP FILE --store FOLDER."];
     }
 
     public override int Execute(ParseResult result, GlobalOptions global)
@@ -64,12 +67,14 @@ internal sealed class BackupVerb : Verb
             "verify" => (0, int.MaxValue, ""),
             "restore" => (2, 2, "a BACKUP and a FOLDER"),
             "prune" => (1, 1, "the NAME of what is backed up"),
-            _ => (2, int.MaxValue, "a NAME and a DISK"),
+            _ => (1, int.MaxValue, "the NAME of a running guest, or a NAME and a DISK"),
         };
         var words = Counted(action, _words.Texts(result), least, most, what);
         if (action == "timer")
             return Timer(result, global, words);
         var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        if (action == "create" && words.Count == 1)
+            return SnapshotCreation.Backup(words[0], _memory.IsGiven(result), StoreOf(result), CompressionOf(result), key, global.Json);
         var store = SnapshotStore.Open(StoreOf(result), key);
         using var work = new DiskWork(action, global.Json);
         return action switch
@@ -82,18 +87,22 @@ internal sealed class BackupVerb : Verb
         };
     }
 
-    private string StoreOf(ParseResult result) => _store.Text(result) ?? Path.Combine(Folders.State, "backups");
+    private string StoreOf(ParseResult result) => _store.Text(result) ?? Folders.BackupsOf(Folders.State);
+
+    private SnapshotCompression CompressionOf(ParseResult result) =>
+        _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : SnapshotCompression.Zstd;
 
     private static IReadOnlyList<SnapshotInfo> ListOf(SnapshotStore store, string? name) => [.. store.List().Where(info => name is null || BackupName.IsOf(info.Name, name))];
 
     private int Create(ParseResult result, GlobalOptions global, DiskWork work, SnapshotStore store, IReadOnlyList<string> words)
     {
+        if (_memory.IsGiven(result))
+            throw new VmmException(UsageErrors.Conflict, "--memory is of a running guest, which is named without disks");
         var now = DateTimeOffset.UtcNow;
         string backup = BackupName.Of(words[0], now);
-        var compression = _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : SnapshotCompression.Zstd;
         ImageName[] disks = [.. words.Skip(1).Select(disk => new ImageName(disk, ImageName.FormatByName(disk), _allowBacking.IsGiven(result)))];
         return work.Run(
-            () => DiskBackup.Create(store, backup, disks, new SnapshotOptions { Compression = compression, Created = now }, Environment.ProcessorCount, work.Report, work.Cancellation),
+            () => DiskBackup.Create(store, backup, disks, new SnapshotOptions { Compression = CompressionOf(result), Created = now }, Environment.ProcessorCount, work.Report, work.Cancellation),
             () => SnapshotVerb.Say(global, backup, ("name", backup)));
     }
 
@@ -146,6 +155,8 @@ internal sealed class BackupVerb : Verb
             create.AddRange(["--compression", compression]);
         if (_allowBacking.IsGiven(result))
             create.Add("--allow-backing");
+        if (_memory.IsGiven(result))
+            create.Add("--memory");
         List<IReadOnlyList<string>> commands = [create];
         if (!RuleOf(result).IsEmpty)
             commands.Add(["backup", "prune", name, .. common, .. _keeps.Where(k => k.Text(result) is not null).SelectMany(k => (string[])[k.Name, k.Text(result)!])]);

@@ -5,6 +5,7 @@ using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Backup;
 using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Cli.Verbs;
@@ -18,13 +19,14 @@ internal sealed class RestoreVerb : RunVerb
     private SnapshotReader? _reader;
     private readonly ValueOption _store = new("--store", "FOLDER", Where, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
     private readonly ValueOption _key = new("--key", "SOURCE", Where, "The key of an encrypted snapshot: file=FILE, credential=NAME (of systemd) or command=TEXT.");
+    private readonly ValueOption _disks = new("--disks", "FOLDER", Where, "Of a backup with memory: where its disks are made anew; nothing is overwritten.") { Kind = ValueKind.File };
     private readonly SwitchOption _lazy = new("--lazy", Where,
         "The guest goes on at once: a process of its own brings memory when it is touched first, and the rest meanwhile. All at once where the host does not permit userfaultfd.");
     private readonly SwitchOption _allow = new("--allow-differences", Where,
         "Goes on also where processor, clock or disks are not what the guest has seen so far: for guests that are known not to care.");
 
     public RestoreVerb()
-        : this(new WordArgument("SNAPSHOT", "A stored snapshot's name (kvmsharp snapshot ls)."))
+        : this(new WordArgument("SNAPSHOT", "A stored snapshot's name (kvmsharp snapshot ls), or a file of snapshot export: a path with / or .kvmsnap at its end."))
     {
     }
 
@@ -32,13 +34,14 @@ internal sealed class RestoreVerb : RunVerb
         : base("restore", "Goes on from a stored snapshot, in the foreground with the console attached, as run does.", snapshot)
     {
         _snapshot = snapshot;
-        foreach (var option in (Option[])[_store, _key, _lazy, _allow])
+        foreach (var option in (Option[])[_store, _key, _disks, _lazy, _allow])
             Add(option);
         Examples =
         [
             ("kvmsharp snapshot create web-1 before-upgrade", "takes the snapshot of a guest that runs with --name web-1"),
             ("kvmsharp restore before-upgrade", "goes on from it, with the configuration it was taken with"),
             ("kvmsharp restore before-upgrade --lazy", "at once, however much memory it has"),
+            ("kvmsharp restore ./web1.kvmsnap --disks restored", "from a file with a backup of a running guest, its disks made anew"),
             ("kvmsharp restore before-upgrade --engine soft --name again", "under another engine, where that has all the guest has seen"),
         ];
         Notes = ["The machine is the one of the snapshot; options of run change what the guest does not see. What is lacking is refused with KVM0520 (docs/snapshots.md)."];
@@ -53,13 +56,22 @@ internal sealed class RestoreVerb : RunVerb
     }
 
     /// <inheritdoc/>
-    protected override RunSettings Given(ParseResult result) => VirtualMachine.ConfigOf(_reader!);
+    protected override RunSettings Given(ParseResult result) 
+    {
+        var settings = VirtualMachine.ConfigOf(_reader!);
+        string? folder = _disks.Text(result);
+        if (DiskBackup.HasDisks(_reader!) == folder is null)
+            throw new VmmException(folder is null ? UsageErrors.Incomplete : UsageErrors.Conflict, folder is null ? "the backup holds its disks: --disks FOLDER says where they are to be" : "the snapshot holds no disks: --disks has nothing to make");
+        return folder is null ? settings : settings with { Machine = DiskBackup.WithDisks(settings.Machine, _reader!, folder) };
+    }
 
     /// <inheritdoc/>
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
         bool allow = _allow.IsGiven(result);
         var options = new RestoreOptions { AllowDifferences = allow, PutDisksBack = !allow, Pager = _lazy.IsGiven(result) ? Environment.ProcessPath : null };
+        if (_disks.Text(result) is { } folder)
+            DiskBackup.Restore(_reader!, folder, Environment.ProcessorCount);
         using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, _reader!, options));
         return session.Run();
     }
@@ -68,6 +80,8 @@ internal sealed class RestoreVerb : RunVerb
     {
         string name = _snapshot.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "restore needs the name of a SNAPSHOT: kvmsharp snapshot ls");
         var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        if (SnapshotVerb.IsFile(name))
+            return SnapshotStore.ReadFile(name, key);
         return SnapshotStore.Open(_store.Text(result) ?? Folders.SnapshotsOf(Folders.State), key).Read(name);
     }
 }

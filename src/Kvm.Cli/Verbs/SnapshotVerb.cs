@@ -64,11 +64,7 @@ internal sealed class SnapshotVerb : Verb
 
         string folder = _store.Text(result) ?? Folders.SnapshotsOf(Folders.State);
         if (action == "create")
-        {
-            return key is null ? SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), Compression(result, SnapshotCompression.Lz4), global.Json)
-                : throw new VmmException(UsageErrors.Conflict, "create has the guest's own process write, which has no key: export encrypts");
-        }
-
+            return SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), Compression(result, SnapshotCompression.Lz4), key, global.Json);
         var store = SnapshotStore.Open(folder, key);
         return action switch
         {

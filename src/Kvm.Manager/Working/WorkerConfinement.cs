@@ -24,8 +24,9 @@ internal static class WorkerConfinement
                 return "a scheduler that it starts serves other machines too";
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)
                 return $"it starts {program}, which confines itself";
-            // There when the paths are taken, for snapshots that are made of it.
-            Directory.CreateDirectory(Folders.SnapshotsOf(options.StateFolder), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            // There when the paths are taken, for snapshots and backups that are made of it.
+            foreach (string folder in (ReadOnlySpan<string>)[Folders.SnapshotsOf(options.StateFolder), Folders.BackupsOf(options.StateFolder)])
+                Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             bool network = settings.Machine.Networks.Any(card => card.Kind == Vmm.Network.NetKind.User);
             return Confinement.Become([.. MachineFiles.Of(settings.Machine), .. Own(options, name, settings)], network, options.Program,
                 ["worker", name, Role, generation.ToString(CultureInfo.InvariantCulture), options.StateFolder, options.RuntimeFolder]);
@@ -45,6 +46,7 @@ internal static class WorkerConfinement
         yield return (store.LockPath, PathUse.ReadWrite);
         yield return (Path.GetDirectoryName(new EventLog(options.StateFolder, options.Time).Path)!, PathUse.Folder);
         yield return (Folders.SnapshotsOf(options.StateFolder), PathUse.Folder);
+        yield return (Folders.BackupsOf(options.StateFolder), PathUse.Folder);
         yield return (options.RuntimeFolder, PathUse.Folder);
         foreach (string path in VolumeDisks.Needs(settings, options))
             yield return (path, PathUse.Read);

@@ -16,7 +16,7 @@ public sealed class ControlServer : IDisposable
     private const int LongestSleepMs = 3_600_000;
     private const ulong BellData = ulong.MaxValue, ListenerData = ulong.MaxValue - 1;
 
-    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new ResourceMapRequest(), new Snapshots.SnapshotRequest()];
+    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new ResourceMapRequest(), new Snapshots.SnapshotRequest(), new Snapshots.Backup.BackupRequest()];
 
     private readonly ControlTarget _target;
     private readonly IReadOnlyList<IControlRequest> _requests;

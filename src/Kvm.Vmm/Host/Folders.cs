@@ -21,6 +21,10 @@ public static class Folders
     /// <summary>Where snapshots are, in a state folder; not made here.</summary>
     public static string SnapshotsOf(string stateFolder) => Path.Combine(stateFolder, "snapshots");
 
+    /// <summary>Where backups are, unless it is said otherwise.</summary>
+    /// <param name="stateFolder">The state folder.</param>
+    public static string BackupsOf(string stateFolder) => Path.Combine(stateFolder, "backups");
+
     private static string? Below(string variable) =>
         Environment.GetEnvironmentVariable(variable) is { Length: > 0 } folder ? Path.Combine(folder, "kvmsharp") : null;
 

@@ -27,6 +27,12 @@ public static class RestoreErrors
         "Leave --deterministic and --test-devices out; or go back with gdb: docs/debugging.md, \"Backwards\"")
     { ExitCode = ExitCode.Usage };
 
+    /// <summary>Two at once.</summary>
+    public static readonly ErrorInfo Busy = new("KVM0524", "a snapshot or backup of this machine is being made",
+        "One is made at a time: each needs the list of what the guest writes for itself.",
+        "Wait until it is there: kvmsharp snapshot ls, kvmsharp backup ls")
+    { ExitCode = ExitCode.HostFailure };
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved];
+    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved, Busy];
 }

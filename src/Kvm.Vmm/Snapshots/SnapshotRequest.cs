@@ -1,10 +1,9 @@
 using Kvm.Vmm.Control;
-using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Vmm.Snapshots;
 
 /// <summary>
-/// <c>snapshot NAME all|increment COMPRESSION FOLDER</c>: takes a snapshot of the guest into the store in FOLDER, whose blanks are its own. Answered when it is in the
+/// <c>snapshot NAME all|increment COMPRESSION [key=BASE64] FOLDER</c>: takes a snapshot of the guest into the store in FOLDER. Answered when it is in the
 /// store, by <c>name</c>, <c>identity</c>, <c>parent</c>, <c>downtimeMs</c>, <c>pages</c>, <c>storedBytes</c> and <c>disks</c>.
 /// </summary>
 internal sealed class SnapshotRequest : IControlRequest
@@ -13,19 +12,17 @@ internal sealed class SnapshotRequest : IControlRequest
 
     public string Name => "snapshot";
 
-    public string Form => "snapshot NAME all|increment COMPRESSION FOLDER";
+    public string Form => $"snapshot NAME all|increment {StoreWords.Form}";
 
     public ControlReply? Begin(ControlTarget target, IReadOnlyList<string> words)
     {
-        if (words.Count < 4 || words[1] is not (Increment or All) || !Enum.TryParse(words[2], out SnapshotCompression compression) || !Enum.IsDefined(compression))
+        if (words.Count < 4 || words[1] is not (Increment or All) || StoreWords.Read(words.Skip(2)) is not var (store, compression))
             return null;
-        string name = words[0], folder = string.Join(' ', words.Skip(3));
-        if (!Path.IsPathFullyQualified(folder))
-            return null;
+        string name = words[0];
         var options = new SnapshotTakeOptions { Incremental = words[1] == Increment, Compression = compression };
         return new ControlAnswer(json =>
         {
-            var taken = target.Machine.TakeSnapshot(SnapshotStore.Open(folder), name, options);
+            var taken = target.Machine.TakeSnapshot(store, name, options);
             json.WriteString("name", taken.Name);
             json.WriteString("identity", taken.Identity);
             json.WriteString("parent", taken.Parent);

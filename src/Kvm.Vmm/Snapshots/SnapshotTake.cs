@@ -27,6 +27,15 @@ public sealed record SnapshotTakeOptions
 
     /// <summary>Threads that pack while the guest runs, at least 1.</summary>
     public int Threads { get; init; } = 1;
+
+    /// <summary>Holds the disks' content too, and stands alone: a backup.</summary>
+    internal bool DiskContents { get; init; }
+
+    /// <summary>Holds memory and state; a backup need not.</summary>
+    internal bool Memory { get; init; } = true;
+
+    /// <summary>When it is made; null: now.</summary>
+    internal DateTimeOffset? Created { get; init; }
 }
 
 /// <summary>A snapshot that was taken.</summary>
@@ -40,4 +49,7 @@ public sealed record SnapshotTaken(string Name, string Identity, string? Parent,
 {
     /// <summary>How each disk that the guest can write was kept; empty where that was not asked for.</summary>
     public IReadOnlyList<Disks.DiskKept> Disks { get; init; } = [];
+
+    /// <summary>Of a backup, bytes that were read from the disks.</summary>
+    public long DiskBytes { get; init; }
 }

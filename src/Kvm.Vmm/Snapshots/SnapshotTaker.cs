@@ -1,5 +1,6 @@
 using System.Numerics;
 using Kvm.Devices.Memory;
+using Kvm.Vmm.Snapshots.Backup;
 using Kvm.Vmm.Snapshots.Disks;
 using Kvm.Vmm.Snapshots.Store;
 
@@ -29,18 +30,22 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
     public SnapshotTaken Take(SnapshotStore store, string name, SnapshotTakeOptions options)
     {
         string? parent = options.Incremental ? ParentIn(store) : null;
-        SnapshotRegion[] regions = [.. _ranges.Select(range => new SnapshotRegion("ram", range.Start, range.Size))];
-        using var writer = store.Begin(name, regions, new SnapshotOptions { Parent = parent, Compression = options.Compression });
+        IReadOnlyList<GuestRegion> ranges = options.Memory ? _ranges : [];
+        SnapshotRegion[] regions = [.. ranges.Select(range => new SnapshotRegion("ram", range.Start, range.Size)), .. options.DiskContents ? DiskContents.RegionsOf(machine.Disks) : []];
+        using var writer = store.Begin(name, regions, new SnapshotOptions { Parent = parent, Compression = options.Compression, Created = options.Created });
+        using IDisksAtMoment disks = options.DiskContents
+            ? new DiskContents(machine, store, writer, ranges.Count, name, options.Threads)
+            : new DiskKeeper(options.KeepDisks ? machine.Disks.Where(disk => !disk.Config.ReadOnly) : [], store.Folder, name, writer.Identity);
         try
         {
-            using var keeper = new DiskKeeper(options.KeepDisks ? machine.Disks : [], store.Folder, name, writer.Identity);
-            var taken = Take(writer, name, parent, options, keeper);
-            keeper.Finish();
-            _base = options.Incremental ? (store.Path, name, writer.Identity) : null;
-            _sinceBase = options.Incremental ? new WrittenChunks(_ranges) : null;
+            var taken = Take(writer, name, parent, options, disks);
+            disks.Finish();
+            // A backup of disks alone leaves what is noted of memory as it is.
+            if (options.Memory)
+                (_base, _sinceBase) = (options.Incremental ? (store.Path, name, writer.Identity) : null, options.Incremental ? new WrittenChunks(_ranges) : null);
             return taken;
         }
-        catch
+        catch when (options.Memory)
         {
             // What was written since the last one was taken out of the machine's list, and is in no snapshot.
             (_base, _sinceBase) = (null, null);
@@ -48,25 +53,19 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
         }
         finally
         {
-            if (_base is null)
+            if (options.Memory && _base is null)
                 machine.StopDirtyTracking();
         }
     }
 
-    private SnapshotTaken Take(SnapshotWriter writer, string name, string? parent, SnapshotTakeOptions options, DiskKeeper keeper)
+    private SnapshotTaken Take(SnapshotWriter writer, string name, string? parent, SnapshotTakeOptions options, IDisksAtMoment disks)
     {
         // What is to be put still, and of an increment all that it is to hold.
         var pending = new WrittenChunks(_ranges);
         var increment = parent is null ? null : _sinceBase;
-        machine.StartDirtyTracking();
-        Collect(pending, increment);
-        if (increment is null)
-        {
-            pending.Clear();
-            writer.PutAll(Read, options.Threads);
-            Collect(pending, increment);
-        }
-
+        if (options.Memory)
+            PutMemory(writer, pending, increment, options.Threads);
+        disks.Prepare();
         for (int round = 0; round < MostRounds && pending.Count > FewChunks; round++)
         {
             foreach (var chunk in pending.Chunks)
@@ -75,17 +74,15 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
             Collect(pending, increment);
         }
 
-        keeper.Prepare();
         List<CopiedChunk> copies = [];
         SnapshotContent? content = null;
         var downtime = machine.StandStill(() =>
         {
-            Collect(pending, increment);
+            if (options.Memory)
+                Collect(pending, increment);
             foreach (var chunk in pending.Chunks)
                 copies.Add(Copy(chunk, increment));
-            var kept = keeper.Keep();
-            content = machine.Content() with { Purpose = options.Purpose, Note = options.Note };
-            content = content with { Records = [.. content.Records, .. KeptDisk.Write(kept)] };
+            content = disks.Keep(() => machine.Content(options.Memory)) with { Purpose = options.Purpose, Note = options.Note };
         });
         long pages = 0;
         foreach (var copy in copies)
@@ -94,9 +91,21 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
             Put(writer, copy);
         }
 
-        keeper.Flush();
+        disks.Complete();
         writer.Finish(content!);
-        return new SnapshotTaken(name, writer.Identity, parent, downtime, pages, writer.StoredBytes) { Disks = keeper.Kept };
+        return new SnapshotTaken(name, writer.Identity, parent, downtime, pages, writer.StoredBytes) { Disks = disks.Kept, DiskBytes = disks.BytesRead };
+    }
+
+    /// <summary>Puts all of memory, or of an increment nothing; what was written until now is left.</summary>
+    private void PutMemory(SnapshotWriter writer, WrittenChunks pending, WrittenChunks? increment, int threads)
+    {
+        machine.StartDirtyTracking();
+        Collect(pending, increment);
+        if (increment is not null)
+            return;
+        pending.Clear();
+        writer.PutAll(_ranges.Count, Read, threads);
+        Collect(pending, increment);
     }
 
     private void Collect(WrittenChunks pending, WrittenChunks? increment)
@@ -171,9 +180,10 @@ internal interface ISnapshotSource
     /// <summary>Does something while the machine is paused; it goes on afterwards unless it was paused before. Tells how long it stood still.</summary>
     TimeSpan StandStill(Action what);
 
-    /// <summary>The disks that the guest can write.</summary>
+    /// <summary>The disks.</summary>
     IReadOnlyList<MachineDisk> Disks { get; }
 
     /// <summary>What belongs to a snapshot besides memory; while the machine is paused.</summary>
-    SnapshotContent Content();
+    /// <param name="state">With the records of the machine's parts.</param>
+    SnapshotContent Content(bool state);
 }

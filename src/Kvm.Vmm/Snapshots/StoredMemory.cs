@@ -8,11 +8,14 @@ namespace Kvm.Vmm.Snapshots;
 /// <param name="threads">Threads that unpack, at least 1.</param>
 internal sealed class StoredMemory(SnapshotReader reader, int threads) : IMemoryImage
 {
+    /// <summary>Whether a snapshot's region is memory, rather than what is on a disk.</summary>
+    public static bool IsMemory(SnapshotRegion region) => region.Name == "ram";
+
     /// <inheritdoc/>
     public void Fill(GuestMemory memory)
     {
         Check(memory);
-        reader.ReadAll((region, chunk, content) =>
+        reader.ReadAll(IsMemory, (region, chunk, content) =>
         {
             if (content.ContainsAnyExcept((byte)0))
                 memory.TryWrite(reader.Regions[region].Start + ((ulong)chunk * SnapshotFormat.ChunkSize), content);
@@ -27,7 +30,7 @@ internal sealed class StoredMemory(SnapshotReader reader, int threads) : IMemory
         for (int region = 0; region < reader.Regions.Count; region++)
         {
             var range = reader.Regions[region];
-            if (!memory.Contains(range.Start, range.Length))
+            if (IsMemory(range) && !memory.Contains(range.Start, range.Length))
                 throw new VmmException(RestoreErrors.Lacking, $"lacking: memory from {range.Start:x} to {range.Start + range.Length:x}");
         }
     }

@@ -118,7 +118,7 @@ internal sealed class VirtioSet : IDisposable
     /// <summary>Each device and its transport, in the order to restore in.</summary>
     public IReadOnlyList<IStateful> Parts => _parts;
 
-    /// <summary>The disks that the guest can write.</summary>
+    /// <summary>The disks.</summary>
     public IReadOnlyList<MachineDisk> Disks => _disks;
 
     /// <summary>The device that is the guest's console, or null where that is the serial port.</summary>
@@ -235,8 +235,7 @@ internal sealed class VirtioSet : IDisposable
         disk = disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads };
         var (opened, file) = DiskOpener.Open(disk, _cache);
         var watched = new WatchedImage(opened);
-        if (!disk.ReadOnly)
-            _disks.Add(new MachineDisk(MachineDisk.NameOf(index), disk, watched, file, _cache));
+        _disks.Add(new MachineDisk(MachineDisk.NameOf(index), disk, watched, file, _cache));
         var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(watched, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);
         IDiskImage image = scheduled is null ? watched : scheduled;
         _images.Add(image);

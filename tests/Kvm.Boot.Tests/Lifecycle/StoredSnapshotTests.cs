@@ -146,8 +146,8 @@ public sealed class StoredSnapshotTests : IDisposable
         }
 
         FluentActions.Invoking(() => Ask($"snapshot two increment Zstd {folder}")).Should().Throw<VmmException>().WithMessage("*two*");
-        foreach (string wrong in (ReadOnlySpan<string>)["snapshot", "snapshot one all Lz4", "snapshot one some Lz4 /tmp", "snapshot one all Best /tmp", "snapshot one all 77 /tmp", "snapshot one all Lz4 not/absolute"])
-            FluentActions.Invoking(() => Ask(wrong)).Should().Throw<VmmException>().WithMessage("*snapshot NAME*");
+        foreach (string wrong in (ReadOnlySpan<string>)["snapshot", "snapshot one all Lz4", "snapshot one some Lz4 /tmp", "snapshot one all Best /tmp", "snapshot one all 77 /tmp", "snapshot one all Lz4 not/absolute", "snapshot one all Lz4 key=AAAA /tmp", "snapshot one all Lz4 key=AAAA", "backup one all Lz4 /tmp", "backup one disks Lz4"])
+            FluentActions.Invoking(() => Ask(wrong)).Should().Throw<VmmException>().WithMessage("* NAME *");
         using var reader = SnapshotStore.Open(folder).Read("two");
         using var restored = VirtualMachine.Restore(VirtualMachine.ConfigOf(reader).Machine, new VmHost(), reader);
         uint count = BareGuest.Read(restored, BareGuest.Counter);

@@ -3,6 +3,7 @@ using System.Globalization;
 using Kvm.Devices.Memory;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Snapshots.Store;
+using Kvm.Vmm.Storage;
 using Kvm.Vmm.Storage.Tools;
 
 namespace Kvm.Vmm.Snapshots.Backup;
@@ -35,7 +36,7 @@ public static class DiskBackup
         {
             foreach (var disk in disks)
                 images.Add(ToolImage.Open(disk));
-            SnapshotRegion[] regions = [.. images.Select((image, i) => new SnapshotRegion(RegionPrefix + NameOf(i), 0, Rounded(image.Length)))];
+            SnapshotRegion[] regions = [.. images.Select((image, i) => RegionOf(NameOf(i), image.Length))];
             using var writer = store.Begin(name, regions, options);
             Copy(images, writer, threads, progress, cancellation);
             writer.Finish(new SnapshotContent { Purpose = SnapshotPurpose.Backup, Producer = "kvmsharp", Disks = [.. images.Select(DiskOf)] });
@@ -66,7 +67,7 @@ public static class DiskBackup
             StoreFolder.Guarded(SnapshotErrors.WriteFailed, folder, () => Directory.CreateDirectory(folder));
             foreach (var (region, path) in paths)
                 images[region] = NewImage.Begin(new ImageName(path, ImageName.FormatByName(path)), LengthOf(backup, region), new ImageOptions(), force: false);
-            backup.ReadAll((region, chunk, content) =>
+            backup.ReadAll(static region => !StoredMemory.IsMemory(region), (region, chunk, content) =>
             {
                 if (!images.TryGetValue(region, out var image))
                     return;
@@ -86,6 +87,32 @@ public static class DiskBackup
             foreach (var image in images.Values)
                 image.Dispose();
         }
+    }
+
+    /// <summary>Whether a snapshot holds what was on its disks: a backup of them.</summary>
+    /// <param name="reader">Which.</param>
+    public static bool HasDisks(SnapshotReader reader)
+    {
+        ArgumentNullException.ThrowIfNull(reader);
+        return reader.Regions.Any(region => region.Name.StartsWith(RegionPrefix, StringComparison.Ordinal));
+    }
+
+    /// <summary>A backed up machine's configuration with the disks that <see cref="Restore"/> makes in a folder.</summary>
+    /// <param name="config">As it was.</param>
+    /// <param name="backup">The backup.</param>
+    /// <param name="folder">Where the disks are to be.</param>
+    public static VmConfig WithDisks(VmConfig config, SnapshotReader backup, string folder)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(backup);
+        var disks = config.Disks.ToArray();
+        foreach (var (region, path) in PathsOf(backup, Path.GetFullPath(folder)))
+        {
+            if (DiskGenerations.IndexOf(backup.Regions[region].Name[RegionPrefix.Length..], config) is { } index)
+                disks[index] = disks[index] with { Path = path, Format = DiskConfig.FormatByName(path), AllowBacking = false, CacheBytes = 0 };
+        }
+
+        return config with { Disks = disks };
     }
 
     private static void Copy(List<ToolImage> images, SnapshotWriter writer, int threads, Action<ulong, ulong>? progress, CancellationToken cancellation)
@@ -111,7 +138,7 @@ public static class DiskBackup
         for (int disk = 0; disk < images.Count; disk++)
         {
             var image = images[disk];
-            var region = new SnapshotRegion(RegionPrefix, 0, Rounded(image.Length));
+            var region = RegionOf("", image.Length);
             long next = 0;
             for (ulong position = 0; position < image.Length;)
             {
@@ -125,6 +152,9 @@ public static class DiskBackup
             }
         }
     }
+
+    /// <summary>The region of a disk's content.</summary>
+    internal static SnapshotRegion RegionOf(string name, ulong length) => new(RegionPrefix + name, 0, Rounded(length));
 
     private static string NameOf(int disk) => string.Create(CultureInfo.InvariantCulture, $"disk{disk}");
 

@@ -9,25 +9,25 @@ namespace Kvm.Vmm.Snapshots.Disks;
 
 /// <summary>
 /// Keeps disks as they are at a snapshot's moment: what takes long is done while the guest runs (<see cref="Prepare"/>), the rest while it stands still
-/// (<see cref="Keep"/>). A disk that cannot be kept is known by its generation, and why is told.
+/// (<see cref="Keep(Func{SnapshotContent})"/>). A disk that cannot be kept is known by its generation, and why is told.
 /// </summary>
-/// <param name="disks">The machine's.</param>
+/// <param name="disks">Those that the guest can write.</param>
 /// <param name="store">Where copies go.</param>
 /// <param name="name">The snapshot's name.</param>
 /// <param name="identity">And its identity.</param>
-internal sealed class DiskKeeper(IReadOnlyList<MachineDisk> disks, StoreFolder store, string name, string identity) : IDisposable
+internal sealed class DiskKeeper(IEnumerable<MachineDisk> disks, StoreFolder store, string name, string identity) : IDisksAtMoment
 {
     private const int IdentityDigits = 8;
 
     private readonly List<Prepared> _prepared = [];
     private bool _finished;
 
-    /// <summary>How each disk is kept.</summary>
+    /// <inheritdoc/>
     public IReadOnlyList<DiskKept> Kept => [.. _prepared.Select(p => new DiskKept(p.Disk.Name, p.Keeping, p.Why))];
 
     private string Word => $"{name}-{identity[..IdentityDigits]}";
 
-    /// <summary>Makes overlays and copies ready, and most of what was written durable. While the guest runs.</summary>
+    /// <summary>Makes overlays and copies ready, and most of what was written durable.</summary>
     public void Prepare()
     {
         foreach (var disk in disks)
@@ -46,8 +46,16 @@ internal sealed class DiskKeeper(IReadOnlyList<MachineDisk> disks, StoreFolder s
         }
     }
 
-    /// <summary>Keeps the disks as they are now. While the machine stands still.</summary>
-    public IReadOnlyList<KeptDisk> Keep()
+    /// <inheritdoc/>
+    public SnapshotContent Keep(Func<SnapshotContent> content)
+    {
+        var kept = Keep();
+        // The generations are those of now.
+        var all = content();
+        return all with { Records = [.. all.Records, .. KeptDisk.Write(kept)] };
+    }
+
+    private List<KeptDisk> Keep()
     {
         List<KeptDisk> kept = [];
         foreach (var prepared in _prepared)
@@ -66,9 +74,9 @@ internal sealed class DiskKeeper(IReadOnlyList<MachineDisk> disks, StoreFolder s
         return kept;
     }
 
-    /// <summary>Makes the copies durable: before the snapshot has its name.</summary>
+    /// <summary>Makes the copies durable.</summary>
     /// <exception cref="VmmException">The host cannot.</exception>
-    public void Flush()
+    public void Complete()
     {
         foreach (var prepared in _prepared)
         {
@@ -77,7 +85,7 @@ internal sealed class DiskKeeper(IReadOnlyList<MachineDisk> disks, StoreFolder s
         }
     }
 
-    /// <summary>The snapshot is there: what belongs to it stays.</summary>
+    /// <inheritdoc/>
     public void Finish() => _finished = true;
 
     /// <summary>Removes what belongs to no snapshot. An overlay that a disk goes on with stays.</summary>

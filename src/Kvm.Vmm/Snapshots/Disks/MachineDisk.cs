@@ -2,11 +2,12 @@ using System.Globalization;
 using Kvm.Devices.Block;
 using Kvm.Devices.Block.Cache;
 using Kvm.Devices.Block.Qcow2;
+using Kvm.Vmm.Snapshots.Backup;
 using Kvm.Vmm.Storage;
 
 namespace Kvm.Vmm.Snapshots.Disks;
 
-/// <summary>A disk of a machine that its guest can write, as snapshots and backups use it.</summary>
+/// <summary>A disk of a machine, as snapshots and backups use it.</summary>
 /// <param name="name">The device's name.</param>
 /// <param name="config">What it is.</param>
 /// <param name="image">What the device asks.</param>
@@ -27,6 +28,12 @@ internal sealed class MachineDisk(string name, DiskConfig config, WatchedImage i
 
     /// <summary>The path that the configuration's leads to.</summary>
     public string Path { get; } = DiskOpener.FullPath(config.Path);
+
+    /// <summary>Who notes its changes; null until there is a backup of the machine while it runs.</summary>
+    public DiskWatch? Watch { get; private set; }
+
+    /// <summary>Has its changes noted from now on. While the machine stands still.</summary>
+    public void BeginWatch() => Image.Watcher = Watch ??= new DiskWatch(Image);
 
     /// <summary>The name of a machine's disk: its device's.</summary>
     public static string NameOf(int index) => string.Create(CultureInfo.InvariantCulture, $"disk{index}");

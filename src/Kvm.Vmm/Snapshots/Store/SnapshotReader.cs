@@ -105,13 +105,18 @@ public sealed class SnapshotReader : IDisposable
     /// <param name="cancellation">Ends it.</param>
     /// <exception cref="VmmException">A chunk is damaged or cannot be read.</exception>
     /// <exception cref="OperationCanceledException">It was ended.</exception>
-    public void ReadAll(ChunkSink sink, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
+    public void ReadAll(ChunkSink sink, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default) =>
+        ReadAll(static _ => true, sink, threads, progress, cancellation);
+
+    /// <summary>As the other, of some regions.</summary>
+    internal void ReadAll(Func<SnapshotRegion, bool> which, ChunkSink sink, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(sink);
         ulong all = 0, done = 0;
+        bool[] wanted = [.. Regions.Select(which)];
         foreach (var piece in Pieces())
-            all += piece.IsFirst ? (ulong)LengthOf(piece) : 0;
-        ParallelItems.Run(Pieces().Where(static piece => piece.IsFirst), threads, (piece, codec) =>
+            all += piece.IsFirst && wanted[piece.Region] ? (ulong)LengthOf(piece) : 0;
+        ParallelItems.Run(Pieces().Where(piece => piece.IsFirst && wanted[piece.Region]), threads, (piece, codec) =>
         {
             var content = codec.Plain.AsSpan(0, LengthOf(piece));
             var status = Read(piece.Region, piece.Chunk, content, codec);

@@ -151,10 +151,14 @@ public sealed class SnapshotWriter : IDisposable
     /// <param name="threads">How many, at least 1.</param>
     /// <param name="progress">Told the bytes that are done and all; or null.</param>
     /// <param name="cancellation">Ends it.</param>
-    public void PutAll(ChunkSource source, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
+    public void PutAll(ChunkSource source, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default) =>
+        PutAll(_tables.Length, source, threads, progress, cancellation);
+
+    /// <summary>As the other, of the first regions only.</summary>
+    internal void PutAll(int count, ChunkSource source, int threads, Action<ulong, ulong>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(source);
-        SnapshotRegion[] regions = [.. _tables.Select(t => t.Region)];
+        SnapshotRegion[] regions = [.. _tables.Take(count).Select(t => t.Region)];
         ChunkWork.Run(regions, threads, (region, chunk, buffer) =>
         {
             var content = buffer.AsSpan(0, regions[region].ChunkLength(chunk));

@@ -77,11 +77,11 @@ internal sealed class DiskRig : IDisposable
         using var writer = Store.Begin(name, [new SnapshotRegion("ram", 0, SnapshotFormat.PageSize)]);
         using var keeper = new DiskKeeper([Disk], Store.Folder, name, writer.Identity);
         keeper.Prepare();
-        var kept = keeper.Keep();
-        keeper.Flush();
+        var content = keeper.Keep(() => new SnapshotContent { Disks = DiskGenerations.Of(Machine) });
+        keeper.Complete();
         if (finishes)
         {
-            writer.Finish(new SnapshotContent { Disks = DiskGenerations.Of(Machine), Records = [.. KeptDisk.Write(kept)] });
+            writer.Finish(content);
             keeper.Finish();
         }
 
