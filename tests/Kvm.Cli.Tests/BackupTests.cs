@@ -20,7 +20,7 @@ public sealed class BackupTests : IDisposable
     [InlineData("backup", "KVM0002", "needs a word")]
     [InlineData("backup crate", "KVM0001", "did you mean create")]
     [InlineData("backup create", "KVM0002", "needs the NAME of a running guest, or a NAME and a DISK")]
-    [InlineData("backup create web1 disk.img --memory", "KVM0001", "--memory is of a running guest")]
+    [InlineData("backup create web1 disk.img --memory", "KVM0005", "--memory is of a running guest")]
     [InlineData("backup restore web1", "KVM0002", "needs a BACKUP and a FOLDER")]
     [InlineData("backup prune", "KVM0002", "needs the NAME")]
     [InlineData("backup ls a b", "KVM0001", "does not take 'b'")]

@@ -30,7 +30,7 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
     public SnapshotTaken Take(SnapshotStore store, string name, SnapshotTakeOptions options)
     {
         string? parent = options.Incremental ? ParentIn(store) : null;
-        IReadOnlyList<GuestRegion> ranges = options.Memory ? _ranges : [];
+        List<GuestRegion> ranges = options.Memory ? _ranges : [];
         SnapshotRegion[] regions = [.. ranges.Select(range => new SnapshotRegion("ram", range.Start, range.Size)), .. options.DiskContents ? DiskContents.RegionsOf(machine.Disks) : []];
         using var writer = store.Begin(name, regions, new SnapshotOptions { Parent = parent, Compression = options.Compression, Created = options.Created });
         using IDisksAtMoment disks = options.DiskContents
