@@ -42,6 +42,7 @@ internal sealed class CommandTree
             new LogsVerb(),
             new ConsoleVerb(),
             new EventsVerb(),
+            new ServeVerb(),
             new WorkerVerb(),
             new ExecVerb(),
             new CpVerb(),

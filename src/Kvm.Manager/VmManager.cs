@@ -32,9 +32,10 @@ public sealed class VmManager(ManagerOptions options)
     /// <summary>Makes a machine. What the guest sees of it is fixed from now on.</summary>
     /// <param name="settings">Its configuration; where it has no name of its own it is given one.</param>
     /// <param name="restart">When it is started again.</param>
+    /// <param name="autostart">Whether <c>serve</c> starts it.</param>
     /// <param name="cancel">Ends the wait for its lock.</param>
     /// <exception cref="VmmException">It cannot be made: KVM0006, KVM0602, KVM0603, KVM0605.</exception>
-    public VmRecord Create(RunSettings settings, RestartPolicy restart = default, CancellationToken cancel = default)
+    public VmRecord Create(RunSettings settings, RestartPolicy restart = default, bool autostart = false, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
         if (settings.Machine.Validate() is [var problem, ..])
@@ -44,7 +45,7 @@ public sealed class VmManager(ManagerOptions options)
         settings = VolumeDisks.Name(settings, options).WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
-        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Config = VmRecord.ConfigOf(settings) };
+        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Autostart = autostart, Config = VmRecord.ConfigOf(settings) };
         using (Store.Lock(name, cancel))
             Store.Add(record);
         Events.Tell(name, "created");

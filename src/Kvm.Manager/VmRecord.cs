@@ -83,6 +83,9 @@ public sealed record VmRecord
     /// <summary>When it is started again.</summary>
     public RestartPolicy Restart { get; init; }
 
+    /// <summary>Whether <c>serve</c> starts it when it begins.</summary>
+    public bool Autostart { get; init; }
+
     /// <summary>How often it was started again without being asked to.</summary>
     public long Restarts { get; init; }
 

@@ -59,6 +59,7 @@ public static class VmRecordJson
             json.WriteString("restartAt", at);
         else
             json.WriteNull("restartAt");
+        json.WriteBoolean("autostart", record.Autostart);
         WriteEnd(json, record.End);
         WriteUsage(json, record.Usage);
         WriteTexts(json, "confinement", record.Confinement);
@@ -112,6 +113,8 @@ public static class VmRecordJson
         Restarts = root.GetProperty("restarts").GetInt64(),
         Failures = root.GetProperty("failures").GetInt32(),
         RestartAt = root.GetProperty("restartAt") is { ValueKind: not JsonValueKind.Null } at ? at.GetDateTimeOffset() : null,
+        // A member that an earlier program did not write is as if it were false.
+        Autostart = root.TryGetProperty("autostart", out var autostart) && autostart.GetBoolean(),
         End = root.GetProperty("end") is { ValueKind: not JsonValueKind.Null } end ? End(end) : null,
         Usage = root.GetProperty("usage") is { ValueKind: not JsonValueKind.Null } usage ? Usage(usage) : null,
         Confinement = Texts(root, "confinement"),

@@ -37,6 +37,11 @@ public static class ApiErrors
         "Something else is at its path (a file, a link, another user's socket), its folder is not there or not writable, or the path is longer than 107 bytes.",
         "Look at what is there (ls -l PATH), or name another path: --socket PATH");
 
+    /// <summary>There is one already.</summary>
+    public static readonly ErrorInfo OtherManager = new("KVM0706", "another manager serves this state folder",
+        "There is one kvmsharp serve of a state folder.",
+        "Use that one, end it, or name another folder: KVMSHARP_STATE=FOLDER kvmsharp serve");
+
     /// <summary>All errors of this class in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [NoSuchPath, WrongMethod, BadRequest, TooLarge, TooMany, NoSocket];
+    public static IReadOnlyList<ErrorInfo> All => [NoSuchPath, WrongMethod, BadRequest, TooLarge, TooMany, NoSocket, OtherManager];
 }

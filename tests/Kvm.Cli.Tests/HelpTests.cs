@@ -21,6 +21,7 @@ public class HelpTests
     [InlineData("cp", "cp --help")]
     [InlineData("agent", "agent --help")]
     [InlineData("stats", "stats --help")]
+    [InlineData("serve", "serve --help")]
     [InlineData("start", "start --help")]
     [InlineData("stop", "stop --help")]
     [InlineData("kill", "kill --help")]

@@ -39,12 +39,13 @@ internal sealed class ApiAnswer
     /// <summary>JSON as it is written.</summary>
     /// <param name="write">Writes one value.</param>
     /// <param name="status">The HTTP status.</param>
-    public static ApiAnswer Json(Action<Utf8JsonWriter> write, int status = 200)
+    /// <param name="location">The header Location, or null.</param>
+    public static ApiAnswer Json(Action<Utf8JsonWriter> write, int status = 200, string? location = null)
     {
         var buffer = new ArrayBufferWriter<byte>(1024);
         using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
             write(json);
-        return new ApiAnswer(status, ApiBody.JsonType, buffer.WrittenMemory);
+        return new ApiAnswer(status, ApiBody.JsonType, buffer.WrittenMemory) { Location = location };
     }
 
     /// <summary>Bytes of a media type.</summary>

@@ -1,4 +1,6 @@
 using Kvm.Vmm;
+using Kvm.Vmm.Control;
+using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Api.Http;
 
@@ -9,6 +11,10 @@ namespace Kvm.Api.Http;
 /// <param name="inner">The exception behind it, or null.</param>
 internal sealed class ApiRefusal(int status, ErrorInfo error, string detail, Exception? inner = null) : VmmException(error, detail, inner)
 {
+    private static readonly ErrorInfo[] s_missing = [ManagerErrors.NoSuchVm, ManagerErrors.NoSuchCommand, SnapshotErrors.NotFound];
+    private static readonly ErrorInfo[] s_conflicts =
+        [ManagerErrors.WrongState, ManagerErrors.NameTaken, ManagerErrors.Busy, ControlErrors.NoGuest, SnapshotErrors.Exists, SnapshotErrors.HasChildren, SnapshotErrors.Busy];
+
     /// <summary>The HTTP status.</summary>
     public int Status => status;
 
@@ -25,13 +31,15 @@ internal sealed class ApiRefusal(int status, ErrorInfo error, string detail, Exc
     public ApiAnswer ToAnswer() =>
         ApiAnswer.Json(new ErrorView(new ErrorDetail(Error.Id, Error.Summary, Message, Error.Fix)), HttpJson.Default.ErrorView, Status);
 
-    /// <summary>The status of an error.</summary>
+    /// <summary>The status of an error: what is not there, what its state does not allow, what was asked wrongly; else the host's fault.</summary>
     private static int StatusOf(ErrorInfo error)
     {
-        if (error == ManagerErrors.NoSuchVm)
+        if (Array.IndexOf(s_missing, error) >= 0)
             return 404;
-        if (error == ManagerErrors.WrongState || error == ManagerErrors.NameTaken || error == ManagerErrors.Busy)
+        if (Array.IndexOf(s_conflicts, error) >= 0)
             return 409;
+        if (error == ManagerErrors.QueueFull)
+            return 503;
         return error.ExitCode is Vmm.ExitCode.Usage or Vmm.ExitCode.BadInput ? 400 : 500;
     }
 }

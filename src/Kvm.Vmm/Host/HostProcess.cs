@@ -33,6 +33,23 @@ public readonly record struct HostProcess(int Id, long StartTime)
     /// <summary>Whether it still runs; one that has ended and was not waited for does not.</summary>
     public bool IsAlive => Find(Id) is { } found && found.StartTime == StartTime;
 
+    /// <summary>Its resident set in bytes (field 2 of /proc/PID/statm, in pages); 0 where it has ended.</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            try
+            {
+                string[] fields = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{Id}/statm")).Split(' ');
+                return long.Parse(fields[1], CultureInfo.InvariantCulture) * Environment.SystemPageSize;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or IndexOutOfRangeException)
+            {
+                return 0;
+            }
+        }
+    }
+
     /// <summary>The process that has a number now; null where none has, or where it has ended.</summary>
     public static HostProcess? Find(int id)
     {
@@ -94,7 +111,7 @@ public readonly record struct HostProcess(int Id, long StartTime)
     }
 
     /// <summary>A descriptor of it; null where it has ended.</summary>
-    private PidFd? Open()
+    internal PidFd? Open()
     {
         PidFd? process = null;
         try

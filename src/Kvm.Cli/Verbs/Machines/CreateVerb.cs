@@ -12,11 +12,13 @@ namespace Kvm.Cli.Verbs.Machines;
 internal sealed class CreateVerb : RunVerb
 {
     private readonly RestartOption _restart = new();
+    private readonly SwitchOption _autostart = new("--autostart", "Console, end and report", "serve starts it when it begins, in the order in which machines were made.");
 
     public CreateVerb()
         : base("create", "Makes a machine that start starts: its record in the state folder, with all that its guest will see. Takes run's options.")
     {
         Add(_restart.Option);
+        Add(_autostart);
         Examples =
         [
             ("kvmsharp create vmlinuz --name web --disk web.qcow2 --publish 8080:80", "made, not started"),
@@ -26,7 +28,7 @@ internal sealed class CreateVerb : RunVerb
 
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
-        var record = new VmManager(ManagerOptions.OfThisUser()).Create(RestartOption.Detached(settings), _restart.Read(result));
+        var record = new VmManager(ManagerOptions.OfThisUser()).Create(RestartOption.Detached(settings), _restart.Read(result), _autostart.IsGiven(result));
         return MachineText.Show(record, record.Name, global);
     }
 }
@@ -46,7 +48,7 @@ internal sealed class RestartOption
     public static int RunDetached(RunSettings settings, RestartPolicy restart, GlobalOptions global) => Cancellable.Run(cancel =>
     {
         var manager = new VmManager(ManagerOptions.OfThisUser());
-        string name = manager.Create(Detached(settings), restart, cancel).Name;
+        string name = manager.Create(Detached(settings), restart, cancel: cancel).Name;
         return MachineText.Show(manager.Start(name, cancel), name, global);
     });
 

@@ -1,0 +1,83 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Kvm.Api.Rest;
+
+/// <summary>A machine to be made.</summary>
+/// <param name="Config">Its configuration: what a file of run --config has (docs/cli.md).</param>
+/// <param name="Name">Its name; one is made up without.</param>
+/// <param name="Restart">When it is started again: no, on-failure, on-failure:N or always.</param>
+/// <param name="Autostart">Whether serve starts it.</param>
+internal sealed record CreateForm(JsonElement Config, string? Name = null, string? Restart = null, bool Autostart = false);
+
+/// <summary>How a machine is stopped.</summary>
+/// <param name="TimeoutMs">How long its guest may take to power off before it is ended.</param>
+internal sealed record StopForm(int TimeoutMs = 30_000);
+
+/// <summary>A snapshot to be taken.</summary>
+/// <param name="Vm">Of which running machine.</param>
+/// <param name="Name">What it is to be called.</param>
+/// <param name="Incremental">Only what was written since its last one.</param>
+internal sealed record SnapshotForm(string Vm, string Name, bool Incremental = false);
+
+/// <summary>What the queue keeps of a snapshot to be taken.</summary>
+internal sealed record SnapshotArguments(string Name, bool Incremental);
+
+/// <summary>What is known of a machine: what inspect --json shows.</summary>
+internal sealed record VmForm(
+    int Version, string Id, string Name, DateTimeOffset Created, long Generation, string State, DateTimeOffset Since, ProcessForm? Worker, ProcessForm? Supervisor, string BootId,
+    string Ending, string Restart, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
+    IReadOnlyList<string> Confinement, IReadOnlyList<string> Parents, IReadOnlyList<string> Children, JsonElement Config);
+
+/// <summary>A process of the host.</summary>
+internal sealed record ProcessForm(int Id, long StartTime);
+
+/// <summary>How a machine's last run ended.</summary>
+internal sealed record EndForm(string Outcome, int ExitCode, string How, DateTimeOffset At, string? Explanation, string? ErrorId);
+
+/// <summary>What its last run took.</summary>
+internal sealed record UsageForm(double RunMs, double CpuMs, long GuestBytes, long WorkerBytes);
+
+/// <summary>All machines.</summary>
+internal sealed record VmListForm(IReadOnlyList<VmForm> Vms, IReadOnlyList<ProblemForm> Problems);
+
+/// <summary>A machine whose record cannot be read.</summary>
+internal sealed record ProblemForm(string Name, string ErrorId, string Problem);
+
+/// <summary>What is to be done with a machine, and what has become of it.</summary>
+internal sealed record OperationForm(
+    string Id, string Vm, string Verb, JsonElement Arguments, string? Key, string State, bool CancelAsked, DateTimeOffset Enqueued, DateTimeOffset? Begun, DateTimeOffset? Ended,
+    JsonElement Result, string? ErrorId, string? Error);
+
+/// <summary>Operations.</summary>
+internal sealed record OperationListForm(IReadOnlyList<OperationForm> Operations);
+
+/// <summary>A stored snapshot.</summary>
+internal sealed record SnapshotInfoForm(string Name, string Identity, DateTimeOffset Created, string? Parent, bool Encrypted, string? Purpose, ulong Bytes, string Note, string? Problem);
+
+/// <summary>Stored snapshots.</summary>
+internal sealed record SnapshotListForm(IReadOnlyList<SnapshotInfoForm> Snapshots);
+
+/// <summary>A stored snapshot, closely looked at.</summary>
+internal sealed record SnapshotDetailsForm(
+    SnapshotInfoForm Snapshot, IReadOnlyList<string> Chain, string Producer, string Engine, ulong LogicalBytes, ulong ZeroBytes, ulong StoredBytes, ulong SharedBytes, double DedupeRatio, double CompressionRatio);
+
+/// <summary>The tables of this user's schedulers: what sched show --json shows.</summary>
+internal sealed record ScheduleForm(IReadOnlyList<JsonElement> Schedulers);
+
+/// <summary>The program.</summary>
+internal sealed record VersionForm(string Version, string Runtime, bool AheadOfTime, int ProcessId);
+
+/// <summary>What requests bring and answers have.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(CreateForm))]
+[JsonSerializable(typeof(StopForm))]
+[JsonSerializable(typeof(SnapshotForm))]
+[JsonSerializable(typeof(SnapshotArguments))]
+[JsonSerializable(typeof(VmListForm))]
+[JsonSerializable(typeof(OperationListForm))]
+[JsonSerializable(typeof(SnapshotListForm))]
+[JsonSerializable(typeof(SnapshotDetailsForm))]
+[JsonSerializable(typeof(ScheduleForm))]
+[JsonSerializable(typeof(VersionForm))]
+internal sealed partial class RestJson : JsonSerializerContext;
