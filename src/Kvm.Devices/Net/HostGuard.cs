@@ -82,12 +82,15 @@ public sealed class HostGuard(UserNetwork network, IEnumerable<(ushort Port, boo
     private const byte Icmp = 1, Tcp = 6, Udp = 17, Icmp6 = 58, HopByHop = 0;
     private const ushort DhcpServer = 67, Dhcp6Server = 547, Dns = 53;
 
-    private readonly HashSet<(ushort, bool)> _allowed = [.. allowed];
+    private volatile HashSet<(ushort, bool)> _allowed = [.. allowed];
     private readonly HashSet<GuardedPort> _published = [.. published];
     private readonly bool _isPublished6 = published.Any(p => p.Ipv6);
 
     // When, plus one, a port of the host last asked a published one; of use only where there are any.
     private readonly long[] _asked4 = AskedOf(published, ipv6: false), _asked6 = AskedOf(published, ipv6: true);
+
+    /// <summary>From now on these ports of the host's loopback may be reached, and no others. Connections that there are stay.</summary>
+    public void Allow(IEnumerable<(ushort Port, bool Udp)> ports) => _allowed = [.. ports];
 
     /// <summary>A frame is on its way to the guest: it may be a question that can be answered.</summary>
     /// <param name="frame">The Ethernet frame.</param>

@@ -80,7 +80,10 @@ public sealed record NetConfig
     /// <summary>Who has which address, of <see cref="NetKind.User"/>; null for the usual ones.</summary>
     internal UserNetwork? Plan { get; init; }
 
-    /// <summary>Ports of the host's loopback that the guest may reach at its gateway's address; of <see cref="NetKind.User"/>.</summary>
+    /// <summary>More ports may be allowed while it is there, of a user network behind a switch.</summary>
+    internal bool MayAllowMore { get; init; }
+
+    /// <summary>Ports of the host's loopback that the guest may reach at its gateway's address; of <see cref="NetKind.User"/>, and of a switch whose uplink that is.</summary>
     public IReadOnlyList<AllowedPort> AllowHost { get; init; } = [];
 
     /// <summary>Ports of the host that the guest serves; of <see cref="NetKind.User"/>.</summary>
@@ -198,8 +201,10 @@ public sealed record NetConfig
             return $"has {Queues} queues; one with tap= has 1 to {NetOptions.MaxPairs}, any other 1";
         if (Kind != NetKind.User && Via != UserStack.Auto)
             return "says who makes a user network and is none";
-        if (Kind != NetKind.User && AllowHost.Count + Publish.Count > 0)
-            return "has ports to allow or to publish, which belong to user alone";
+        if (Kind != NetKind.User && Publish.Count > 0)
+            return "has ports to publish, which belong to user alone";
+        if (Kind != NetKind.User && AllowHost.Count > 0 && Port.Uplink is not { Tap: null })
+            return "has ports to allow, which belong to user and to a switch with uplink=user";
         if (Kind == NetKind.User && Mtu > SlirpStack.MostMtu)
             return $"has an MTU of {Mtu}; with user it is {SlirpStack.MostMtu} at most";
         if (Kind != NetKind.Switch && Port != new SwitchPortConfig())

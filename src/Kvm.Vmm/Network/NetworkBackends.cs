@@ -20,7 +20,7 @@ internal static class NetworkBackends
         NetKind.User => OpenUser(config, failed, notice),
         NetKind.Tap => new TapBackend(OpenTap(config)),
         NetKind.Descriptor => new TapBackend([Adopt(config.Descriptor)]),
-        NetKind.Switch => SwitchRegistry.Shared.Join(config.Name, config.Port, config.FixedMac ? config.Mac : null, failed, notice),
+        NetKind.Switch => SwitchRegistry.Shared.Join(config.Name, config.Port.Allowing(config.AllowHost), config.FixedMac ? config.Mac : null, failed, notice),
         _ => new NullBackend(),
     };
 

@@ -13,6 +13,9 @@ namespace Kvm.Vmm.Network;
 /// <param name="Udp">UDP instead of TCP.</param>
 public sealed record PublishedPort(IPAddress Address, ushort HostPort, ushort GuestPort, bool Udp)
 {
+    /// <summary>The guest's VLAN, in a network of several.</summary>
+    internal int Vlan { get; init; } = Kvm.Devices.Net.Switch.PortOptions.DefaultVlan;
+
     /// <summary>The guest's IPv4 address, in a network of several; 0 in one of its own.</summary>
     internal uint Guest { get; init; }
 

@@ -2,6 +2,7 @@ using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 using Kvm.Interop;
 using Kvm.Interop.Slirp;
+using Kvm.Vmm.Network.Switching;
 
 namespace Kvm.Vmm.Network;
 
@@ -9,7 +10,7 @@ namespace Kvm.Vmm.Network;
 /// A cable to a TCP/IP stack in this process (libslirp): the guest's connections are the host's, made without any rights. The stack has a thread of its own,
 /// and nobody else calls it; frames reach it and leave it by rings. Allocates nothing for a frame.
 /// </summary>
-internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
+internal sealed class SlirpBackend : IGuardedBackend, ICountedBackend, ISlirpHost
 {
     /// <summary>Sockets of the host a guest may have; one that opens more gets no new ones until some are closed.</summary>
     public const int MostSockets = 4096;
@@ -52,7 +53,7 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
             Ipv6 = (plan.Address6(0), plan.Address6(plan.Host6), plan.Address6(plan.Nameserver6)),
             Mtu = config.Mtu,
             // The library would take the guest's answers to a program of the host that asked a published UDP port for more of the same.
-            HidesHost = config.AllowHost.Count == 0 && !config.Publish.Any(p => p.Udp),
+            HidesHost = config.AllowHost.Count == 0 && !config.Publish.Any(p => p.Udp) && !config.MayAllowMore,
         };
         _stack = (SlirpStack.IsInstalled ? SlirpStack.Create(settings, this) : null)
             ?? throw new VmmException(NetworkErrors.NoUserNetwork, SlirpStack.IsInstalled ? $"libslirp {SlirpStack.Version} makes no network of an MTU of {config.Mtu}" : "libslirp.so.0 is not installed");
@@ -82,6 +83,10 @@ internal sealed class SlirpBackend : ICountedBackend, ISlirpHost
     /// <remarks>Frames the guard refused, frames for a guest that did not take them, faults of the guest, sockets as of now.</remarks>
     public IEnumerable<(string Name, long Value)> Counters =>
         [("hostRefused", Volatile.Read(ref _refused)), ("lost", Volatile.Read(ref _lost)), ("guestFaults", Volatile.Read(ref _faults)), ("sockets", Volatile.Read(ref _sockets))];
+
+    /// <inheritdoc/>
+    /// <remarks>The guard keeps all others from the guest; the stack itself was told by <see cref="NetConfig.MayAllowMore"/>.</remarks>
+    public void Allow(IReadOnlyList<AllowedPort> ports) => _guard.Allow(ports.Select(p => (p.Port, p.Udp)));
 
     /// <inheritdoc/>
     public void Connect(INetworkListener listener)

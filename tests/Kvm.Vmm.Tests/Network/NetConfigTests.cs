@@ -32,6 +32,18 @@ public sealed class NetConfigTests
         net.Should().Be(new NetConfig { Kind = NetKind.User });
     }
 
+    [Fact]
+    public void Switch_with_a_user_network_says_what_of_the_host_is_reached()
+    {
+        NetConfig.Parse("switch=lab,allow-host=8000,uplink=user,allow-host=53/udp", out var net).Should().BeNull();
+        net.AllowHost.Should().Equal(new AllowedPort(8000, false), new AllowedPort(53, true));
+        var port = net.Port.Allowing(net.AllowHost);
+        port.ToString().Should().Contain(",uplink=user,allow-host=8000,allow-host=53/udp");
+        SwitchPortConfig.Parse(port.ToString())!.Uplink!.AllowHost.Should().Equal(net.AllowHost, "so it reaches the process that serves the switch");
+        SwitchPortConfig.Parse(",allow-host=80").Should().BeNull();
+        net.Port.Allowing([]).Should().Be(net.Port);
+    }
+
     [Theory]
     [InlineData("8080:80", "127.0.0.1", 8080, 80, false, "8080:80")]
     [InlineData("8080:80/tcp", "127.0.0.1", 8080, 80, false, "8080:80")]
@@ -106,6 +118,7 @@ public sealed class NetConfigTests
     [InlineData("switch=a,uplink=none", "has the part 'uplink=none'")]
     [InlineData("switch=a,queues=2", "has 2 queues")]
     [InlineData("switch=a,allow-host=80", "has ports to allow")]
+    [InlineData("switch=a,uplink=tap=b,allow-host=80", "has ports to allow")]
     [InlineData("user,isolated", "has settings of a switch's port")]
     [InlineData("none,mac=52:54:00:12:34", "has the part 'mac=52:54:00:12:34'")]
     [InlineData("none,mac=ff:ff:ff:ff:ff:ff", "has the address ff:ff:ff:ff:ff:ff")]

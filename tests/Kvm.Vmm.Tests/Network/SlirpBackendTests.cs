@@ -50,7 +50,7 @@ public sealed class SlirpBackendTests : IDisposable
     }
 
     /// <summary>UDP over IPv4, without a checksum of UDP's (RFC 768).</summary>
-    private static byte[] Datagram(string from, string to, int fromPort, int toPort, ReadOnlySpan<byte> payload)
+    internal static byte[] Datagram(string from, string to, int fromPort, int toPort, ReadOnlySpan<byte> payload)
     {
         byte[] frame = Ethernet(0x0800, 28 + payload.Length);
         var ip = frame.AsSpan(14);

@@ -2,6 +2,7 @@ using System.Net;
 using Kvm.Devices.Net;
 using Kvm.Devices.Net.Policy;
 using Kvm.Devices.Net.Services;
+using Kvm.Devices.Net.Switch;
 using Kvm.Vmm.Configuration;
 
 namespace Kvm.Vmm.Network.Model;
@@ -128,6 +129,10 @@ public sealed record NetworkModel
         string hint = NearestName.Find(label, Machines.Select(m => m.Name)) is { } near ? $"; did you mean '{near}'?" : "";
         throw new VmmException(NetworkErrors.BadModel, $"the network {Name} has no machine {(label.Length == 0 ? "without a name (--name, label=)" : VisibleText.Quote(label, 40))} and no addresses for others (dhcp){hint}");
     }
+
+    /// <summary>The VLAN of a machine, or of the machines of a service, which have the same.</summary>
+    internal int VlanOf(string name) =>
+        Machines.FirstOrDefault(m => m.Name == name)?.Vlan ?? Services.Where(s => s.Name == name).SelectMany(s => s.Backends).FirstOrDefault()?.Vlan ?? PortOptions.DefaultVlan;
 
     /// <summary>What keeps two networks from being there together, or null.</summary>
     public string? Conflict(NetworkModel other)

@@ -158,13 +158,13 @@ public sealed class RunningNetwork : IDisposable
             ModelUplinkKind.Tap => new SwitchUplink(model.TapName),
             ModelUplinkKind.User => new SwitchUplink((string?)null)
             {
+                AllowHost = model.AllowHost,
                 User = new NetConfig
                 {
                     Kind = NetKind.User,
                     Via = UserStack.Slirp,
                     Mtu = model.Plan.Mtu,
-                    AllowHost = model.AllowHost,
-                    Publish = [.. model.Published.Select(published => published.Host with { Guest = published.Address })],
+                    Publish = [.. model.Published.Select(published => published.Host with { Guest = published.Address, Vlan = model.VlanOf(published.To) })],
                     Plan = new UserNetwork
                     {
                         Network = model.Plan.Network,

@@ -13,6 +13,9 @@ public sealed record SwitchUplink(string? Tap)
     /// <summary>The network in user space, where it is not the usual one.</summary>
     internal NetConfig? User { get; init; }
 
+    /// <summary>Ports of the host's loopback that every card of the switch may reach, of a network in user space.</summary>
+    public IReadOnlyList<AllowedPort> AllowHost { get; init; } = [];
+
     /// <summary>True if it leads to where the other does.</summary>
     internal bool LeadsAs(SwitchUplink? other) => other is not null && Tap == other.Tap;
 
@@ -28,8 +31,8 @@ public sealed record SwitchUplink(string? Tap)
     private static bool IsInterface(string name) =>
         Encoding.UTF8.GetByteCount(name) is > 0 and <= TapQueue.MostNameBytes && name is not ("." or "..") && !name.Any(c => c is '/' or ':' or '%' || char.IsWhiteSpace(c) || char.IsControl(c));
 
-    /// <summary>A text that <see cref="Parse"/> understands as this.</summary>
-    public override string ToString() => Tap is null ? "user" : $"tap={Tap}";
+    /// <summary>As <see cref="SwitchPortConfig"/> understands it.</summary>
+    public override string ToString() => Tap is null ? $"user{string.Concat(AllowHost.Select(port => $",allow-host={port}"))}" : $"tap={Tap}";
 }
 
 /// <summary>How a card is on its switch, of <see cref="NetKind.Switch"/>. Immutable.</summary>
@@ -59,7 +62,7 @@ public sealed record SwitchPortConfig
     /// <summary>The switch's way out; null for whatever it has.</summary>
     public SwitchUplink? Uplink { get; init; }
 
-    /// <summary>These settings with one more, as the command line writes it: <c>vlan=N</c>, <c>trunk=N[-N][+N[-N]]…</c>, <c>isolated[=GROUP]</c>, <c>weight=N</c>, <c>label=TEXT</c>, <c>uplink=user|tap=NAME</c>.</summary>
+    /// <summary>These settings with one more, as the command line writes it: <c>vlan=N</c>, <c>trunk=N[-N][+N[-N]]…</c>, <c>isolated[=GROUP]</c>, <c>weight=N</c>, <c>label=TEXT</c>, <c>uplink=user|tap=NAME</c>, and behind <c>uplink=user</c> <c>allow-host=PORT[/udp]</c>.</summary>
     /// <returns>Null if it is none of them.</returns>
     public SwitchPortConfig? With(string part)
     {
@@ -72,6 +75,7 @@ public sealed record SwitchPortConfig
             ["isolated", { Length: > 0 } text] => this with { IsolationGroup = text },
             ["weight", var text] when Number(text) is { } weight => this with { Weight = weight },
             ["label", var text] => this with { Label = text },
+            ["allow-host", var text] when Uplink is { Tap: null } user && AllowedPort.Parse(text) is { } port => this with { Uplink = user with { AllowHost = [.. user.AllowHost, port] } },
             ["uplink", var text] when SwitchUplink.Parse(text) is { } uplink => this with { Uplink = uplink },
             _ => null,
         };
@@ -93,6 +97,9 @@ public sealed record SwitchPortConfig
 
     /// <summary>These settings, with a label where they have none and this can be one.</summary>
     internal SwitchPortConfig CalledAlso(string label) => Label.Length == 0 && this with { Label = label } is var named && named.Problem() is null ? named : this;
+
+    /// <summary>These settings, where ports of the host are to be reached by the switch's user network.</summary>
+    internal SwitchPortConfig Allowing(IReadOnlyList<AllowedPort> ports) => Uplink is { Tap: null } user && ports.Count > 0 ? this with { Uplink = user with { AllowHost = ports } } : this;
 
     /// <summary>All settings, with a comma before each.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,

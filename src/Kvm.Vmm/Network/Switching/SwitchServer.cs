@@ -228,16 +228,15 @@ internal sealed class SwitchServer : IDisposable
     /// <summary>Opens the uplink where there is none; why it cannot be, or nothing.</summary>
     public string EnsureUplink(SwitchUplink? wanted)
     {
-        if (wanted is null || wanted.LeadsAs(_uplinkIs))
+        if (wanted is null)
             return "";
         if (_uplinkIs is not null)
-            return $"the switch's uplink is {_uplinkIs}, not {wanted}";
+            return wanted.LeadsAs(_uplinkIs) ? Allow(wanted.AllowHost) : $"the switch's uplink is {_uplinkIs}, not {wanted}";
         try
         {
-            var backend = NetworkBackends.Open(wanted.Tap is null ? wanted.User ?? new NetConfig { Kind = NetKind.User, Via = UserStack.Slirp } : new NetConfig { Kind = NetKind.Tap, Name = wanted.Tap },
-                _host.Failed, _host.Notice);
+            var backend = Open(wanted);
             var pump = new PortPump(backend, _wake);
-            pump.Port = Switch.TryAttach(new PortOptions { Role = PortRole.Uplink, Label = "uplink", Trunk = wanted.Tap is null ? null : VlanSet.All }, pump, out string why);
+            pump.Port = Switch.TryAttach(new PortOptions { Role = PortRole.Uplink, Label = "uplink", Trunk = VlanSet.All }, pump, out string why);
             if (pump.Port is null)
             {
                 pump.Dispose();
@@ -255,6 +254,26 @@ internal sealed class SwitchServer : IDisposable
         {
             return e.Message;
         }
+    }
+
+    private INetworkBackend Open(SwitchUplink wanted)
+    {
+        if (wanted.Tap is not null)
+            return NetworkBackends.Open(new NetConfig { Kind = NetKind.Tap, Name = wanted.Tap }, _host.Failed, _host.Notice);
+        var user = (wanted.User ?? new NetConfig { Kind = NetKind.User, Via = UserStack.Slirp }) with { AllowHost = wanted.AllowHost, MayAllowMore = !_host.IsManaged };
+        return new UserUplink(user, config => new SlirpBackend(config, _host.Failed), _host.Notice);
+    }
+
+    /// <summary>What one card asks for is for all; of a network with rules its description alone says it.</summary>
+    private string Allow(IReadOnlyList<AllowedPort> wanted)
+    {
+        if (_uplinkIs is not { } uplink || wanted.Except(uplink.AllowHost).FirstOrDefault() is not { } other)
+            return "";
+        if (_host.IsManaged)
+            return $"the network does not allow port {other} of the host";
+        _uplinkIs = uplink with { AllowHost = [.. uplink.AllowHost.Union(wanted)] };
+        (_uplink?.Backend as UserUplink)?.Allow(_uplinkIs.AllowHost);
+        return "";
     }
 
     /// <summary>Who connected.</summary>

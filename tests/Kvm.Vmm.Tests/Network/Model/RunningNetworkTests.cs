@@ -1,5 +1,8 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using Kvm.Devices.Net;
+using Kvm.Interop.Slirp;
 using Kvm.Vmm.Network;
 using Kvm.Vmm.Network.Model;
 using Kvm.Vmm.Network.Switching;
@@ -106,6 +109,40 @@ public sealed class RunningNetworkTests : IDisposable
         FluentActions.Invoking(() => model.Settle(Card(""))).Should().Throw<VmmException>().Which.Message.Should().Contain("without a name (--name, label=)");
         var open = Model("", more: "\"dhcp\": { \"first\": \"10.30.0.100\", \"last\": \"10.30.0.110\" },");
         open.Settle(Card("somebody")).FixedMac.Should().BeFalse();
+    }
+
+    [SkippableFact]
+    public void Nobody_but_the_description_allows_ports_of_the_host()
+    {
+        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        var process = new SwitchRegistry(_folder);
+        Enter(Model("", more: "\"uplink\": \"user\", \"allow_host\": [\"8000\"],"), process);
+        SwitchCard Stranger(string port) => Kept(SwitchCard.Join(process, "lab", 3, $",uplink=user,allow-host={port}"));
+        FluentActions.Invoking(() => Stranger("8001")).Should().Throw<VmmException>().Which.Message.Should().Contain("the network does not allow port 8001 of the host");
+        FluentActions.Invoking(() => Stranger("8000")).Should().NotThrow();
+    }
+
+    [SkippableFact]
+    public void Port_is_published_where_the_machine_is_whatever_its_vlan()
+    {
+        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        using var probe = new UdpClient(new IPEndPoint(IPAddress.Loopback, 0));
+        int port = ((IPEndPoint)probe.Client.LocalEndPoint!).Port;
+        probe.Close();
+        var process = new SwitchRegistry(_folder);
+        var network = Enter(Model("\"allow from uplink to vm=web1 udp/7\"", more: $$"""
+            "uplink": "user", "publish": [ { "host": "{{port}}", "to": "web1", "port": "udp/7" } ],
+            """), process);
+        network.Model.VlanOf("web1").Should().Be(5);
+        var web = Join(network, process, "web1", 1);
+        using var client = new UdpClient();
+        // Who has the machine's address is asked in its VLAN, which has no tag at its card.
+        web.Until(() =>
+        {
+            client.Send("is somebody there?"u8, new IPEndPoint(IPAddress.Loopback, port));
+            return web.Take() is { } frame && frame.Length >= NetHeader.Size + 42 && frame[NetHeader.Size + 12] == 8 && frame[NetHeader.Size + 13] == 6
+                && System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(NetHeader.Size + 38)) == network.Model.Machines[0].Address;
+        }, "the stack asks for the machine");
     }
 
     [Fact]

@@ -39,7 +39,7 @@ internal sealed class SwitchCard : INetworkListener, IDisposable
     public static SwitchCard Join(SwitchRegistry process, string name, int number, string settings = "")
     {
         NetConfig.Parse($"switch={name}{settings}", out var net).Should().BeNull();
-        return new SwitchCard(process.Join(name, net.Port, net.FixedMac ? MacOf(number) : null, message => throw new InvalidOperationException(message), null), number);
+        return new SwitchCard(process.Join(name, net.Port.Allowing(net.AllowHost), net.FixedMac ? MacOf(number) : null, message => throw new InvalidOperationException(message), null), number);
     }
 
     /// <summary>Sends a text to a card, or to all by number 0.</summary>

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Net;
+using System.Net.Sockets;
 using Kvm.Devices.Memory;
 using Kvm.Devices.Net;
 using Kvm.Interop.Slirp;
@@ -61,6 +63,48 @@ public sealed class SwitchUplinkTests : IDisposable
         Resolve(c, 0x0a00_0211, 0x0a00_0202).Should().Be(gateway);
         var other = () => SwitchCard.Join(two, "s", 4, ",uplink=tap=kvmnone0");
         other.Should().Throw<VmmException>().Which.Message.Should().Contain("the switch's uplink is user, not tap=kvmnone0");
+    }
+
+    /// <summary>Sends a datagram to the gateway's port until somebody of the host has it.</summary>
+    private static void Tell(SwitchCard card, UdpClient host, string text)
+    {
+        byte[] bytes = SlirpBackendTests.Datagram("10.0.2.15", "10.0.2.2", 4000, ((IPEndPoint)host.Client.LocalEndPoint!).Port, System.Text.Encoding.ASCII.GetBytes(text));
+        card.Mac.Write(bytes.AsSpan(6));
+        using var frame = new AlignedBuffer(NetHeader.Size + bytes.Length);
+        card.Until(() =>
+        {
+            bytes.CopyTo(frame.Buffer.Span[NetHeader.Size..]);
+            card.Backend.Send(0, [frame.Buffer], frame.Length);
+            while (card.Take() is not null)
+                continue;
+            var from = new IPEndPoint(IPAddress.Any, 0);
+            while (host.Available > 0)
+            {
+                if (System.Text.Encoding.ASCII.GetString(host.Receive(ref from)) == text)
+                    return true;
+            }
+
+            return false;
+        }, "the host hears it");
+    }
+
+    [SkippableFact]
+    public void Every_vlan_has_its_user_network_and_what_one_card_asks_to_reach_of_the_host_all_do()
+    {
+        Skip.IfNot(SlirpStack.IsInstalled, "libslirp.so.0 is not installed");
+        using UdpClient first = new(new IPEndPoint(IPAddress.Loopback, 0)), second = new(new IPEndPoint(IPAddress.Loopback, 0));
+        string Port(UdpClient client) => $"{((IPEndPoint)client.Client.LocalEndPoint!).Port}/udp";
+        var (one, two) = (new SwitchRegistry(_folder), new SwitchRegistry(_folder));
+        using var a = SwitchCard.Join(one, "s", 1, $",uplink=user,allow-host={Port(first)}");
+        // The same address in another VLAN is somebody else's.
+        using var b = SwitchCard.Join(two, "s", 2, ",vlan=7");
+        Tell(a, first, "from a");
+        Tell(b, first, "from b");
+        Resolve(b, 0x0a00_020f, 0x0a00_0202).Should().Be(Resolve(a, 0x0a00_020f, 0x0a00_0202), "each has its gateway, and all are called the same");
+        using var trunk = SwitchCard.Join(two, "s", 3, $",vlan=0,trunk=5+7,allow-host={Port(second)},uplink=user");
+        Resolve(trunk, 0x0a00_0210, 0x0a00_0202, tag: 5).Should().Be(Resolve(trunk, 0x0a00_0210, 0x0a00_0202, tag: 7));
+        Tell(a, second, "now too");
+        Tell(b, second, "here as well");
     }
 
     [SkippableFact]
