@@ -48,6 +48,7 @@ internal sealed class CommandTree
             new CpVerb(),
             new AgentVerb(),
             new StatsVerb(),
+            new FirecrackerVerb(),
             new ExplainVerb(),
             new LabVerb(),
             new CompletionVerb(this),

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
+using Kvm.Cli.Verbs;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -27,6 +28,7 @@ internal static class EntryPoint
         {
             TerminalDescriptors.FillClosed();
             LastResort.Install();
+            args = FirecrackerVerb.AsCalled(args);
             var tree = new CommandTree();
             args = ExecWords.Separate(tree.Root, LoneOptions.Complete(tree.Root, args));
             var result = tree.Root.Parse(args, s_parsing);

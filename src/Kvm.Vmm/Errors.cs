@@ -70,5 +70,6 @@ public static class ErrorTable
         .. ManagerErrors.All,
         .. PoolErrors.All,
         .. ApiErrors.All,
+        .. FirecrackerErrors.All,
     ];
 }

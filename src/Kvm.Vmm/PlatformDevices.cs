@@ -23,12 +23,13 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     private readonly AcpiPm _acpi;
     private readonly Rtc _rtc;
     private readonly PvPanic _pvpanic;
+    private readonly I8042 _keyboard;
     private readonly IoBus _ports;
     private readonly IoBus _mmio;
     private Watchdog6300Esb? _watchdog;
     private VirtualMachine? _machine;
 
-    public PlatformDevices(IoBus ports, IoBus mmio, GuestMemory memory, IEngine engine, ConsoleWatcher console, TimeProvider time)
+    public PlatformDevices(IoBus ports, IoBus mmio, GuestMemory memory, IEngine engine, ConsoleWatcher console, TimeProvider time, bool hasKeyboard)
     {
         _console = console;
         _ports = ports;
@@ -37,7 +38,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
         _rtc = new Rtc("rtc", time, engine.Line(MachineLayout.RtcGsi));
         _acpi = new AcpiPm("acpi-pm", time, engine.Line(MachineLayout.SciGsi), PowerOff, Reset);
         _pvpanic = new PvPanic("pvpanic", OnPanic);
-        var keyboard = new I8042("i8042", Reset, engine.Line(MachineLayout.KeyboardGsi));
+        var keyboard = _keyboard = new I8042("i8042", Reset, engine.Line(MachineLayout.KeyboardGsi), hasKeyboard);
         var control = new SystemControlA("system-control-a", Reset);
         var postCode = new PostCodePort("post-code");
         var delay = new PostCodePort("io-delay");
@@ -112,6 +113,8 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
     public void Connect(VirtualMachine machine) => _machine = machine;
 
     public int SendConsoleInput(ReadOnlySpan<byte> input) => _serial.Receive(input);
+
+    public void PressCtrlAltDel() => _keyboard.PressCtrlAltDel();
 
     public void PressPowerButton() => _acpi.PressPowerButton();
 

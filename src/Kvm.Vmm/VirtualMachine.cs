@@ -185,6 +185,9 @@ public sealed partial class VirtualMachine : IDisposable
     /// <summary><c>kvm</c> or <c>soft</c>.</summary>
     public string EngineName => _engine.Name;
 
+    /// <summary>Types Ctrl-Alt-Del on the guest's keyboard; nothing where it has none (<see cref="VmConfig.Keyboard"/>).</summary>
+    public void PressCtrlAltDel() => _devices.PressCtrlAltDel();
+
     /// <summary>Presses the ACPI power button.</summary>
     public void PressPowerButton() => _devices.PressPowerButton();
 
@@ -284,7 +287,7 @@ public sealed partial class VirtualMachine : IDisposable
     }
 
     /// <summary>Exits by reason, and instructions retired, of all vCPUs so far.</summary>
-    internal SortedDictionary<string, long> ExitCounts()
+    public SortedDictionary<string, long> ExitCounts()
     {
         var exits = new SortedDictionary<string, long>(StringComparer.Ordinal);
         var completions = new SortedDictionary<string, long>(StringComparer.Ordinal);
@@ -301,14 +304,6 @@ public sealed partial class VirtualMachine : IDisposable
         foreach (var (mnemonic, count) in completions)
             exits[$"completed {mnemonic}"] = count;
         return exits;
-    }
-
-    /// <summary>What the devices did so far.</summary>
-    internal SortedDictionary<string, IReadOnlyDictionary<string, long>> DeviceCounters()
-    {
-        var counters = _devices.Counters();
-        _virtio.AddCounters(counters);
-        return counters;
     }
 
     /// <summary>A vCPU's local APIC in KVM's layout; while the machine stands still.</summary>

@@ -61,7 +61,7 @@ internal static class VmBuilder
             var mmio = new IoBus();
             var engine = Keep(choice.Create(config, ram.Memory, ports, mmio));
             var console = new ConsoleWatcher(config.ReadyMatch, host.ConsoleOutput);
-            var devices = Keep(new PlatformDevices(ports, mmio, ram.Memory, engine, console, engine.Time));
+            var devices = Keep(new PlatformDevices(ports, mmio, ram.Memory, engine, console, engine.Time, config.Keyboard));
             if (config.TestDevices)
                 devices.AddTestDevices(engine);
             if (config.Watchdog)

@@ -158,6 +158,12 @@ public sealed record VmConfig
     /// <summary>Sends KVM the messages of virtio devices by irqfds instead of calls. For measuring; the software engine has neither.</summary>
     public bool Irqfds { get; init; }
 
+    /// <summary>The guest has a keyboard, on which <see cref="VirtualMachine.PressCtrlAltDel"/> types; a driver then spends a while on finding it.</summary>
+    public bool Keyboard { get; init; }
+
+    /// <summary>Limits of disks and network cards may be changed while the machine runs, also of those that have none, which then costs a look at the clock for each request.</summary>
+    public bool LimitsMayChange { get; init; }
+
     /// <summary>The guest is ended after this much real time; null is never.</summary>
     public TimeSpan? Timeout { get; init; }
 

@@ -21,7 +21,7 @@ public sealed partial class ArrowTests
         ["Kvm.Labs"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.X86", "Kvm.Sched"],
         ["Kvm.Web"] = [],
         ["Kvm.Manager"] = ["Kvm.Vmm"],
-        ["Kvm.Api"] = ["Kvm.Vmm", "Kvm.Manager", "Kvm.Web"],
+        ["Kvm.Api"] = ["Kvm.Vmm", "Kvm.Devices", "Kvm.Manager", "Kvm.Web"],
         ["Kvm.Cli"] = ["Kvm.Vmm", "Kvm.Sched", "Kvm.Labs", "Kvm.Manager", "Kvm.Web", "Kvm.Api"],
     };
 

@@ -32,6 +32,7 @@ public class HelpTests
     [InlineData("pause", "pause --help")]
     [InlineData("console", "console --help")]
     [InlineData("events", "events --help")]
+    [InlineData("firecracker", "firecracker --help")]
     [InlineData("explain", "explain --help")]
     [InlineData("lab", "lab --help")]
     [InlineData("completion", "completion --help")]

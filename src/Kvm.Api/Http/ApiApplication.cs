@@ -138,9 +138,10 @@ internal sealed class ApiApplication(RouteTable table, CancellationToken ending)
             response.Headers.Location = answer.Location;
         if (answer.Stream is null)
         {
-            // 204 has no body and no length (RFC 9110, 8.6).
-            if (answer.Status != StatusCodes.Status204NoContent)
-                response.ContentLength = answer.Body.Length;
+            // 204 has no body and no length (RFC 9110, 8.6): a write, of nothing too, would end the connection.
+            if (answer.Status == StatusCodes.Status204NoContent)
+                return;
+            response.ContentLength = answer.Body.Length;
             await response.Body.WriteAsync(answer.Body, context.RequestAborted);
             return;
         }

@@ -27,6 +27,7 @@ internal sealed class RunSession : IDisposable
     private readonly RunSettings _settings;
     private readonly GlobalOptions _global;
     private readonly Func<VmConfig, VmHost, VirtualMachine> _build;
+    private readonly Action<VirtualMachine>? _started;
     private readonly bool _takesInput;
     private readonly bool _attached;
     private readonly TerminalOutput? _output;
@@ -44,9 +45,11 @@ internal sealed class RunSession : IDisposable
     /// <param name="trace">Sees every exit; stays the caller's.</param>
     /// <param name="page">Shows the run; stays the caller's.</param>
     /// <param name="build">Makes the machine; null: one that boots.</param>
-    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null, TracePage? page = null, Func<VmConfig, VmHost, VirtualMachine>? build = null)
+    /// <param name="started">Told when the guest runs.</param>
+    public RunSession(RunSettings settings, GlobalOptions global, ExitTrace? trace = null, TracePage? page = null, Func<VmConfig, VmHost, VirtualMachine>? build = null, Action<VirtualMachine>? started = null)
     {
         _build = build ?? VirtualMachine.Build;
+        _started = started;
         (_trace, _page) = (trace, page);
         _settings = settings;
         _global = global;
@@ -121,6 +124,7 @@ internal sealed class RunSession : IDisposable
         _page?.Attach(machine, _trace!, _joining.Token);
         using var ending = _page?.Ending.Register(() => machine.Stop(VmOutcome.StoppedByUser));
         machine.Start();
+        _started?.Invoke(machine);
         using var attaching = _settings.Gdb is { Wait: false } later ? new GdbServer(machine, later, OnNotice) : null;
         // A signal that came while the machine was built found nothing to stop.
         if (Volatile.Read(ref _signals) is > 0 and var signal)

@@ -8,8 +8,8 @@ public sealed class RateLimiter
     private readonly TimeProvider _time;
     private readonly long _start;
     private readonly Lock _gate = new();
-    private readonly bool _hasBandwidth, _hasOperations;
-    private readonly IoLimits _limits;
+    private bool _hasBandwidth, _hasOperations;
+    private IoLimits _limits;
     private TokenBucket _bandwidth, _operations;
 
     /// <summary>Makes one with full buckets.</summary>
@@ -21,13 +21,32 @@ public sealed class RateLimiter
         ArgumentNullException.ThrowIfNull(limits);
         ArgumentNullException.ThrowIfNull(time);
         (_time, _start, _limits) = (time, time.GetTimestamp(), limits);
-        if (limits.Bandwidth is { } bandwidth)
-            (_hasBandwidth, _bandwidth) = (true, new TokenBucket(bandwidth, 0));
-        if (limits.Operations is { } operations)
-            (_hasOperations, _operations) = (true, new TokenBucket(operations, 0));
+        Fill(0);
     }
 
     private long Now => _time.GetElapsedTime(_start).Ticks * NanosecondsPerTick;
+
+    /// <summary>Has other limits hold from now on, from full buckets. Whoever holds something back asks again.</summary>
+    /// <param name="limits">What may go.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A limit is out of its range.</exception>
+    public void Change(IoLimits limits)
+    {
+        ArgumentNullException.ThrowIfNull(limits);
+        lock (_gate)
+        {
+            _limits = limits;
+            Fill(Now);
+        }
+    }
+
+    private void Fill(long now)
+    {
+        (_hasBandwidth, _hasOperations) = (_limits.Bandwidth is not null, _limits.Operations is not null);
+        if (_limits.Bandwidth is { } bandwidth)
+            _bandwidth = new TokenBucket(bandwidth, now);
+        if (_limits.Operations is { } operations)
+            _operations = new TokenBucket(operations, now);
+    }
 
     /// <summary>
     /// Lets so many thousandths of each limit go from now on, from buckets that are full. Whoever holds something back asks again: it may go

@@ -5,8 +5,8 @@ using Kvm.Devices.Snapshot;
 namespace Kvm.Devices.Platform;
 
 /// <summary>
-/// The PC's keyboard controller with no keyboard and no mouse: it answers every command at once, so that a driver finds out
-/// in a few accesses that nothing is attached, and it resets the machine, which is what it is there for.
+/// The PC's keyboard controller with no mouse, and a keyboard only where one was asked for: it answers every command at once, so that a driver finds out
+/// in a few accesses that nothing is attached, and it resets the machine, which is what it is there for. The keyboard acknowledges everything, and has three keys.
 /// </summary>
 /// <remarks>
 /// Data port at offset 0, status and command port at offset 4 (0x60 and 0x64 on a PC; use <see cref="CommandPort"/> for the second).
@@ -28,8 +28,16 @@ public sealed class I8042 : IBusDevice, IStateful
     private const byte OutputNotReset = 1 << 0, OutputA20 = 1 << 1;
     private const byte NoAnswer = 0xfe; // what the controller reports when nothing on the wire acknowledges
 
+    private const byte Acknowledge = 0xfa, KeyboardPassed = 0xaa;
+    private const int MostKeys = 16;
+
     private readonly Lock _lock = new();
     private readonly Action _reset;
+    private readonly bool _hasKeyboard;
+
+    // What the keyboard says next: not part of the state, as a person may type again.
+    private readonly byte[] _keys = new byte[MostKeys];
+    private int _keyCount;
 
     private LineDriver _interrupt;
     private byte _control = ControlSystem | ControlTranslate | ControlKeyboardOff | ControlAuxiliaryOff;
@@ -42,12 +50,14 @@ public sealed class I8042 : IBusDevice, IStateful
     /// <param name="name">The state's name, such as <c>i8042</c>.</param>
     /// <param name="reset">Called when the guest pulses the processor's reset line; on a vCPU thread, with no lock held; must not throw.</param>
     /// <param name="interrupt">The keyboard's interrupt wire (IRQ 1), if it is wired.</param>
-    public I8042(string name, Action reset, IInterruptLine? interrupt = null)
+    /// <param name="hasKeyboard">A keyboard is attached.</param>
+    public I8042(string name, Action reset, IInterruptLine? interrupt = null, bool hasKeyboard = false)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(reset);
         StateName = name;
         _reset = reset;
+        _hasKeyboard = hasKeyboard;
         _interrupt = new LineDriver(interrupt);
         CommandPort = new BusWindow(this, CommandOffset);
     }
@@ -60,6 +70,26 @@ public sealed class I8042 : IBusDevice, IStateful
 
     /// <inheritdoc/>
     public ushort StateVersion => 1;
+
+    /// <summary>
+    /// Types Ctrl-Alt-Del: the keys are pressed, and let go. In scan codes of set 1 where the controller translates, as drivers leave it, else of set 2 (IBM PS/2, "Keyboard and
+    /// auxiliary device controller"). Nothing without a keyboard, or while the driver has not taken what was typed before.
+    /// </summary>
+    public void PressCtrlAltDel()
+    {
+        lock (_lock)
+        {
+            ReadOnlySpan<byte> codes = (_control & ControlTranslate) != 0
+                ? [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d]
+                : [0x14, 0x11, 0xe0, 0x71, 0xe0, 0xf0, 0x71, 0xf0, 0x11, 0xf0, 0x14];
+            if (!_hasKeyboard || codes.Length > MostKeys - _keyCount)
+                return;
+            foreach (byte code in codes)
+                Type(code);
+            ShowKey();
+            _interrupt.Set(InterruptDue);
+        }
+    }
 
     /// <inheritdoc/>
     public void Read(ulong offset, Span<byte> data)
@@ -144,8 +174,47 @@ public sealed class I8042 : IBusDevice, IStateful
 
     private byte TakeOutput()
     {
+        byte taken = _output;
         _status &= unchecked((byte)~(StatusOutputFull | StatusAuxiliary | StatusTimeout));
-        return _output;
+        // The wire goes down before the next byte takes it up: it is an edge that drivers see.
+        _interrupt.Set(InterruptDue);
+        ShowKey();
+        return taken;
+    }
+
+    private void Type(byte code)
+    {
+        if (_keyCount < MostKeys)
+            _keys[_keyCount++] = code;
+    }
+
+    /// <summary>Puts what the keyboard says next where the driver reads it, once it has read what was there, and wants it.</summary>
+    private void ShowKey()
+    {
+        if (_keyCount == 0 || (_status & StatusOutputFull) != 0 || (_control & ControlKeyboardOff) != 0)
+            return;
+        Answer(_keys[0]);
+        _keyCount--;
+        _keys.AsSpan(1).CopyTo(_keys);
+    }
+
+    /// <summary>A byte to the keyboard: a command or what belongs to one.</summary>
+    private void AnswerAsKeyboard(byte value)
+    {
+        _keyCount = 0;
+        Type(Acknowledge);
+        if (value == 0xff)
+        {
+            Type(KeyboardPassed);
+        }
+        else if (value == 0xf2)
+        {
+            // Which keyboard: an MF2.
+            Type(0xab);
+            Type(0x83);
+        }
+
+        ShowKey();
     }
 
     private void Answer(byte value, int flags = 0)
@@ -193,6 +262,7 @@ public sealed class I8042 : IBusDevice, IStateful
                 break;
             case 0xae:
                 _control &= unchecked((byte)~ControlKeyboardOff);
+                ShowKey();
                 break;
             case 0xc0: // input port: keyboard not inhibited
                 Answer(0x80);
@@ -222,12 +292,17 @@ public sealed class I8042 : IBusDevice, IStateful
         _expecting = 0;
         switch (command)
         {
+            case 0 when _hasKeyboard:
+                _control &= unchecked((byte)~ControlKeyboardOff);
+                AnswerAsKeyboard(value);
+                break;
             case 0: // to the keyboard, which is not there
                 _control &= unchecked((byte)~ControlKeyboardOff);
                 Answer(NoAnswer, StatusTimeout);
                 break;
             case 0x60:
                 _control = value;
+                ShowKey();
                 break;
             case 0xd1:
                 _outputPort = (byte)(value | OutputNotReset);

@@ -76,7 +76,11 @@ internal static class CommandLine
         int index = -1;
         for (int i = config.Disks.Count - 1; i >= 0; i--)
             index = config.Disks[i].IsRoot || (index < 0 && i == 0 && config.InitrdPath is null) ? i : index;
-        return index < 0 ? "" : $"root=/dev/{DiskName(index)} {(config.Disks[index].ReadOnly ? "ro" : "rw")}";
+        if (index < 0)
+            return "";
+        var disk = config.Disks[index];
+        string device = disk is { IsRoot: true, PartUuid: { } partition } ? $"PARTUUID={partition}" : $"/dev/{DiskName(index)}";
+        return $"root={device} {(disk.ReadOnly ? "ro" : "rw")}";
     }
 
     /// <summary>What Linux calls a virtio disk: vda to vdz, then vdaa.</summary>

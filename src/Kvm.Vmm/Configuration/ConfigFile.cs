@@ -38,6 +38,21 @@ public static class ConfigFile
         return new ConfigParser(utf8, fileName).Parse();
     }
 
+    /// <summary>Understands the value of one of the file's members, such as Firecracker's programs send it; of <c>drives</c> and <c>network-interfaces</c> one element.</summary>
+    /// <param name="member">The member's name.</param>
+    /// <param name="utf8">The value in UTF-8.</param>
+    /// <param name="name">What the text is called in messages.</param>
+    /// <param name="basis">What it changes. An element replaces the one of the same id.</param>
+    /// <returns>The settings with it, which need not be a whole machine.</returns>
+    /// <exception cref="VmmException">The text is no such value; tells where and what.</exception>
+    public static RunSettings ParseMember(string member, ReadOnlySpan<byte> utf8, string name, RunSettings basis)
+    {
+        ArgumentNullException.ThrowIfNull(basis);
+        if (utf8.Length > MaxBytes)
+            throw TooLarge(name);
+        return new ConfigParser(utf8, name, basis).ParseMember(member);
+    }
+
     /// <summary>Writes settings as a configuration file that <see cref="Parse"/> understands as the same settings.</summary>
     /// <param name="settings">What to write; the defaults are written as well.</param>
     public static string Write(RunSettings settings)
@@ -113,6 +128,7 @@ public static class ConfigFile
             if (disk.VolumeBytes is { } bytes)
                 json.WriteNumber(ConfigMembers.VolumeBytes, bytes);
             json.WriteBoolean(ConfigMembers.IsRootDevice, disk.IsRoot);
+            json.WriteString(ConfigMembers.PartUuid, disk.PartUuid);
             json.WriteBoolean(ConfigMembers.IsReadOnly, disk.ReadOnly);
             json.WriteString(ConfigMembers.Cache, SettingNames.Of(disk.Cache));
             json.WriteNumber(ConfigMembers.Queues, disk.Queues);

@@ -89,6 +89,8 @@ internal static class ConfigMembers
     public const string AmountMib = "amount_mib";
     public const string DeflateOnOom = "deflate_on_oom";
     public const string StatsPollingInterval = "stats_polling_interval_s";
+    public const string FreePageHinting = "free_page_hinting";
+    public const string FreePageReporting = "free_page_reporting";
     public const string Virtio = "virtio"; // ours
 
     public const string Serial = "serial";
@@ -179,5 +181,5 @@ internal static class ConfigMembers
 
     public static readonly string[] OfVsock = [GuestCid, UdsPath, VsockId];
 
-    public static readonly string[] OfBalloon = [AmountMib, DeflateOnOom, StatsPollingInterval];
+    public static readonly string[] OfBalloon = [AmountMib, DeflateOnOom, StatsPollingInterval, FreePageHinting, FreePageReporting];
 }

@@ -49,7 +49,8 @@ internal ref partial struct ConfigParser
                 ConfigMembers.DriveId => disk with { Id = TextOrNull(member) },
                 ConfigMembers.PathOnHost => disk with { Path = Text(member) },
                 ConfigMembers.IsRootDevice => disk with { IsRoot = Flag(member) },
-                ConfigMembers.IsReadOnly => disk with { ReadOnly = Flag(member) },
+                ConfigMembers.PartUuid => disk with { PartUuid = TextOrNull(member) },
+                ConfigMembers.IsReadOnly => disk with { ReadOnly = !IsNull() && Flag(member) },
                 ConfigMembers.CacheType => disk with { Cache = CacheType(member) },
                 ConfigMembers.Cache => disk with { Cache = (DiskCache)OneOf(member, SettingNames.Caches) },
                 ConfigMembers.Queues => disk with { Queues = (int)Number(member, 1, DiskConfig.MaxQueues) },
@@ -116,6 +117,14 @@ internal ref partial struct ConfigParser
                     break;
                 case ConfigMembers.DeflateOnOom:
                     balloon = balloon with { DeflateOnOom = Flag(member) };
+                    break;
+                case ConfigMembers.FreePageReporting:
+                    // Every balloon takes what a guest reports; a driver that is not told to reports nothing.
+                    _ = !IsNull() && Flag(member);
+                    break;
+                case ConfigMembers.FreePageHinting:
+                    if (!IsNull() && Flag(member))
+                        throw Unsupported($"{ConfigMembers.Balloon}.{member}");
                     break;
                 default:
                     if (!IsNull())

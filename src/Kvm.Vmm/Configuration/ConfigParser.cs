@@ -13,23 +13,43 @@ internal ref partial struct ConfigParser
     private VmConfig _machine;
     private RunSettings _settings;
 
-    public ConfigParser(ReadOnlySpan<byte> utf8, string file)
+    public ConfigParser(ReadOnlySpan<byte> utf8, string file, RunSettings? basis = null)
     {
         // Some editors begin a file with a byte order mark; RFC 8259, 8.1 allows to ignore it.
         _text = utf8.StartsWith("\uFEFF"u8) ? utf8[3..] : utf8;
         _file = file;
         _json = new Utf8JsonReader(_text, new JsonReaderOptions { MaxDepth = ConfigFile.MaxDepth });
-        _machine = new VmConfig { KernelPath = "" };
-        _settings = new RunSettings { Machine = _machine };
+        _settings = basis ?? new RunSettings { Machine = new VmConfig { KernelPath = "" } };
+        _machine = _settings.Machine;
     }
 
     public RunSettings Parse()
     {
+        Read(null);
+        if (_machine.KernelPath.Length == 0)
+            return _settings;
+        var problems = _machine.Validate();
+        return problems.Count == 0 ? _settings : throw new VmmException(UsageErrors.ConfigBadValue, $"{VisibleText.Quote(_file)}: {problems[0]}");
+    }
+
+    /// <summary>Reads the text as one member's value alone; of a list, as an element. The machine as a whole is not judged.</summary>
+    public RunSettings ParseMember(string member)
+    {
+        Read(member);
+        return _settings;
+    }
+
+    /// <summary>Reads all of the text: the value of a member, or of null the whole file.</summary>
+    private void Read(string? member)
+    {
         try
         {
             _json.Read();
-            ReadTop();
-            // Anything but white space after the object is refused by the reader.
+            if (member is null)
+                ReadTop();
+            else
+                ReadAlone(member);
+            // Anything but white space after the value is refused by the reader.
             _json.Read();
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -39,10 +59,36 @@ internal ref partial struct ConfigParser
         }
 
         _settings = _settings with { Machine = _machine };
-        if (_machine.KernelPath.Length == 0)
-            return _settings;
-        var problems = _machine.Validate();
-        return problems.Count == 0 ? _settings : throw new VmmException(UsageErrors.ConfigBadValue, $"{VisibleText.Quote(_file)}: {problems[0]}");
+    }
+
+    private void ReadAlone(string member)
+    {
+        switch (member)
+        {
+            case ConfigMembers.Drives:
+                var disk = ReadDrive();
+                _machine = _machine with { Disks = WithElement(_machine.Disks, disk, d => d.Id == disk.Id) };
+                break;
+            case ConfigMembers.NetworkInterfaces:
+                var card = ReadNetworkInterface();
+                _machine = _machine with { Networks = WithElement(_machine.Networks, card, n => n.Id == card.Id) };
+                break;
+            default:
+                ReadMember(member);
+                break;
+        }
+    }
+
+    /// <summary>A list with an element in the place of the one it replaces, or at its end.</summary>
+    private static List<T> WithElement<T>(IReadOnlyList<T> list, T element, Predicate<T> replaces)
+    {
+        List<T> elements = [.. list];
+        int place = elements.FindIndex(replaces);
+        if (place < 0)
+            elements.Add(element);
+        else
+            elements[place] = element;
+        return elements;
     }
 
     private void ReadTop()
@@ -50,52 +96,55 @@ internal ref partial struct ConfigParser
         ExpectObject("the file");
         var seen = 0u;
         while (NextMember(ConfigMembers.Top, "the file", ref seen) is { } member)
+            ReadMember(member);
+    }
+
+    private void ReadMember(string member)
+    {
+        switch (member)
         {
-            switch (member)
-            {
-                case ConfigMembers.BootSource:
-                    ReadBootSource();
-                    break;
-                case ConfigMembers.MachineConfig:
-                    ReadMachineConfig();
-                    break;
-                case ConfigMembers.Run:
-                    ReadRun();
-                    break;
-                case ConfigMembers.Drives:
-                    ReadDrives();
-                    break;
-                case ConfigMembers.Entropy:
-                    ReadEntropy();
-                    break;
-                case ConfigMembers.Balloon:
-                    ReadBalloon();
-                    break;
-                case ConfigMembers.Scheduling:
-                    ReadScheduling();
-                    break;
-                case ConfigMembers.Serial:
-                    ReadSerial();
-                    break;
-                case ConfigMembers.Vsock:
-                    ReadVsock();
-                    break;
-                case ConfigMembers.Ports:
-                    ReadPorts();
-                    break;
-                case ConfigMembers.NetworkInterfaces:
-                    ReadNetworkInterfaces();
-                    break;
-                case ConfigMembers.MmdsConfig:
-                    ReadMetadataConfig();
-                    break;
-                case ConfigMembers.Mmds:
-                    ReadMetadata();
-                    break;
-                default:
-                    AcceptOnlyNothing(member);
-                    break;
-            }
+            case ConfigMembers.BootSource:
+                ReadBootSource();
+                break;
+            case ConfigMembers.MachineConfig:
+                ReadMachineConfig();
+                break;
+            case ConfigMembers.Run:
+                ReadRun();
+                break;
+            case ConfigMembers.Drives:
+                ReadDrives();
+                break;
+            case ConfigMembers.Entropy:
+                ReadEntropy();
+                break;
+            case ConfigMembers.Balloon:
+                ReadBalloon();
+                break;
+            case ConfigMembers.Scheduling:
+                ReadScheduling();
+                break;
+            case ConfigMembers.Serial:
+                ReadSerial();
+                break;
+            case ConfigMembers.Vsock:
+                ReadVsock();
+                break;
+            case ConfigMembers.Ports:
+                ReadPorts();
+                break;
+            case ConfigMembers.NetworkInterfaces:
+                ReadNetworkInterfaces();
+                break;
+            case ConfigMembers.MmdsConfig:
+                ReadMetadataConfig();
+                break;
+            case ConfigMembers.Mmds:
+                ReadMetadata();
+                break;
+            default:
+                AcceptOnlyNothing(member);
+                break;
         }
     }
 
@@ -174,6 +223,13 @@ internal ref partial struct ConfigParser
                 case ConfigMembers.TransparentHugePages:
                     _machine = _machine with { HugePages = Flag(member) };
                     break;
+                case ConfigMembers.TrackDirtyPages:
+                    // Nothing to prepare: written pages are noted from the first increment on.
+                    _ = !IsNull() && Flag(member);
+                    break;
+                case ConfigMembers.HugePages when _json.TokenType == JsonTokenType.String && _json.ValueTextEquals("Transparent"):
+                    _machine = _machine with { HugePages = true };
+                    break;
                 case ConfigMembers.Virtio:
                     _machine = _machine with { Virtio = (VirtioTransport)OneOf(member, SettingNames.Transports) };
                     break;
@@ -234,7 +290,7 @@ internal ref partial struct ConfigParser
         var isDefault = _json.TokenType switch
         {
             JsonTokenType.Null => true,
-            JsonTokenType.False => member is ConfigMembers.Smt or ConfigMembers.TrackDirtyPages,
+            JsonTokenType.False => member == ConfigMembers.Smt,
             JsonTokenType.String => member is ConfigMembers.CpuTemplate or ConfigMembers.HugePages && _json.ValueTextEquals("None"),
             _ => false,
         };

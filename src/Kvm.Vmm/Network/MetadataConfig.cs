@@ -66,7 +66,7 @@ public sealed record MetadataConfig
     }
 
     /// <summary>The address as text.</summary>
-    internal string AddressText => string.Create(CultureInfo.InvariantCulture, $"{Address >> 24}.{Address >> 16 & 255}.{Address >> 8 & 255}.{Address & 255}");
+    public string AddressText => string.Create(CultureInfo.InvariantCulture, $"{Address >> 24}.{Address >> 16 & 255}.{Address >> 8 & 255}.{Address & 255}");
 
     /// <summary>True if the service answers at this card.</summary>
     internal bool IsAt(string card) => Cards.Count == 0 || Cards.Contains(card);

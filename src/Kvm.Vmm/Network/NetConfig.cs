@@ -160,7 +160,7 @@ public sealed record NetConfig
     }
 
     /// <summary>The other end as the command line and the configuration file write it.</summary>
-    internal string BackendText => Kind switch
+    public string BackendText => Kind switch
     {
         NetKind.Tap => $"tap={Name}",
         NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),

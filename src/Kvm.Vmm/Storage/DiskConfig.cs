@@ -33,6 +33,8 @@ public sealed record DiskConfig
     /// <summary>The longest <see cref="Id"/>: what the guest sees of it are 20 characters (virtio 1.2, 5.2.6).</summary>
     public const int MaxIdLength = 20;
 
+    private const int MaxPartUuidLength = 36;
+
     /// <summary>The file or block device with the disk's content.</summary>
     public required string Path { get; init; }
 
@@ -89,6 +91,9 @@ public sealed record DiskConfig
 
     /// <summary>The kernel is told to mount it as its root, whatever else there is.</summary>
     public bool IsRoot { get; init; }
+
+    /// <summary>Of the root: the partition that is mounted, by its UUID (Linux: <c>root=PARTUUID=</c>); null for the whole disk.</summary>
+    public string? PartUuid { get; init; }
 
     /// <summary>
     /// Understands a disk as the command line writes it: <c>FILE[,size=SIZE][,readonly][,format=raw|qcow2][,backing=allow][,cache=MODE][,aio=threads|uring][,queues=N][,id=TEXT][,bps=SIZE][,iops=N][,bps-burst=SIZE][,iops-burst=N][,scheduler=NAME][,weight=N][,cache-size=SIZE]</c>; a comma of the file's name
@@ -178,6 +183,8 @@ public sealed record DiskConfig
     {
         if (Path.Length == 0 || Path.Contains('\0', StringComparison.Ordinal))
             return "names no file";
+        if (PartUuid is { } partition && (partition.Length is 0 or > MaxPartUuidLength || !partition.All(c => char.IsAsciiHexDigit(c) || c == '-')))
+            return $"has the partition {VisibleText.Quote(partition, 40)}; a UUID is 1 to {MaxPartUuidLength} hexadecimal digits and dashes";
         if (Queues is < 1 or > MaxQueues)
             return $"has {Queues} queues; a disk has 1 to {MaxQueues}";
         if (Scheduler != IoDiscipline.None && Aio != DiskAio.Uring)

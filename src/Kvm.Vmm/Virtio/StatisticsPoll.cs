@@ -16,6 +16,9 @@ internal sealed class StatisticsPoll : IDisposable
         _timer = time.CreateTimer(static poll => ((StatisticsPoll)poll!).Ask(), this, period, period);
     }
 
+    /// <summary>Changes how often is asked; the first time is now. Any thread but the timer's.</summary>
+    public void Every(TimeSpan period) => _timer.Change(TimeSpan.Zero, period);
+
     /// <summary>Afterwards nobody asks, and nobody is still asking: the rings are in memory that may go away.</summary>
     public void Dispose()
     {

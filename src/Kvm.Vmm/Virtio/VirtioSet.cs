@@ -169,6 +169,31 @@ internal sealed class VirtioSet : IDisposable
             (device as BalloonDevice)?.SetTarget(Math.Max(_config.Balloon?.TargetBytes ?? 0, all - left));
     }
 
+    /// <summary>A disk by its place, or null.</summary>
+    public BlockDevice? Disk(int index) => _devices.OfType<BlockDevice>().ElementAtOrDefault(index);
+
+    /// <summary>A card by its place, or null.</summary>
+    public NetDevice? Card(int index) => _devices.OfType<NetDevice>().ElementAtOrDefault(index);
+
+    /// <summary>As <see cref="VirtualMachine.SetBalloonTarget"/>.</summary>
+    public void SetBalloonTarget(ulong bytes)
+    {
+        foreach (var device in _devices)
+            (device as BalloonDevice)?.SetTarget(bytes);
+    }
+
+    /// <summary>As <see cref="VirtualMachine.SetStatisticsInterval"/>.</summary>
+    public void SetStatisticsInterval(ushort seconds) => _poll?.Every(TimeSpan.FromSeconds(seconds));
+
+    /// <summary>As <see cref="VirtualMachine.SetMetadata"/>.</summary>
+    public bool SetMetadata(MetadataTree tree)
+    {
+        if (_metadata is null)
+            return false;
+        _metadata.Tree = tree;
+        return true;
+    }
+
     /// <summary>Adds each device's counters to the report's.</summary>
     public void AddCounters(IDictionary<string, IReadOnlyDictionary<string, long>> report)
     {
@@ -247,6 +272,7 @@ internal sealed class VirtioSet : IDisposable
                 Queues = disk.Queues,
                 Id = disk.Id ?? $"disk{index}",
                 Limits = disk.Limits,
+                LimitsMayChange = _config.LimitsMayChange,
                 Time = _engine.Time,
             });
         if (asks && !device.IsAsynchronous)
@@ -315,6 +341,7 @@ internal sealed class VirtioSet : IDisposable
                 Pairs = config.Queues,
                 ReceiveLimits = config.ReceiveLimits,
                 SendLimits = config.SendLimits,
+                LimitsMayChange = _config.LimitsMayChange,
                 Time = _engine.Time
             });
         var thread = Add(device);

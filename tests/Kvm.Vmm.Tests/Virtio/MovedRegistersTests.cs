@@ -39,7 +39,7 @@ public sealed class MovedRegistersTests : IDisposable
         var layout = new MachineLayout(config.MemoryBytes);
         _ram = new RamMapping(layout, config);
         var console = new ConsoleWatcher(null, null);
-        _platform = new PlatformDevices(_ports, _mmio, _ram.Memory, _engine, console, TimeProvider.System);
+        _platform = new PlatformDevices(_ports, _mmio, _ram.Memory, _engine, console, TimeProvider.System, hasKeyboard: false);
         _virtio = new VirtioSet(config, layout, _ram, _engine, _platform.Pci, _mmio, console, null);
         _arena = new GuestArena(_ram.Memory, 1 << 20);
         _driver = new FakeSplitDriver(_arena, 8);

@@ -29,6 +29,9 @@ public sealed record BlockOptions
     /// <summary>How fast requests may come; what comes faster waits in the driver's rings.</summary>
     public IoLimits Limits { get; init; } = IoLimits.None;
 
+    /// <summary><see cref="BlockDevice.Limit"/> is allowed.</summary>
+    public bool LimitsMayChange { get; init; }
+
     /// <summary>The clock of <see cref="Limits"/>.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 }
@@ -73,7 +76,7 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
         _perQueue = new PerQueue[options.Queues];
         var queues = image.OpenQueues(options.Queues, options.QueueSize);
         IsAsynchronous = queues.Count != 0;
-        var limiter = _limiter = options.Limits == IoLimits.None ? null : new RateLimiter(options.Limits, options.Time);
+        var limiter = _limiter = options.Limits == IoLimits.None && !options.LimitsMayChange ? null : new RateLimiter(options.Limits, options.Time);
         IsLimited = limiter is not null;
         for (int i = 0; i < _perQueue.Length; i++)
         {
@@ -94,7 +97,7 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
     /// <summary>The most requests of one queue that were under way at once; 0 where it is not <see cref="IsAsynchronous"/>.</summary>
     public int MostUnderWay => _perQueue.Max(q => q.Pipeline?.MostUnderWay ?? 0);
 
-    /// <summary>True if it has <see cref="BlockOptions.Limits"/>.</summary>
+    /// <summary>True if it has <see cref="BlockOptions.Limits"/>, or may be given some.</summary>
     public bool IsLimited { get; }
 
     /// <summary>Has so many thousandths of its limits hold from now on, where it has any. Any thread.</summary>
@@ -105,8 +108,23 @@ public sealed class BlockDevice : VirtioDevice, IDisposable
         if (_limiter is null)
             return;
         _limiter.Restrict(bandwidth, operations);
-        for (int queue = 0; queue < _perQueue.Length; queue++)
-            _perQueue[queue].Limit!.AskAgain();
+        AskAgain();
+    }
+
+    /// <summary>Has other limits hold from now on, where they may change. Any thread.</summary>
+    /// <param name="limits">The limits.</param>
+    public void Limit(IoLimits limits)
+    {
+        if (!_options.LimitsMayChange)
+            return;
+        _limiter!.Change(limits);
+        AskAgain();
+    }
+
+    private void AskAgain()
+    {
+        foreach (var queue in _perQueue)
+            queue.Limit!.AskAgain();
     }
 
     /// <summary>Requests that a limit held back for a time. Any thread.</summary>

@@ -111,6 +111,23 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
     {
         _receiveLimiter?.Restrict(bandwidth, 1000);
         _sendLimiter?.Restrict(bandwidth, 1000);
+        AskAgain();
+    }
+
+    /// <summary>Has other limits hold from now on, where they may change. Any thread.</summary>
+    /// <param name="receive">Of what comes to the guest.</param>
+    /// <param name="send">Of what comes from it.</param>
+    public void Limit(IoLimits receive, IoLimits send)
+    {
+        if (!_options.LimitsMayChange)
+            return;
+        _receiveLimiter!.Change(receive);
+        _sendLimiter!.Change(send);
+        AskAgain();
+    }
+
+    private void AskAgain()
+    {
         foreach (var pair in _pairs)
         {
             pair.ReceiveToll?.AskAgain();
@@ -136,7 +153,7 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
             pair.Dispose();
     }
 
-    private RateLimiter? LimiterOf(IoLimits limits) => limits == IoLimits.None ? null : new RateLimiter(limits, _options.Time);
+    private RateLimiter? LimiterOf(IoLimits limits) => limits == IoLimits.None && !_options.LimitsMayChange ? null : new RateLimiter(limits, _options.Time);
 
     private Action WakerOf(int queue) => () => WakeQueue(queue);
 

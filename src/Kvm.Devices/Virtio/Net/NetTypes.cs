@@ -90,6 +90,9 @@ public sealed record NetOptions
     /// <summary>How fast the driver's frames may go, all pairs together; what comes faster waits in its rings.</summary>
     public IoLimits SendLimits { get; init; } = IoLimits.None;
 
+    /// <summary><see cref="NetDevice.Limit"/> is allowed.</summary>
+    public bool LimitsMayChange { get; init; }
+
     /// <summary>The clock of the limits.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
