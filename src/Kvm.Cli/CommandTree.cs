@@ -25,6 +25,7 @@ internal sealed class CommandTree
             new SnapshotVerb(),
             new RestoreVerb(),
             new PagerVerb(),
+            new TemplateVerb(),
             new BackupVerb(),
             new TranslateVerb(),
             new SchedVerb(),

@@ -28,7 +28,7 @@ internal sealed class RamMapping : IMemoryReclaimer, IDisposable
             foreach (var range in layout.Ram)
             {
                 var pages = config.HugePages ? HugePages.Transparent : HugePages.Default;
-                var mapping = source?.Map(range) ?? (config.SharedMemory
+                var mapping = (config.SharedMemory ? null : source?.Map(range)) ?? (config.SharedMemory
                     ? HostMapping.Shared((nuint)range.Size, config.Name, pages)
                     : HostMapping.Anonymous((nuint)range.Size, pages));
                 _mappings.Add(mapping);

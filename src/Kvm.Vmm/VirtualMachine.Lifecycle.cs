@@ -81,7 +81,7 @@ public sealed partial class VirtualMachine
         report.Check();
         if (board!.Processors.Length != config.Cpus)
             throw new VmmException(RestoreErrors.BadState, "there are more or fewer processors than vCPUs");
-        var machine = VmBuilder.Build(config with { Restored = board }, host, new RestoredParts(commandLine, snapshot.Memory));
+        var machine = VmBuilder.Build(config with { Restored = board, IsClone = options is { IsClone: true } }, host, new RestoredParts(commandLine, snapshot.Memory));
         try
         {
             machine.GoOnFrom(records, board!, report);

@@ -4,6 +4,7 @@ using Kvm.Vmm.Snapshots;
 using Kvm.Vmm.Snapshots.Disks;
 using Kvm.Vmm.Snapshots.Lazy;
 using Kvm.Vmm.Snapshots.Store;
+using Kvm.Vmm.Snapshots.Templates;
 
 namespace Kvm.Vmm;
 
@@ -66,7 +67,7 @@ public sealed partial class VirtualMachine : ISnapshotSource
     }
 
     /// <summary>Builds a machine that goes on from a stored snapshot, all of whose memory is read and verified before it is used. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
-    /// <param name="config">The configuration, such as <see cref="ConfigOf"/> gives.</param>
+    /// <param name="config">The configuration, such as <see cref="ConfigOf(SnapshotReader)"/> gives.</param>
     /// <param name="host">Its surroundings.</param>
     /// <param name="reader">The snapshot; stays the caller's.</param>
     /// <param name="options">How, and what may be left aside; null: all memory at once, and nothing.</param>
@@ -76,10 +77,11 @@ public sealed partial class VirtualMachine : ISnapshotSource
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(reader);
         ArgumentNullException.ThrowIfNull(host);
-        PutDisksBack(config, host, reader, options);
+        if (options is not { IsClone: true })
+            PutDisksBack(config, host, reader, options);
         var eager = new StoredMemory(reader, Math.Max(1, Math.Min(4, Environment.ProcessorCount)));
         IMemoryImage memory = options?.Pager is { } pager && reader.Regions.All(StoredMemory.IsMemory) ? new LazyMemory(reader, eager, pager) : eager;
-        return Restore(config, host, new MachineSnapshot(reader.Content.Engine, [.. reader.Content.Records.Where(record => record.Name != KeptDisk.RecordName)], memory), options);
+        return Restore(config, host, new MachineSnapshot(reader.Content.Engine, RecordsOf(reader.Content), memory), options);
     }
 
     /// <summary>Refuses disks that have moved on, or puts them back where that is asked for and can be done.</summary>
@@ -96,6 +98,34 @@ public sealed partial class VirtualMachine : ISnapshotSource
         }
     }
 
+    /// <summary>Builds a machine that goes on from a template, whose memory it shares until it is written. As <see cref="Restore(VmConfig, VmHost, MachineSnapshot, RestoreOptions?)"/>.</summary>
+    /// <param name="config">The configuration, such as <see cref="ConfigOf(Template)"/> gives.</param>
+    /// <param name="host">Its surroundings.</param>
+    /// <param name="template">The template; stays the caller's, and may be disposed of when this returns.</param>
+    /// <param name="options">How, and what may be left aside; null: nothing.</param>
+    /// <exception cref="VmmException">The configuration, the host or the template's disks do not allow it; all that is lacking is named.</exception>
+    public static VirtualMachine Restore(VmConfig config, VmHost host, Template template, RestoreOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(template);
+        if (options is not { IsClone: true })
+        {
+            var report = new RestoreReport(options?.AllowDifferences ?? false);
+            DiskGenerations.Check(template.Content.Disks, config, report);
+            report.Check();
+        }
+
+        return Restore(config, host, new MachineSnapshot(template.Content.Engine, RecordsOf(template.Content), template), options);
+    }
+
+    /// <summary>The configuration a template was made with.</summary>
+    /// <exception cref="VmmException">It has none that is understood.</exception>
+    public static RunSettings ConfigOf(Template template)
+    {
+        ArgumentNullException.ThrowIfNull(template);
+        return ConfigFile.Parse(template.Content.Machine.Span, template.Name);
+    }
+
     /// <summary>The configuration a stored snapshot was taken with.</summary>
     /// <exception cref="VmmException">The snapshot has none that is understood.</exception>
     public static RunSettings ConfigOf(SnapshotReader reader)
@@ -103,6 +133,9 @@ public sealed partial class VirtualMachine : ISnapshotSource
         ArgumentNullException.ThrowIfNull(reader);
         return ConfigFile.Parse(reader.Content.Machine.Span, reader.Name);
     }
+
+    /// <summary>The state of a machine's parts, without what is told of disks that are kept.</summary>
+    private static SnapshotRecord[] RecordsOf(SnapshotContent content) => [.. content.Records.Where(record => record.Name != KeptDisk.RecordName)];
 
     /// <inheritdoc/>
     TimeSpan ISnapshotSource.StandStill(Action what)
@@ -135,7 +168,7 @@ public sealed partial class VirtualMachine : ISnapshotSource
     /// <inheritdoc/>
     SnapshotContent ISnapshotSource.Content(bool state) => new()
     {
-        Machine = System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(new RunSettings { Machine = _config with { Restored = null } })),
+        Machine = System.Text.Encoding.UTF8.GetBytes(ConfigFile.Write(new RunSettings { Machine = _config with { Restored = null, IsClone = false } })),
         Engine = EngineName,
         Producer = "kvmsharp",
         Records = state ? SaveRecords() : [],

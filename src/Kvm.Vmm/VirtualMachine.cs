@@ -29,6 +29,7 @@ public sealed partial class VirtualMachine : IDisposable
     private readonly string _hostBackend;
     private readonly Func<MachineFault, string, bool>? _faulted;
     private readonly TaskCompletionSource<RunResult> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _whenReady = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Lock _endLock = new();
     private MachineDebugger? _debugger;
     private ITimer? _panicTimer;
@@ -58,7 +59,11 @@ public sealed partial class VirtualMachine : IDisposable
         _pause = new MachinePause(_vcpus, _engine, _virtio, _engine.Time as MachineTime);
         foreach (var vcpu in _vcpus)
             vcpu.PassBy(_pause.Gate);
-        _console.Ready = () => Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
+        _console.Ready = () =>
+        {
+            Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
+            _whenReady.TrySetResult();
+        };
         _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
         _devices.Connect(this);
         _devices.ConsoleInputReady += OnConsoleInputReady;
@@ -89,6 +94,9 @@ public sealed partial class VirtualMachine : IDisposable
 
     /// <summary>Completes when the guest has ended and every vCPU thread is out of it. Never faults.</summary>
     public Task<RunResult> Ended => _ended.Task;
+
+    /// <summary>Completes when the guest has written what <see cref="VmConfig.ReadyMatch"/> says; never where it says nothing. Never faults.</summary>
+    public Task WhenReady => _whenReady.Task;
 
     /// <summary>Raised, on a vCPU thread, when the guest's console takes input again after <see cref="SendConsoleInput"/> accepted less than it was given.</summary>
     public event Action? ConsoleInputReady

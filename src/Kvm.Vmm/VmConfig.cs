@@ -47,6 +47,9 @@ public sealed record VmConfig
     /// <summary>The board of the machine this one goes on from; null for one that boots.</summary>
     internal Snapshots.BoardState? Restored { get; init; }
 
+    /// <summary>Whether it goes on as another machine than the one it is of: its cards have addresses of their own.</summary>
+    internal bool IsClone { get; init; }
+
     /// <summary>Path of the kernel image: a bzImage or an ELF file, told apart by content.</summary>
     public required string KernelPath { get; init; }
 

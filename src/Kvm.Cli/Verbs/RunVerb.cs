@@ -10,6 +10,7 @@ using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Network;
+using Kvm.Vmm.Snapshots.Templates;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Virtio;
 using Kvm.Vmm.Virtio.Ports;
@@ -121,16 +122,20 @@ internal class RunVerb : Verb
         "Waits for gdb at WHERE, a port of 127.0.0.1 (0 for a free one), unix:PATH or a path with a slash, the guest standing at its first instruction; after commas nowait, to let it run meanwhile, and i386, for guests that stay in 32- or 16-bit mode.");
     private readonly SwitchOption _dryRun = new("--dry-run", Surroundings, "Prints the resolved machine as a configuration file and ends.");
 
+    private readonly ValueOption _from = new("--from", "TEMPLATE", Guest,
+        "Goes on from a template (template build) in the place of booting a KERNEL: at once, sharing memory with all that do, as a machine of its own. What it writes to disks is gone when it ends.");
     private readonly SwitchOption _detach = new("--detach", Surroundings,
         "Makes a machine of it, starts that and returns: create and start in one. See ps, logs, console, stop.", "-d");
     private readonly RestartOption _restart = new();
 
     private readonly SchedulingOptions _scheduling = new();
     private readonly bool _hasKernel = true;
+    private Template? _template;
 
     public RunVerb()
         : this("run", "Boots one guest in the foreground with its console attached: Ctrl-A x ends it, Ctrl-A h helps.")
     {
+        Add(_from);
         Add(_detach);
         Add(_restart.Option);
         Examples =
@@ -144,6 +149,7 @@ internal class RunVerb : Verb
             ("kvmsharp run vmlinuz --initrd initrd.img --agent --name web & kvmsharp exec web uname -r", "with an agent that runs programs in the guest"),
             ("kvmsharp run vmlinux --engine soft --gdb 1234", "waits for gdb vmlinux -ex 'target remote :1234'"),
             ("kvmsharp run vmlinuz --engine kvm --policy rap --weight 2 --pin 0-1", "under a policy, with twice the share of others"),
+            ("kvmsharp run --from web --name web-1", "a guest that is ready at once, from a template of kvmsharp template build"),
             ("kvmsharp run vmlinuz --memory 512M --dry-run > vm.json; kvmsharp run --config vm.json", "the same machine, from a file"),
         ];
         Notes =
@@ -177,6 +183,7 @@ internal class RunVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
+        using var template = _template = Template(result);
         var settings = Settings(result);
         if (_dryRun.IsGiven(result))
         {
@@ -193,6 +200,8 @@ internal class RunVerb : Verb
     /// <returns>The exit code.</returns>
     protected virtual int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
+        if (_template is { } template)
+            return CloneRun.Run(template, settings, _name.Text(result), global);
         if (_detach.IsGiven(result))
             return RestartOption.RunDetached(settings, _restart.Read(result), global);
         if (_restart.Option.Text(result) is not null)
@@ -226,8 +235,21 @@ internal class RunVerb : Verb
     }
 
     /// <summary>What the options change: the configuration file, or nothing yet.</summary>
-    protected virtual RunSettings Given(ParseResult result) =>
+    protected virtual RunSettings Given(ParseResult result) => _template is { } template ? VirtualMachine.ConfigOf(template) :
         _config.Text(result) is { } file ? ConfigFile.Load(file) : new RunSettings { Machine = new VmConfig { KernelPath = "" } };
+
+    private Template? Template(ParseResult result)
+    {
+        if (_from.Text(result) is not { } name)
+            return null;
+        foreach (var (given, what) in (ReadOnlySpan<(bool, string)>)[(_kernel.Text(result) is not null, "a KERNEL"), (_config.Text(result) is not null, "--config"), (_detach.IsGiven(result), "--detach")])
+        {
+            if (given)
+                throw new VmmException(UsageErrors.Conflict, $"--from goes on from a template, which leaves nothing for {what}");
+        }
+
+        return CloneRun.Open(name);
+    }
 
     /// <summary>Whether the command line says where the console goes.</summary>
     protected bool NamesConsole(ParseResult result) => _console.Text(result) is not null;

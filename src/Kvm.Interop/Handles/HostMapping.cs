@@ -20,6 +20,7 @@ public sealed unsafe class HostMapping : IDisposable
 
     private readonly MappingHandle _mapping;
     private readonly nint _start;
+    private bool _isCopy;
 
     private HostMapping(MappingHandle mapping, nint start, nuint length, FdHandle? file)
     {
@@ -130,12 +131,40 @@ public sealed unsafe class HostMapping : IDisposable
         }
     }
 
+    /// <summary>Memory that has a sealed file's content: this process's own where it is written, shared with all who map the file where it is not.</summary>
+    /// <param name="file">The file; stays the caller's, and may be closed.</param>
+    /// <param name="offset">Where in it, a multiple of 4096.</param>
+    /// <param name="length">Bytes, a multiple of 4096, not 0.</param>
+    /// <exception cref="KvmException">EINVAL: the file is shorter; or what mmap met.</exception>
+    public static HostMapping CopyOf(SealedFile file, long offset, nuint length)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        CheckLength(length, HugePages.Default);
+        if (offset < 0 || offset > file.Length || length > (nuint)(file.Length - offset))
+        {
+            throw new KvmException("mmap (a file that is too short)", Errno.EINVAL);
+        }
+
+        var mapping = Create(length, HugePages.Default, Libc.MAP_PRIVATE | Libc.MAP_NORESERVE, file.Handle, offset);
+        return new HostMapping(mapping._mapping, mapping._start, length, null) { _isCopy = true };
+    }
+
     /// <summary>The memory as a span, for mappings up to 2 GiB − 1.</summary>
     public Span<byte> Span => new((void*)Address, checked((int)Length));
 
     /// <summary>Gives pages back to the host (balloon, dropped snapshots): they read as zero afterwards. Returns 0 or -errno.</summary>
-    public int Discard(nuint offset, nuint length) =>
-        Advise(offset, length, File is null ? Libc.MADV_DONTNEED : Libc.MADV_REMOVE);
+    public int Discard(nuint offset, nuint length)
+    {
+        if (!_isCopy)
+        {
+            return Advise(offset, length, File is null ? Libc.MADV_DONTNEED : Libc.MADV_REMOVE);
+        }
+
+        // The file's content would be there again: memory of no file takes its place.
+        CheckRange(offset, length);
+        const int flags = Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | Libc.MAP_NORESERVE | Libc.MAP_FIXED;
+        return Libc.mmap((byte*)Address + offset, length, Libc.PROT_READ | Libc.PROT_WRITE, flags, -1, 0) == Libc.MAP_FAILED ? -Errno.Last : 0;
+    }
 
     /// <summary>Populates pages now rather than at the guest's first touch (MADV_POPULATE_WRITE, Linux 5.14). Returns 0 or -errno.</summary>
     public int Populate(nuint offset, nuint length) => Advise(offset, length, Libc.MADV_POPULATE_WRITE);
@@ -146,9 +175,14 @@ public sealed unsafe class HostMapping : IDisposable
     /// <summary>Keeps the memory from being swapped out. Returns 0 or -errno (ENOMEM, EPERM: over the limit of locked memory).</summary>
     public int Lock() => Libc.mlock((void*)Address, Length) == 0 ? 0 : -Errno.Last;
 
-    /// <summary>Bytes that the host has really given so far (mincore). Walks the page tables: not for hot paths.</summary>
+    /// <summary>Bytes that the host has really given so far (mincore; of a copy its own pages). Walks the page tables: not for hot paths.</summary>
     public long ResidentBytes()
     {
+        if (_isCopy)
+        {
+            return OwnBytes();
+        }
+
         const int pagesAtOnce = 1 << 16;
         byte[] residency = new byte[pagesAtOnce];
         nuint page = (nuint)Environment.SystemPageSize;
@@ -180,10 +214,49 @@ public sealed unsafe class HostMapping : IDisposable
         File?.Dispose();
     }
 
-    private int Advise(nuint offset, nuint length, int advice)
+    /// <summary>Pages that are this process's own (/proc/self/pagemap: bit 63, there; bit 61, of a file).</summary>
+    private long OwnBytes()
+    {
+        const int entry = 8, entriesAtOnce = 8192;
+        const ulong there = 1UL << 63, ofFile = 1UL << 61;
+        int fd = Descriptor.Open("/proc/self/pagemap", Libc.O_RDONLY | Libc.O_CLOEXEC);
+        if (fd < 0)
+        {
+            return 0;
+        }
+
+        using FdHandle pagemap = new(fd);
+        ulong[] entries = new ulong[entriesAtOnce];
+        long page = Environment.SystemPageSize, pages = (long)Length / page, own = 0;
+        for (long first = 0; first < pages; first += entriesAtOnce)
+        {
+            int count = (int)Math.Min(entriesAtOnce, pages - first);
+            fixed (ulong* to = entries)
+            {
+                if (Libc.pread(fd, to, (nuint)(count * entry), ((Address / page) + first) * entry) != count * entry)
+                {
+                    return own * page;
+                }
+            }
+
+            foreach (ulong state in entries.AsSpan(0, count))
+            {
+                own += (state & (there | ofFile)) == there ? 1 : 0;
+            }
+        }
+
+        return own * page;
+    }
+
+    private void CheckRange(nuint offset, nuint length)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, Length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length - offset);
+    }
+
+    private int Advise(nuint offset, nuint length, int advice)
+    {
+        CheckRange(offset, length);
         return Libc.madvise((byte*)Address + offset, length, advice) == 0 ? 0 : -Errno.Last;
     }
 
@@ -197,21 +270,21 @@ public sealed unsafe class HostMapping : IDisposable
         }
     }
 
-    private static HostMapping Create(nuint length, HugePages pages, int flags, FdHandle? file)
+    private static HostMapping Create(nuint length, HugePages pages, int flags, FdHandle? file, long offset = 0)
     {
         // Address space for aligning costs nothing; a mapping over part of it keeps one owner for the whole.
         bool align = length >= HugePageSize && pages != HugePages.Reserved;
         nuint reserved = align ? length + HugePageSize : length;
         if (!align)
         {
-            MappingHandle exact = MappingHandle.Map(length, Libc.PROT_READ | Libc.PROT_WRITE, flags, file?.Fd ?? -1, 0, "guest memory");
+            MappingHandle exact = MappingHandle.Map(length, Libc.PROT_READ | Libc.PROT_WRITE, flags, file?.Fd ?? -1, offset, "guest memory");
             return new HostMapping(exact, exact.Address, length, file);
         }
 
         const int reserve = Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | Libc.MAP_NORESERVE;
         MappingHandle whole = MappingHandle.Map(reserved, Libc.PROT_NONE, reserve, -1, 0, "guest memory");
         nuint start = ((nuint)whole.Address + HugePageSize - 1) & ~(HugePageSize - 1);
-        void* placed = Libc.mmap((void*)start, length, Libc.PROT_READ | Libc.PROT_WRITE, flags | Libc.MAP_FIXED, file?.Fd ?? -1, 0);
+        void* placed = Libc.mmap((void*)start, length, Libc.PROT_READ | Libc.PROT_WRITE, flags | Libc.MAP_FIXED, file?.Fd ?? -1, offset);
         if (placed == Libc.MAP_FAILED)
         {
             int errno = Errno.Last;

@@ -44,6 +44,12 @@ public sealed record RestoreOptions
     /// </summary>
     public string? Pager { get; init; }
 
+    /// <summary>
+    /// The machine is another one than the one that was saved, and goes on beside it: its cards have the addresses of the configuration, and whether the disks are as they were
+    /// was found out by whoever made overlays of them.
+    /// </summary>
+    public bool IsClone { get; init; }
+
     /// <summary>Restores also where processor, registers or clock are not what the guest has seen so far: for guests that are known not to care.</summary>
     public bool AllowDifferences { get; init; }
 

@@ -33,6 +33,11 @@ public static class RestoreErrors
         "Wait until it is there: kvmsharp snapshot ls, kvmsharp backup ls")
     { ExitCode = ExitCode.HostFailure };
 
+    /// <summary>A template that no process holds.</summary>
+    public static readonly ErrorInfo NotHeld = new("KVM0525", "the template is not in memory",
+        "The process that is to hold it could not be started, could not read it, or another one is at its socket; the message says which.",
+        "See what is wrong: kvmsharp template hold NAME");
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved, Busy];
+    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved, Busy, NotHeld];
 }

@@ -337,6 +337,7 @@ internal sealed class VirtioSet : IDisposable
             {
                 Mac = config.Mac.Value,
                 FixedMac = config.FixedMac,
+                IsClone = _config.IsClone,
                 Mtu = config.Mtu,
                 Pairs = config.Queues,
                 ReceiveLimits = config.ReceiveLimits,

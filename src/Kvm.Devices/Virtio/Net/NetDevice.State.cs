@@ -23,7 +23,7 @@ public sealed partial class NetDevice
         ulong guestOffloads = reader.U64();
         int pairs = reader.U16();
         var filter = NetFilter.Restore(ref reader);
-        if (filter is null || !reader.Complete || !mac.IsUsable || mac.Value > MacAddress.Broadcast.Value || (_options.FixedMac && mac != _options.Mac)
+        if (filter is null || !reader.Complete || !mac.IsUsable || mac.Value > MacAddress.Broadcast.Value || (_options.FixedMac && !_options.IsClone && mac != _options.Mac)
             || (guestOffloads & ~NetFeature.OfGuestOffloads(features)) != 0
             || pairs < 1 || pairs > ((features & NetFeature.MultiQueue) != 0 ? _options.Pairs : 1))
             return false;
@@ -33,6 +33,8 @@ public sealed partial class NetDevice
         lock (_linkLock)
             _mustAnnounce = (features & NetFeature.GuestAnnounce) != 0;
         SetMac(mac);
+        if (_options.IsClone)
+            ShowMac(_options.Mac);
         SetLinkConfig();
         _backend.Configure(NetFeature.ToGuest(guestOffloads), pairs);
         return true;

@@ -202,9 +202,14 @@ public sealed partial class NetDevice : VirtioDevice, INetworkListener, IDisposa
 
     private void SetMac(MacAddress mac)
     {
+        Volatile.Write(ref _mac, mac.Value);
+        ShowMac(mac);
+    }
+
+    private void ShowMac(MacAddress mac)
+    {
         Span<byte> bytes = stackalloc byte[MacAddress.Size];
         mac.Write(bytes);
-        Volatile.Write(ref _mac, mac.Value);
         SetConfig(0, bytes);
     }
 

@@ -72,6 +72,9 @@ public sealed record NetOptions
     /// <summary>Its address.</summary>
     public required MacAddress Mac { get; init; }
 
+    /// <summary>The card goes on as another one, whose address is <see cref="Mac"/>: it shows that, and its driver's frames have the one it knew until it looks again or sets it.</summary>
+    public bool IsClone { get; init; }
+
     /// <summary>The driver may not change the address, and frames it sends from another one are dropped.</summary>
     public bool FixedMac { get; init; }
 

@@ -40,6 +40,10 @@ public sealed partial class SnapshotStore
     /// <exception cref="VmmException">It is not there, damaged, of a later version, encrypted with another key, or lacks what it is based on.</exception>
     public SnapshotReader Read(string name) => ChainOpener.Open(_folder, name);
 
+    /// <summary>The identity of a snapshot, from its file's head alone.</summary>
+    /// <exception cref="VmmException">It is not there, or damaged.</exception>
+    internal string IdentityOf(string name) => _folder.ReadHead(name).Identity.ToString();
+
     internal static SnapshotStore Open(string path, SnapshotKey? key, IStoreFiles files, TimeSpan? patience = null)
     {
         ArgumentNullException.ThrowIfNull(path);
