@@ -27,6 +27,8 @@ internal sealed class CommandTree
             new PagerVerb(),
             new TemplateVerb(),
             new BackupVerb(),
+            new CheckpointVerb(),
+            new BackVerb(),
             new TranslateVerb(),
             new SchedVerb(),
             new TraceVerb(),

@@ -177,6 +177,13 @@ public sealed partial class VirtualMachine
     private void GoOnFrom(RecordSet records, BoardState board, RestoreReport report)
     {
         _pause.Begin();
+        PutIn(records, board, report);
+        _resumesAtStart = true;
+    }
+
+    /// <summary>Puts a state into the machine, which is paused.</summary>
+    private void PutIn(RecordSet records, BoardState board, RestoreReport report)
+    {
         StateRecords.Read(records, [.. Parts], report);
         foreach (string left in records.Left)
             report.Lacks($"a device for the state of {left}");
@@ -186,7 +193,6 @@ public sealed partial class VirtualMachine
         // Others may go on from the same state: the guest's random numbers are to be other ones.
         Boot.GenerationId.Write(_ram.Memory, _config.Deterministic);
         _devices.TellGeneration();
-        _resumesAtStart = true;
     }
 
     private void ResumeNow()

@@ -13,6 +13,7 @@ public sealed partial class VirtualMachine : ISnapshotSource
 {
     private readonly Lock _snapshots = new();
     private SnapshotTaker? _taker;
+    private bool _takesSnapshot;
 
     /// <summary>
     /// Takes a snapshot of a running or paused machine into a store. Memory is packed while the guest runs; it stands still only for what it has written last. One
@@ -34,10 +35,12 @@ public sealed partial class VirtualMachine : ISnapshotSource
             ObjectDisposedException.ThrowIf(_isDisposed, this);
             if (_config.Deterministic || (_config.TestDevices && options is not { Memory: false }))
                 throw new VmmException(RestoreErrors.NotSaved, "a machine with --deterministic or --test-devices was to be saved");
+            _takesSnapshot = true;
             return (_taker ??= new SnapshotTaker(_ram.Memory, this)).Take(store, name, options ?? new SnapshotTakeOptions());
         }
         finally
         {
+            _takesSnapshot = false;
             _snapshots.Exit();
         }
     }
@@ -136,6 +139,27 @@ public sealed partial class VirtualMachine : ISnapshotSource
 
     /// <summary>The state of a machine's parts, without what is told of disks that are kept.</summary>
     private static SnapshotRecord[] RecordsOf(SnapshotContent content) => [.. content.Records.Where(record => record.Name != KeptDisk.RecordName)];
+
+    /// <inheritdoc/>
+    void ISnapshotSource.CollectDirty(ICollection<ulong> pages)
+    {
+        if (_checkpoints is null)
+        {
+            CollectDirty(pages);
+            return;
+        }
+
+        // What is taken out of the list is a moment's too.
+        AddCheckpoint(isFirst: false);
+        _written.ForEach(pages.Add);
+    }
+
+    /// <inheritdoc/>
+    void ISnapshotSource.StopDirtyTracking()
+    {
+        if (_checkpoints is null)
+            StopDirtyTracking();
+    }
 
     /// <inheritdoc/>
     TimeSpan ISnapshotSource.StandStill(Action what)

@@ -221,6 +221,7 @@ public sealed partial class VirtualMachine : IDisposable
                 vcpu.Join();
         }
 
+        EndCheckpoints();
         // A snapshot under way reads memory: it ends first.
         lock (_snapshots)
         {

@@ -15,6 +15,8 @@ public class HelpTests
     [InlineData("snapshot", "snapshot --help")]
     [InlineData("restore", "restore --help")]
     [InlineData("backup", "backup --help")]
+    [InlineData("checkpoint", "checkpoint --help")]
+    [InlineData("back", "back --help")]
     [InlineData("translate", "translate --help")]
     [InlineData("sched", "sched --help")]
     [InlineData("net", "net --help")]

@@ -94,7 +94,7 @@ internal sealed class TemplateVerb : RunVerb
                 try
                 {
                     machine.Pause();
-                    taken = machine.TakeSnapshot(store, _given[0], new SnapshotTakeOptions { Purpose = SnapshotPurpose.Template, Threads = Environment.ProcessorCount });
+                    taken = machine.TakeSnapshot(store, _given[0], new SnapshotTakeOptions { Purpose = SnapshotPurpose.Template, KeepDisks = false, Threads = Environment.ProcessorCount });
                 }
                 catch (VmmException e)
                 {

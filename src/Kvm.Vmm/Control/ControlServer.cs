@@ -16,7 +16,8 @@ public sealed class ControlServer : IDisposable
     private const int LongestSleepMs = 3_600_000;
     private const ulong BellData = ulong.MaxValue, ListenerData = ulong.MaxValue - 1;
 
-    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new ResourceMapRequest(), new Snapshots.SnapshotRequest(), new Snapshots.Backup.BackupRequest()];
+    private static readonly IControlRequest[] s_requests = [new StatisticsRequest(), new ResourceMapRequest(), new Snapshots.SnapshotRequest(), new Snapshots.Backup.BackupRequest(),
+        new Snapshots.Checkpoints.CheckpointRequest(), new Snapshots.Checkpoints.BackRequest()];
 
     private readonly ControlTarget _target;
     private readonly IReadOnlyList<IControlRequest> _requests;

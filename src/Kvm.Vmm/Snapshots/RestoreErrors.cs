@@ -38,6 +38,12 @@ public static class RestoreErrors
         "The process that is to hold it could not be started, could not read it, or another one is at its socket; the message says which.",
         "See what is wrong: kvmsharp template hold NAME");
 
+    /// <summary>No checkpoint.</summary>
+    public static readonly ErrorInfo NoWayBack = new("KVM0526", "this machine cannot go back",
+        "No checkpoints are kept of it, not the one that was named, or they would take more memory than was allowed; or it has disks that its guest can write, which do not go back.",
+        "See what there is: kvmsharp checkpoint ls VM; keep some: kvmsharp checkpoint start VM --budget 512M")
+    { ExitCode = ExitCode.Usage };
+
     /// <summary>All of the above, in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved, Busy, NotHeld];
+    public static IReadOnlyList<ErrorInfo> All => [Lacking, BadState, LaterState, NotSaved, Busy, NotHeld, NoWayBack];
 }

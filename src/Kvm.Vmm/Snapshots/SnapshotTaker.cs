@@ -25,6 +25,12 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
     private WrittenChunks? _sinceBase;
     private (string Store, string Name, string Identity)? _base;
 
+    /// <summary>Whether what is written is noted for the next one.</summary>
+    public bool IsIncremental => _base is not null;
+
+    /// <summary>Pages that somebody else has taken out of the machine's list; between two snapshots.</summary>
+    public void AlsoWritten(IEnumerable<ulong> pages) => _sinceBase?.Add(pages);
+
     /// <summary>Takes one.</summary>
     /// <exception cref="VmmException">It cannot be written, or the machine not be saved.</exception>
     public SnapshotTaken Take(SnapshotStore store, string name, SnapshotTakeOptions options)
@@ -102,7 +108,12 @@ internal sealed class SnapshotTaker(GuestMemory memory, ISnapshotSource machine)
         machine.StartDirtyTracking();
         Collect(pending, increment);
         if (increment is not null)
+        {
+            // Others may have told of some before.
+            pending.Add(increment);
             return;
+        }
+
         pending.Clear();
         writer.PutAll(_ranges.Count, Read, threads);
         Collect(pending, increment);

@@ -34,6 +34,13 @@ internal sealed class WrittenChunks(IReadOnlyList<GuestRegion> regions)
         }
     }
 
+    /// <summary>Adds the pages of others.</summary>
+    public void Add(WrittenChunks others)
+    {
+        foreach (var (chunk, mask) in others._masks)
+            _masks[chunk] = (ushort)(_masks.GetValueOrDefault(chunk) | mask);
+    }
+
     /// <summary>Forgets all.</summary>
     public void Clear() => _masks.Clear();
 }
