@@ -21,6 +21,7 @@ public sealed class NetworkServices : IPortListener, IDisposable
     private readonly Lock _asking = new();
     private readonly byte[] _answer = new byte[ServiceResponder.MostBytes + 4], _question = new byte[ServiceResponder.MostBytes + 4];
     private int _waiting;
+    private uint _round;
 
     /// <summary>Takes a switch over; ports that are there already are known at once.</summary>
     /// <param name="network">The switch.</param>
@@ -86,7 +87,7 @@ public sealed class NetworkServices : IPortListener, IDisposable
         while (Interlocked.CompareExchange(ref _waiting, 0, seen) != seen);
     }
 
-    /// <summary>Asks every machine behind a service whether it is there, and gives up those that were silent.</summary>
+    /// <summary>Asks every machine behind a service whether it is there, and takes connections where it has to; gives up those that were silent.</summary>
     public void Ask()
     {
         lock (_asking)
@@ -95,6 +96,13 @@ public sealed class NetworkServices : IPortListener, IDisposable
             foreach (var backend in _health.Attached)
             {
                 int length = Responder.Ask(backend.Address, backend.Mac, backend.Vlan == PortOptions.DefaultVlan ? 0 : backend.Vlan, _question);
+                _port.Send(_question.AsSpan(0, length));
+            }
+
+            _round = unchecked(_round + 1);
+            foreach (var (backend, port) in _health.AttachedPorts)
+            {
+                int length = Responder.Probe(backend, port, _round, _question);
                 _port.Send(_question.AsSpan(0, length));
             }
         }

@@ -3,10 +3,10 @@ using Kvm.Devices.Net.Policy;
 
 namespace Kvm.Devices.Net.Services;
 
-/// <summary>Frames that services send: header, Ethernet with the tags of who is answered, ARP or IPv4 with UDP. Pure functions; allocate nothing.</summary>
+/// <summary>Frames that services send: header, Ethernet with the tags of who is answered, ARP or IPv4 with UDP or TCP. Pure functions; allocate nothing.</summary>
 internal static class ServiceFrames
 {
-    public const int ArpBytes = 28, Ipv4Bytes = 20, UdpBytes = 8;
+    public const int ArpBytes = 28, Ipv4Bytes = 20, UdpBytes = 8, TcpBytes = 20;
 
     /// <summary>ARP's operations (RFC 826).</summary>
     public const ushort ArpQuestion = 1, ArpReply = 2;
@@ -78,6 +78,21 @@ internal static class ServiceFrames
         BinaryPrimitives.WriteUInt16BigEndian(udp[4..], (ushort)udp.Length);
         BinaryPrimitives.WriteUInt16BigEndian(udp[6..], 0);
         InternetChecksum.Write(InternetChecksum.Add(udp, InternetChecksum.PseudoHeader(from, to, PacketHeaders.Udp, udp.Length)), udp[6..], neverZero: true);
+        return total;
+    }
+
+    /// <summary>Writes IPv4's header and a segment of TCP without data, which acknowledges nothing (RFC 9293, 3.1); returns the packet's length.</summary>
+    public static int WriteTcp(Span<byte> packet, (uint Address, ushort Port) from, (uint Address, ushort Port) to, uint sequence, byte flags)
+    {
+        int total = WriteIpv4(packet, from.Address, to.Address, PacketHeaders.Tcp, TcpBytes);
+        var tcp = packet[Ipv4Bytes..total];
+        tcp.Clear();
+        BinaryPrimitives.WriteUInt16BigEndian(tcp, from.Port);
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[2..], to.Port);
+        BinaryPrimitives.WriteUInt32BigEndian(tcp[4..], sequence);
+        (tcp[12], tcp[13]) = (TcpBytes / 4 << 4, flags);
+        BinaryPrimitives.WriteUInt16BigEndian(tcp[14..], (flags & PacketHeaders.Syn) != 0 ? ushort.MaxValue : (ushort)0);
+        InternetChecksum.Write(InternetChecksum.Add(tcp, InternetChecksum.PseudoHeader(from.Address, to.Address, PacketHeaders.Tcp, tcp.Length)), tcp[16..], neverZero: false);
         return total;
     }
 

@@ -1,16 +1,20 @@
 using System.Buffers.Binary;
 using Kvm.Devices.Net.Policy;
+using Kvm.Devices.Net.Switch;
 
 namespace Kvm.Devices.Net.Services;
 
 /// <summary>
-/// What a network's own services say to a frame: ARP for their addresses, echoes, DHCP, DNS; questions about other networks go on to a nameserver, and its answers back. To a frame
+/// What a network's own services say to a frame: ARP for their addresses, echoes, DHCP, DNS, whether machines take connections; questions about other networks go on to a nameserver, and its answers back. To a frame
 /// there is one answer at most. One thread at a time; allocates nothing for a frame.
 /// </summary>
 public sealed class ServiceResponder
 {
     /// <summary>The longest frame that is looked at, and the longest answer, header included.</summary>
     public const int MostBytes = NetHeader.Size + 1518;
+
+    // The ports that whoever connects to somebody has (RFC 6335, 6).
+    private const ushort FirstProbePort = 49_152, ProbePorts = 16_384;
 
     private const ushort DhcpServerPort = 67, DhcpClientPort = 68, DnsPort = 53;
 
@@ -86,6 +90,23 @@ public sealed class ServiceResponder
         return vlan == 0 ? length : ServiceFrames.Tag(frame, length, vlan);
     }
 
+    /// <summary>Begins a connection to a machine, as somebody who wants to know whether it would be taken, and no more.</summary>
+    /// <param name="backend">The machine.</param>
+    /// <param name="port">Its port.</param>
+    /// <param name="round">How often it was asked.</param>
+    /// <param name="frame">At least <see cref="MostBytes"/>; header first.</param>
+    /// <returns>The frame's length.</returns>
+    public int Probe(ServiceBackend backend, ushort port, uint round, Span<byte> frame)
+    {
+        var packet = ServiceFrames.Begin(PacketHeaders.EtherIpv4, _plan.ServerMac, backend.Mac, frame);
+        ushort from = (ushort)(FirstProbePort + round % ProbePorts);
+        int length = NetHeader.Size + NetHeader.EthernetSize + ServiceFrames.WriteTcp(packet, (_plan.Server, from), (backend.Address, port), SequenceOf(from), PacketHeaders.Syn);
+        return backend.Vlan == PortOptions.DefaultVlan ? length : ServiceFrames.Tag(frame, length, backend.Vlan);
+    }
+
+    // Nothing is kept of a question: its answer says by the port which it was.
+    private static uint SequenceOf(ushort port) => unchecked(port * 0x9e37_79b1);
+
     private int AnswerArp(ReadOnlySpan<byte> frame, int network, int port, Span<byte> answer)
     {
         var arp = frame[network..];
@@ -109,6 +130,8 @@ public sealed class ServiceResponder
         bool own = MacAddress.Read(frame) == _plan.ServerMac;
         if (key.Protocol == PacketHeaders.Icmp)
             return own && _own.Contains(to) && key.DestinationPort == FlowKey.EchoPort ? AnswerEcho(frame, in packet, answer) : 0;
+        if (key.Protocol == PacketHeaders.Tcp)
+            return own && to == _plan.Server ? AnswerTcp(frame, in packet, answer) : 0;
         if (key.Protocol != PacketHeaders.Udp)
             return 0;
         int length = BinaryPrimitives.ReadUInt16BigEndian(frame[(packet.TransportOffset + 4)..]) - ServiceFrames.UdpBytes;
@@ -123,6 +146,23 @@ public sealed class ServiceResponder
         if (key.DestinationPort == DnsPort)
             return AnswerDns(frame, in packet, payload, answer);
         return port == UplinkPort && (uint)key.Source == _plan.Nameserver && key.SourcePort == DnsPort ? PassBack(payload, key.DestinationPort, answer) : 0;
+    }
+
+    /// <summary>A connection that was taken is dropped before anybody there hears of it (RFC 9293, 3.10.7.4); one that was refused is not there.</summary>
+    private int AnswerTcp(ReadOnlySpan<byte> frame, in PacketHeaders packet, Span<byte> answer)
+    {
+        var key = packet.Key;
+        uint acknowledged = BinaryPrimitives.ReadUInt32BigEndian(frame[(packet.TransportOffset + 8)..]);
+        bool taken = (packet.TcpFlags & (PacketHeaders.Syn | PacketHeaders.Reset)) == PacketHeaders.Syn, refused = (packet.TcpFlags & PacketHeaders.Reset) != 0;
+        if (key.DestinationPort < FirstProbePort || (packet.TcpFlags & PacketHeaders.Acknowledge) == 0 || acknowledged != unchecked(SequenceOf(key.DestinationPort) + 1) || !(taken || refused))
+            return 0;
+        var sender = MacAddress.Read(frame[MacAddress.Size..]);
+        _health.Heard((uint)key.Source, sender, key.SourcePort, taken);
+        if (refused)
+            return 0;
+        var reply = ServiceFrames.Begin(frame, packet.NetworkOffset, _plan.ServerMac, sender, answer);
+        return NetHeader.Size + packet.NetworkOffset
+            + ServiceFrames.WriteTcp(reply, (_plan.Server, key.DestinationPort), ((uint)key.Source, key.SourcePort), acknowledged, PacketHeaders.Reset);
     }
 
     private int AnswerEcho(ReadOnlySpan<byte> frame, in PacketHeaders packet, Span<byte> answer)

@@ -39,7 +39,7 @@ public sealed class VirtualServices : IFrameRewriter, IFlowAlias
     private readonly Dictionary<ulong, int> _byPort = [];
     private readonly Dictionary<ulong, int[]> _byBackend = [];
     private readonly HashSet<uint> _addresses = [];
-    private readonly HashSet<string> _healthy = new(StringComparer.Ordinal);
+    private readonly bool[][] _healthy;
     private readonly Lock _change = new();
     private readonly Entry[] _entries;
     private readonly Lock[] _locks = [.. Enumerable.Range(0, Stripes).Select(_ => new Lock())];
@@ -61,6 +61,7 @@ public sealed class VirtualServices : IFrameRewriter, IFlowAlias
             throw new ArgumentOutOfRangeException(nameof(capacity), capacity, null);
         (_services, _time) = ([.. services], time);
         _entries = new Entry[_services.Length == 0 ? 0 : capacity];
+        _healthy = [.. _services.Select(s => new bool[s.Backends.Count])];
         for (int i = 0; i < _services.Length; i++)
         {
             var service = _services[i];
@@ -90,18 +91,43 @@ public sealed class VirtualServices : IFrameRewriter, IFlowAlias
     /// <param name="healthy">It does.</param>
     public void SetHealth(string machine, bool healthy)
     {
+        SetHealth(machine, PacketHeaders.Tcp, 0, healthy);
+        SetHealth(machine, PacketHeaders.Udp, 0, healthy);
+    }
+
+    /// <summary>Says whether a machine serves one port.</summary>
+    /// <param name="machine">Its name.</param>
+    /// <param name="protocol">TCP or UDP.</param>
+    /// <param name="port">A <see cref="VirtualService.TargetPort"/>; 0 for all.</param>
+    /// <param name="healthy">It does.</param>
+    internal void SetHealth(string machine, byte protocol, ushort port, bool healthy)
+    {
         lock (_change)
         {
-            if (healthy ? _healthy.Add(machine) : _healthy.Remove(machine))
+            bool changed = false;
+            for (int i = 0; i < _services.Length; i++)
+            {
+                if (_services[i].Protocol != protocol || (port != 0 && _services[i].TargetPort != port))
+                    continue;
+                for (int b = 0; b < _healthy[i].Length; b++)
+                {
+                    if (_services[i].Backends[b].Name != machine || _healthy[i][b] == healthy)
+                        continue;
+                    _healthy[i][b] = healthy;
+                    changed = true;
+                }
+            }
+
+            if (changed)
                 Volatile.Write(ref _state, Work());
         }
     }
 
-    /// <summary>True if a machine was last said to be healthy.</summary>
+    /// <summary>True if a machine was last said to serve something it is there for.</summary>
     public bool IsHealthy(string machine)
     {
         lock (_change)
-            return _healthy.Contains(machine);
+            return _services.Where((service, i) => service.Backends.Where((backend, b) => backend.Name == machine && _healthy[i][b]).Any()).Any();
     }
 
     /// <inheritdoc/>
@@ -227,8 +253,8 @@ public sealed class VirtualServices : IFrameRewriter, IFlowAlias
         && _time.GetElapsedTime(entry.LastSeen, now) <= (!entry.IsAnswered ? s_newLife : entry.Key.Protocol == PacketHeaders.Tcp ? s_tcpLife : s_udpLife);
 
     private State Work() => new(
-        [.. _services.Select(s => new ConsistentHash([.. s.Backends.Select(b => (ConsistentHash.IdOf(b.Name), _healthy.Contains(b.Name) ? b.Weight : 0))]))],
-        [.. _services.Select(s => (bool[])[.. s.Backends.Select(b => _healthy.Contains(b.Name))])]);
+        [.. _services.Select((s, i) => new ConsistentHash([.. s.Backends.Select((b, j) => (ConsistentHash.IdOf(b.Name), _healthy[i][j] ? b.Weight : 0))]))],
+        [.. _healthy.Select(healthy => (bool[])healthy.Clone())]);
 
     /// <summary>Puts an address and port in the place of another, and makes the checksums right that cover it.</summary>
     private static void Replace(Span<byte> frame, int network, int transport, bool source, uint address, ushort port, bool unfinished)

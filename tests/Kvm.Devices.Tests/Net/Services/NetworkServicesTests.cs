@@ -23,13 +23,15 @@ public sealed class NetworkServicesTests : IDisposable
     public NetworkServicesTests()
     {
         _lab.Time.Timestamp = 1;
-        var virtualServices = new VirtualServices([new VirtualService("shop", Address(ServiceAddress), 6, 80, 8080, [new ServiceBackend("db", Db, Address(DbAddress))])], _lab.Time);
+        var virtualServices = new VirtualServices([new VirtualService("shop", Address(ServiceAddress), 6, 80, 8080, [new ServiceBackend("db", Db, Address(DbAddress))]),
+            new VirtualService("time", Address(ServiceAddress), 17, 123, 123, [new ServiceBackend("web", Web, Address(WebAddress))]),
+            new VirtualService("far", Address(ServiceAddress), 6, 81, 81, [new ServiceBackend("guest", Guest, Address("10.20.0.77"), Vlan: 5)])], _lab.Time);
         PolicyRule.Parse("allow from vm=web to vm=db tcp/8080", out var rule).Should().BeNull();
         var compiled = new CompiledPolicy([rule], false, [new("web", []), new("db", []), new("uplink", [], IsUplink: true)]);
         _web = _lab.Add(new PortOptions { Label = "web", Mac = Web });
         _services = new NetworkServices(_lab.Switch, Lab, new FlowPolicy(compiled, new FlowTable(_lab.Time), virtualServices), virtualServices, [5], _lab.Time);
         _db = _lab.Add(new PortOptions { Label = "db", Mac = Db });
-        _guest = _lab.Add(new PortOptions { Trunk = new VlanSet([5]) });
+        _guest = _lab.Add(new PortOptions { Label = "guest", Trunk = new VlanSet([5]) });
         _uplink = _lab.Add(new PortOptions { Role = PortRole.Uplink });
     }
 
@@ -54,6 +56,16 @@ public sealed class NetworkServicesTests : IDisposable
         With(from, mac ?? Server, Packets.UdpFrame(address, port, to, toPort, payload));
 
     private static byte[] Only(Station station) => station.Take().Should().ContainSingle().Which[NetHeader.Size..];
+
+    /// <summary>What a machine says to the last of the services' questions that it was sent, which is the beginning of a connection.</summary>
+    private byte[] Answered(byte flags, uint off = 0)
+    {
+        byte[] question = _db.Take().Last()[NetHeader.Size..];
+        (question.Length, question[47], SourceOf(question), Packets.SumsAreRight(question)).Should().Be((54, Packets.Syn, ServerAddress, true));
+        byte[] answer = With(Db, Server, Packets.TcpFrame(DbAddress, BinaryPrimitives.ReadUInt16BigEndian(question.AsSpan(36)), ServerAddress, BinaryPrimitives.ReadUInt16BigEndian(question.AsSpan(34)), flags));
+        BinaryPrimitives.WriteUInt32BigEndian(answer.AsSpan(NetHeader.Size + 42), BinaryPrimitives.ReadUInt32BigEndian(question.AsSpan(38)) + 1 + off);
+        return answer;
+    }
 
     private static string SourceOf(byte[] frame) => Text(BinaryPrimitives.ReadUInt32BigEndian(frame.AsSpan(26)));
 
@@ -140,9 +152,10 @@ public sealed class NetworkServicesTests : IDisposable
         _web.Send(syn);
         _db.Take().Should().BeEmpty("nobody heard of it yet");
         _services.Ask();
-        byte[] arp = Only(_db);
-        _db.Send(Arp(Db, DbAddress, ServerAddress, 2, Server));
-        arp[21].Should().Be(1);
+        _web.Take();
+        _db.Send(Answered(Packets.Syn | Packets.Ack));
+        byte[] reset = Only(_db);
+        (SourceOf(reset), reset[47], Packets.SumsAreRight(reset)).Should().Be((ServerAddress, Packets.Reset, true), "nobody there hears of a connection that was not meant");
         _web.Send(syn);
         byte[] arrived = Only(_db);
         (Text(BinaryPrimitives.ReadUInt32BigEndian(arrived.AsSpan(30))), SourceOf(arrived), Packets.SumsAreRight(arrived)).Should().Be((DbAddress, WebAddress, true));
@@ -160,22 +173,73 @@ public sealed class NetworkServicesTests : IDisposable
     {
         void Hear()
         {
-            _db.Send(Arp(Db, DbAddress, ServerAddress, 2, Server));
-            _services.Services.IsHealthy("db").Should().BeTrue();
+            _web.Send(Arp(Web, WebAddress, ServerAddress, 2, Server));
+            _services.Services.IsHealthy("web").Should().BeTrue();
         }
 
-        _guest.Send(Arp(Guest, DbAddress, ServerAddress, 2, Server));
-        _services.Services.IsHealthy("db").Should().BeFalse("another said so");
+        _guest.Send(Arp(Guest, WebAddress, ServerAddress, 2, Server));
+        _services.Services.IsHealthy("web").Should().BeFalse("another said so");
         Hear();
+        _lab.Time.Advance(TimeSpan.FromSeconds(6));
+        _services.Ask();
+        _services.Services.IsHealthy("web").Should().BeTrue();
+        _lab.Time.Advance(TimeSpan.FromSeconds(4));
+        _services.Ask();
+        _services.Services.IsHealthy("web").Should().BeFalse();
+        Hear();
+        _web.Port.Dispose();
+        _services.Services.IsHealthy("web").Should().BeFalse();
+    }
+
+    [Fact]
+    public void A_machine_serves_by_TCP_as_long_as_it_takes_connections()
+    {
+        void Hear(byte flags, bool serves, string because = "", uint off = 0)
+        {
+            _services.Ask();
+            _db.Send(Answered(flags, off));
+            _services.Services.IsHealthy("db").Should().Be(serves, because);
+        }
+
+        _db.Send(Arp(Db, DbAddress, ServerAddress, 2, Server));
+        _services.Services.IsHealthy("db").Should().BeFalse("a machine that is there need not serve");
+        Hear(Packets.Syn | Packets.Ack, false, "that is no answer to what was asked", off: 1);
+        Hear(Packets.Syn, false, "that is a question");
+        Hear(Packets.Ack, false, "that is no connection's beginning");
+        Hear(Packets.Syn | Packets.Ack, true);
+        Hear(Packets.Reset, true, "anybody may send that");
+        Hear(Packets.Reset | Packets.Ack, false, "it was refused");
+        Hear(Packets.Syn | Packets.Ack, true);
         _lab.Time.Advance(TimeSpan.FromSeconds(6));
         _services.Ask();
         _services.Services.IsHealthy("db").Should().BeTrue();
         _lab.Time.Advance(TimeSpan.FromSeconds(4));
+        _db.Send(Arp(Db, DbAddress, ServerAddress, 2, Server));
         _services.Ask();
-        _services.Services.IsHealthy("db").Should().BeFalse();
-        Hear();
+        _services.Services.IsHealthy("db").Should().BeFalse("it is there and takes no connections");
+        Hear(Packets.Syn | Packets.Ack, true);
+        _services.Ask();
+        byte[] foreign = Answered(Packets.Reset | Packets.Ack);
+        Web.Write(foreign.AsSpan(NetHeader.Size + 6));
+        _web.Send(foreign);
+        _services.Services.IsHealthy("db").Should().BeTrue("another said so");
         _db.Port.Dispose();
         _services.Services.IsHealthy("db").Should().BeFalse();
+    }
+
+    [Fact]
+    public void A_machine_of_a_vlan_is_asked_with_its_tag()
+    {
+        _services.Ask();
+        var asked = _guest.Take().Select(f => f[NetHeader.Size..]).ToList();
+        asked.Should().HaveCount(2).And.OnlyContain(f => f[12] == 0x81 && f[15] == 5, "by ARP and by TCP");
+        byte[] question = asked[1];
+        byte[] answer = With(Guest, Server, Packets.TcpFrame("10.20.0.77", 81, ServerAddress, BinaryPrimitives.ReadUInt16BigEndian(question.AsSpan(38)), Packets.Syn | Packets.Ack));
+        BinaryPrimitives.WriteUInt32BigEndian(answer.AsSpan(NetHeader.Size + 42), BinaryPrimitives.ReadUInt32BigEndian(question.AsSpan(42)) + 1);
+        _guest.Send([.. answer[..24], 0x81, 0, 0, 5, .. answer[24..]]);
+        _services.Services.IsHealthy("guest").Should().BeTrue();
+        byte[] reset = Only(_guest);
+        (reset[15], reset[51]).Should().Be(((byte)5, Packets.Reset));
     }
 
     [Fact]
@@ -208,7 +272,7 @@ public sealed class NetworkServicesTests : IDisposable
     public void Nothing_is_allocated_for_a_frame()
     {
         byte[][] frames = [Arp(Web, WebAddress, ServerAddress), Udp(Web, WebAddress, 5555, ServerAddress, 53, Dns("db.lab")), Udp(Web, WebAddress, 5555, ServerAddress, 53, Dns("x.example")),
-            With(Web, Server, Packets.Echo(WebAddress, ServerAddress, 1))];
+            With(Web, Server, Packets.Echo(WebAddress, ServerAddress, 1)), With(Web, Server, Packets.TcpFrame(WebAddress, 8080, ServerAddress, 50_000, Packets.Syn | Packets.Ack))];
         byte[] frame = new byte[400];
         Allocation.Of(i =>
         {
