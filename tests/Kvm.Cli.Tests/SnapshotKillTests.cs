@@ -15,7 +15,7 @@ public sealed class SnapshotKillTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [SkippableFact]
-    public void Kill_9_at_any_moment_of_saving_merging_pruning_and_exporting_leaves_every_snapshot_whole()
+    public void Kill_9_at_any_moment_of_saving_merging_pruning_backing_up_and_exporting_leaves_every_snapshot_whole()
     {
         Published.Require();
         var store = SnapshotStore.Open(Path.Combine(_folder, "store"));
@@ -50,6 +50,16 @@ public sealed class SnapshotKillTests : IDisposable
         killed.Should().BePositive();
     }
 
+    private static int DiskSeed(int round) => 20_000 + (100 * round);
+
+    private static byte[] ContentOf(int seed, int chunks)
+    {
+        byte[] all = new byte[chunks * SnapshotFormat.ChunkSize];
+        for (int i = 0; i < chunks; i++)
+            new Random(seed + i).NextBytes(all.AsSpan(i * SnapshotFormat.ChunkSize, SnapshotFormat.ChunkSize));
+        return all;
+    }
+
     private static void Save(SnapshotStore store, string name, string? parent, int seed, int chunks, bool patches = false)
     {
         using var writer = store.Begin(name, [s_memory], new SnapshotOptions { Parent = parent, Compression = SnapshotCompression.None });
@@ -69,26 +79,29 @@ public sealed class SnapshotKillTests : IDisposable
     /// <summary>Makes what the operation of this round is done with.</summary>
     private string[] Prepare(SnapshotStore store, int round, string file)
     {
-        switch (round % 4)
+        switch (round % 5)
         {
             case 0:
-                return ["import", file, "new"];
+                return ["snapshot", "import", file, "new"];
             case 1:
                 Save(store, "child", "base", 5000 + round, 32, patches: true);
-                return ["merge", "child"];
+                return ["snapshot", "merge", "child"];
             case 2:
                 Save(store, "much", null, 10_000 + 100 * round, 64);
                 Save(store, "little", null, 10_000 + 100 * round, 8);
                 store.Remove(["much"]);
-                return ["prune"];
+                return ["snapshot", "prune"];
+            case 3:
+                File.WriteAllBytes(Path.Combine(_folder, "disk.img"), ContentOf(DiskSeed(round), 64));
+                return ["backup", "create", "disk", Path.Combine(_folder, "disk.img"), "--compression", "none"];
             default:
-                return ["export", "base", Path.Combine(_folder, "new.kvmsnap")];
+                return ["snapshot", "export", "base", Path.Combine(_folder, "new.kvmsnap")];
         }
     }
 
     private bool RunAndKill(string[] words, TimeSpan after)
     {
-        using var process = Published.Start(["snapshot", .. words, "--store", Path.Combine(_folder, "store")]);
+        using var process = Published.Start([.. words, "--store", Path.Combine(_folder, "store")]);
         var output = process.StandardOutput.ReadToEndAsync();
         var errors = process.StandardError.ReadToEndAsync();
         if (process.WaitForExit(after))
@@ -116,7 +129,9 @@ public sealed class SnapshotKillTests : IDisposable
             ShouldHold(store, "new", 1000, 64);
         if (names.Contains("little"))
             ShouldHold(store, "little", 10_000 + 100 * round, 8);
-        if (round % 4 is 1 or 2)
+        foreach (string backup in names.Where(name => name.StartsWith("disk-", StringComparison.Ordinal)))
+            ShouldHold(store, backup, DiskSeed(round), 64);
+        if (round % 5 is 1 or 2)
             names.Should().ContainSingle();
         // What was left half-made goes with the next operation.
         store.Remove(names);
