@@ -16,12 +16,12 @@ internal static class Transitions
 
     /// <summary>It is being started.</summary>
     /// <param name="record">The machine.</param>
-    /// <param name="process">Its worker, or its supervisor where it has a rule for starting again.</param>
+    /// <param name="process">Its worker, or its supervisor where it has a rule for starting again and a process of its own.</param>
     /// <param name="bootId">The host's boot.</param>
     /// <param name="now">The time.</param>
     public static VmRecord Started(this VmRecord record, HostProcess process, string bootId, DateTimeOffset now)
     {
-        bool supervised = record.Restart.When != RestartWhen.No;
+        bool supervised = record.Restart.When != RestartWhen.No && !record.Shared;
         return record.To(VmState.Starting, now) with
         {
             Generation = record.Generation + 1,
@@ -72,10 +72,14 @@ internal static class Transitions
             record = record with { Supervisor = null };
         if (!Lifecycle.IsActive(record.State) || (sameBoot && record.Worker is { IsAlive: true }) || (record.Worker is null && supervised))
             return record;
-        var ended = record.Ended(record.Ending == EndRequest.None ? "worker-died" : "stopped-by-user", record.Ending == EndRequest.None ? ExitCode.HostFailure : ExitCode.Success, now);
-        return record.Ending != EndRequest.None ? ended : ended with
-        {
-            End = ended.End! with { Explanation = sameBoot ? "its process was killed or failed" : "the host was started again while it ran" },
-        };
+        return record.WorkerFailed(sameBoot ? "its process was killed or failed" : "the host was started again while it ran", now);
+    }
+
+    /// <summary>Who ran it can no longer say how it ended: crashed, or stopped where somebody had asked for the end.</summary>
+    public static VmRecord WorkerFailed(this VmRecord record, string explanation, DateTimeOffset now)
+    {
+        bool asked = record.Ending != EndRequest.None;
+        var ended = record.Ended(asked ? "stopped-by-user" : "worker-died", asked ? ExitCode.Success : ExitCode.HostFailure, now);
+        return asked ? ended : ended with { End = ended.End! with { Explanation = explanation } };
     }
 }

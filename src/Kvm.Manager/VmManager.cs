@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Kvm.Manager.Pools;
+using Kvm.Manager.Working;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Control;
@@ -35,9 +36,18 @@ public sealed class VmManager(ManagerOptions options)
     /// <param name="autostart">Whether <c>serve</c> starts it.</param>
     /// <param name="cancel">Ends the wait for its lock.</param>
     /// <exception cref="VmmException">It cannot be made: KVM0006, KVM0602, KVM0603, KVM0605.</exception>
-    public VmRecord Create(RunSettings settings, RestartPolicy restart = default, bool autostart = false, CancellationToken cancel = default)
+    public VmRecord Create(RunSettings settings, RestartPolicy restart = default, bool autostart = false, CancellationToken cancel = default) =>
+        Create(settings, new CreateOptions { Restart = restart, Autostart = autostart }, cancel);
+
+    /// <summary>Makes a machine. What the guest sees of it is fixed from now on.</summary>
+    /// <param name="settings">Its configuration; where it has no name of its own it is given one.</param>
+    /// <param name="how">How it is run.</param>
+    /// <param name="cancel">Ends the wait for its lock.</param>
+    /// <exception cref="VmmException">It cannot be made: KVM0006, KVM0602, KVM0603, KVM0605.</exception>
+    public VmRecord Create(RunSettings settings, CreateOptions how, CancellationToken cancel = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
+        ArgumentNullException.ThrowIfNull(how);
         if (settings.Machine.Validate() is [var problem, ..])
             throw new VmmException(UsageErrors.InvalidMachine, problem);
         string id = Guid.NewGuid().ToString("n");
@@ -45,7 +55,7 @@ public sealed class VmManager(ManagerOptions options)
         settings = VolumeDisks.Name(settings, options).WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
-        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = restart, Autostart = autostart, Config = VmRecord.ConfigOf(settings) };
+        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = how.Restart, Autostart = how.Autostart, Shared = how.Shared, Config = VmRecord.ConfigOf(settings) };
         using (Store.Lock(name, cancel))
             Store.Add(record);
         Events.Tell(name, "created");
@@ -64,17 +74,17 @@ public sealed class VmManager(ManagerOptions options)
     /// <exception cref="OperationCanceledException">The wait was ended; the machine may start nevertheless.</exception>
     public VmRecord Start(string name, CancellationToken cancel = default)
     {
-        StartedProcess process;
+        ILaunched launched;
         long generation;
         using (Store.Lock(name, cancel))
         {
             var record = Store.Read(name).Settled(_bootId, Now);
-            (process, generation) = StartLocked(record with { Failures = 0 });
+            (launched, generation) = StartLocked(record with { Failures = 0 }, cancel);
         }
 
-        using (process)
+        using (launched)
         {
-            process.WaitForWord(s_startPatience, cancel);
+            launched.WaitForWord(s_startPatience, cancel);
             var started = Settle(name, cancel);
             if (started.Generation == generation && started.State == VmState.Crashed && started.End is { How: "failure" } end)
                 throw new VmmException(ManagerErrors.StartFailed, end.Explanation is { } why ? $"{name}: {why}" : $"{name}: {end.Outcome}");
@@ -163,6 +173,29 @@ public sealed class VmManager(ManagerOptions options)
         }
     }
 
+    /// <summary>As <see cref="StartAgain"/>, of one that ran in this process beside others and runs there again: its new generation; null where it does not.</summary>
+    internal long? StartAgainShared(string name, long generation)
+    {
+        using (Store.Lock(name))
+        {
+            if (Store.TryRead(name) is not { RestartAt: not null } record || record.Generation != generation)
+                return null;
+            var next = record.Started(HostProcess.Own, _bootId, Now) with { Restarts = record.Restarts + 1 };
+            Keep(next);
+            return next.Generation;
+        }
+    }
+
+    /// <summary>Writes down that a machine of this process has failed in a way that it could not write down itself.</summary>
+    internal void EndShared(string name, long generation)
+    {
+        using (Store.Lock(name))
+        {
+            if (Store.TryRead(name) is { } record && record.Generation == generation && record.Worker == HostProcess.Own && Lifecycle.IsActive(record.State))
+                Keep(record.WorkerFailed("it failed in the process that it shared", Now));
+        }
+    }
+
     /// <summary>Starts the worker of a machine that waits for one.</summary>
     internal (StartedProcess Process, long Generation) StartWorker(VmRecord record)
     {
@@ -202,7 +235,7 @@ public sealed class VmManager(ManagerOptions options)
             Keep(settled);
         if (!IsDue(settled))
             return settled;
-        StartLocked(settled with { Restarts = settled.Restarts + 1 }).Process.Dispose();
+        StartLocked(settled with { Restarts = settled.Restarts + 1 }, CancellationToken.None).Launched.Dispose();
         return Store.Read(record.Name);
     }
 
@@ -210,14 +243,19 @@ public sealed class VmManager(ManagerOptions options)
     private bool IsDue(VmRecord record) => record.RestartAt is { } at && at <= Now && record.Supervisor is null;
 
     /// <summary>Starts the process that the record then names. Under the machine's lock, which the process waits for: it goes on only if it is named.</summary>
-    private (StartedProcess Process, long Generation) StartLocked(VmRecord record)
+    private (ILaunched Launched, long Generation) StartLocked(VmRecord record, CancellationToken cancel)
     {
         Lifecycle.Check(record.Name, record.State, VmState.Starting);
         EndSupervisor(record);
         var next = record.Started(default, _bootId, Now);
-        var process = Launch(next, next.Restart.When == RestartWhen.No ? "run" : "supervise");
-        Keep(record.Started(process.Process, _bootId, Now));
-        return (process, next.Generation);
+        // Processes that shared ones need they cannot start themselves.
+        if (next.Shared && next.Settings() is var settings)
+            settings.Scheduling.StartScheduler(settings.Machine);
+        ILaunched launched = next.Shared
+            ? SharedHost.Take(options, next.Name, next.Generation, cancel)
+            : new OwnProcess(Launch(next, next.Restart.When == RestartWhen.No ? "run" : "supervise"));
+        Keep(record.Started(launched.Process, _bootId, Now));
+        return (launched, next.Generation);
     }
 
     private StartedProcess Launch(VmRecord record, string role)
@@ -270,9 +308,11 @@ public sealed class VmManager(ManagerOptions options)
         // In order first, so that it gives back what it has of the host: sockets, interfaces, locks.
         if (!(Ask(name, "kill") && WaitForEnd(record, s_endPatience, cancel)))
         {
-            record.Worker?.Kill();
+            // A process that has other machines is nobody's to kill for one of them.
+            if (!record.Shared)
+                record.Worker?.Kill();
             if (!WaitForEnd(record, s_killPatience, cancel))
-                throw new VmmException(ManagerErrors.DidNotEnd, $"process {record.Worker?.Id} of {name} is still there");
+                throw new VmmException(ManagerErrors.DidNotEnd, record.Shared ? $"{name} is still there in process {record.Worker?.Id}, which has others too" : $"process {record.Worker?.Id} of {name} is still there");
         }
 
         return Settle(name, cancel);
@@ -296,8 +336,9 @@ public sealed class VmManager(ManagerOptions options)
         return Ask(name, request) ? Get(name) : throw new VmmException(ManagerErrors.WrongState, $"{name} is ending");
     }
 
-    private static bool WaitForEnd(VmRecord record, TimeSpan patience, CancellationToken cancel) =>
-        (record.Worker?.WaitForEnd(patience, cancel) ?? true) && (record.Supervisor?.WaitForEnd(patience, cancel) ?? true);
+    private bool WaitForEnd(VmRecord record, TimeSpan patience, CancellationToken cancel) => record.Shared
+        ? SharedHost.WaitForEnd(options, record, patience, cancel)
+        : (record.Worker?.WaitForEnd(patience, cancel) ?? true) && (record.Supervisor?.WaitForEnd(patience, cancel) ?? true);
 
     /// <summary>Has a running machine's process do something; false where it does not answer.</summary>
     private bool Ask(string name, string request)

@@ -41,6 +41,19 @@ public enum EndRequest
     Kill,
 }
 
+/// <summary>How a machine is run that is made. Immutable.</summary>
+public sealed record CreateOptions
+{
+    /// <summary>When it is started again.</summary>
+    public RestartPolicy Restart { get; init; }
+
+    /// <summary>In one process with all other such machines, instead of one of its own.</summary>
+    public bool Shared { get; init; }
+
+    /// <summary>Whether <c>serve</c> starts it when it begins.</summary>
+    public bool Autostart { get; init; }
+}
+
 /// <summary>
 /// A machine's control block: all that is known of it. One record, kept in one file (<see cref="VmStore"/>). Immutable; who holds the
 /// machine's lock replaces it.
@@ -85,6 +98,9 @@ public sealed record VmRecord
 
     /// <summary>Whether <c>serve</c> starts it when it begins.</summary>
     public bool Autostart { get; init; }
+
+    /// <summary>Whether it runs in a process that has other machines too.</summary>
+    public bool Shared { get; init; }
 
     /// <summary>How often it was started again without being asked to.</summary>
     public long Restarts { get; init; }

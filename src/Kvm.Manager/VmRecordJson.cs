@@ -53,6 +53,7 @@ public static class VmRecordJson
         json.WriteString("bootId", record.BootId);
         json.WriteString("ending", NameOf(record.Ending));
         json.WriteString("restart", record.Restart.ToString());
+        json.WriteBoolean("shared", record.Shared);
         json.WriteNumber("restarts", record.Restarts);
         json.WriteNumber("failures", record.Failures);
         if (record.RestartAt is { } at)
@@ -110,6 +111,7 @@ public static class VmRecordJson
         BootId = Text(root, "bootId"),
         Ending = (EndRequest)OneOf(root, "ending", s_endings),
         Restart = RestartPolicy.Parse(Text(root, "restart")) ?? throw new FormatException(),
+        Shared = root.TryGetProperty("shared", out var shared) && shared.GetBoolean(),
         Restarts = root.GetProperty("restarts").GetInt64(),
         Failures = root.GetProperty("failures").GetInt32(),
         RestartAt = root.GetProperty("restartAt") is { ValueKind: not JsonValueKind.Null } at ? at.GetDateTimeOffset() : null,

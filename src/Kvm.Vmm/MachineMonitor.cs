@@ -14,14 +14,17 @@ internal sealed class MachineMonitor : IDisposable
     /// <summary>Twice this is how soon a guest that halted for ever is noticed.</summary>
     private static readonly TimeSpan s_period = TimeSpan.FromMilliseconds(200);
 
+    private static readonly TimeSpan s_longest = TimeSpan.FromHours(1);
+
     private readonly VirtualMachine _machine;
     private readonly VcpuThread[] _vcpus;
     private readonly TimeSpan? _timeout;
-    private readonly ManualResetEventSlim _stop = new();
+    private readonly AutoResetEvent _bell = new(initialState: false);
     private readonly ManualResetEventSlim _done = new(initialState: true);
     private readonly long[] _lastCpuTime;
     private TimeSpan? _panicGrace;
     private bool _answered;
+    private volatile bool _stopped;
 
     public MachineMonitor(VirtualMachine machine, VcpuThread[] vcpus, TimeSpan? timeout)
     {
@@ -38,16 +41,23 @@ internal sealed class MachineMonitor : IDisposable
     }
 
     /// <summary>Ends the thread soon; may be called from any thread, also from its own.</summary>
-    public void Stop() => _stop.Set();
+    public void Stop()
+    {
+        _stopped = true;
+        _bell.Set();
+    }
+
+    /// <summary>The machine goes on that was paused: it is looked at again. Any thread, before <see cref="Dispose"/>.</summary>
+    public void Wake() => _bell.Set();
 
     /// <summary>Ends a guest that told pvpanic it panicked after <paramref name="grace"/>, time enough to print the rest and reset by itself.</summary>
     public void EndAfterPanic(TimeSpan grace) => _panicGrace ??= ProcessClock.SinceProcessStart() + grace;
 
     public void Dispose()
     {
-        _stop.Set();
+        Stop();
         _done.Wait();
-        _stop.Dispose();
+        _bell.Dispose();
         _done.Dispose();
     }
 
@@ -56,22 +66,30 @@ internal sealed class MachineMonitor : IDisposable
         var deadline = _timeout is { } t ? ProcessClock.SinceProcessStart() + t : (TimeSpan?)null;
         while (true)
         {
-            var wait = s_period;
-            if (deadline is { } d && d - ProcessClock.SinceProcessStart() < wait)
-                wait = d - ProcessClock.SinceProcessStart();
-            if (_stop.Wait(wait > TimeSpan.Zero ? wait : TimeSpan.Zero))
+            bool woken = _bell.WaitOne(Patience(deadline));
+            if (_stopped)
                 break;
             if (deadline <= ProcessClock.SinceProcessStart())
                 _machine.EndWith(VmOutcome.Timeout, $"the guest still ran after {_timeout!.Value.TotalSeconds:0.###} s");
             else if (_panicGrace <= ProcessClock.SinceProcessStart())
                 _machine.EndWith(VmOutcome.Panic, "the guest reported a panic");
-            else if (_machine.IsHeld)
+            else if (woken || _machine.IsHeld)
                 _answered = false;
             else
                 LookForStuckGuest();
         }
 
         _done.Set();
+    }
+
+    /// <summary>A paused machine costs nothing: it is looked at when its time is over, or when it goes on.</summary>
+    private TimeSpan Patience(TimeSpan? deadline)
+    {
+        var wait = _machine.IsPaused && _panicGrace is null ? Timeout.InfiniteTimeSpan : s_period;
+        if (deadline is not { } end)
+            return wait;
+        var left = end - ProcessClock.SinceProcessStart();
+        return left <= TimeSpan.Zero ? TimeSpan.Zero : wait == Timeout.InfiniteTimeSpan || left < wait ? left < s_longest ? left : s_longest : wait;
     }
 
     private void LookForStuckGuest()

@@ -198,7 +198,9 @@ public sealed partial class VirtualMachine
     private void ResumeNow()
     {
         _resumesAtStart = false;
-        if (IsPaused && !_isDisposed)
-            _pause.End();
+        if (!IsPaused || _isDisposed)
+            return;
+        _pause.End();
+        _monitor.Wake();
     }
 }

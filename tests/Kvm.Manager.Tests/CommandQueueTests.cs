@@ -122,7 +122,7 @@ public sealed class CommandQueueTests : IDisposable
         }
 
         // A lock ends with its process: so whoever looks finds this out, and whoever goes on does not begin it again.
-        Queue().Get(lost)!.Should().Match<Command>(command => command.State == CommandState.Interrupted && command.Error!.Contains("before it was done"));
+        Queue().Wait(lost, s_long).Should().Match<Command>(command => command.State == CommandState.Interrupted && command.Error!.Contains("before it was done"));
         for (int i = 0; i < 2; i++)
         {
             using var runner = CommandRunner.Start(Queue());

@@ -261,7 +261,7 @@ public sealed class WorkerTests : IDisposable
         started.Worker.Value.WaitForEnd(s_long).Should().BeTrue();
         manager.Get("web").Should().Match<VmRecord>(record => record.State == VmState.Crashed && record.RestartAt != null && record.Supervisor == null);
         var later = new VmManager(_state.Options with { Time = new Later() });
-        var again = later.List().Single().Record!;
+        var again = later.Settle("web", CancellationToken.None);
         again.Generation.Should().Be(2);
         again.Supervisor.Should().NotBeNull();
         manager.Remove("web", force: true);

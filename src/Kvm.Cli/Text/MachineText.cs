@@ -81,7 +81,7 @@ internal static class MachineText
         if (record.RestartAt is { } at)
             Row("next start", Time(at));
         if (record.Worker is { } worker)
-            Row("process", worker.Id.ToString(CultureInfo.InvariantCulture));
+            Row("process", string.Create(CultureInfo.InvariantCulture, $"{worker.Id}{(record.Shared ? ", which has other machines too" : "")}"));
         if (record.Supervisor is { } supervisor)
             Row("supervisor", supervisor.Id.ToString(CultureInfo.InvariantCulture));
         if (record.Worker is not null)

@@ -126,7 +126,7 @@ internal class RunVerb : Verb
         "Goes on from a template (template build) in the place of booting a KERNEL: at once, sharing memory with all that do, as a machine of its own. What it writes to disks is gone when it ends.");
     private readonly SwitchOption _detach = new("--detach", Surroundings,
         "Makes a machine of it, starts that and returns: create and start in one. See ps, logs, console, stop.", "-d");
-    private readonly RestartOption _restart = new();
+    private readonly DetachedOptions _detached = new();
 
     private readonly SchedulingOptions _scheduling = new();
     private readonly bool _hasKernel = true;
@@ -137,7 +137,8 @@ internal class RunVerb : Verb
     {
         Add(_from);
         Add(_detach);
-        Add(_restart.Option);
+        Add(_detached.Restart);
+        Add(_detached.Shared);
         Examples =
         [
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),
@@ -203,9 +204,8 @@ internal class RunVerb : Verb
         if (_template is { } template)
             return CloneRun.Run(template, settings, _name.Text(result), global);
         if (_detach.IsGiven(result))
-            return RestartOption.RunDetached(settings, _restart.Read(result), global);
-        if (_restart.Option.Text(result) is not null)
-            throw new VmmException(UsageErrors.Incomplete, "--restart is for machines that outlive the command: with --detach, or kvmsharp create");
+            return DetachedOptions.RunDetached(settings, _detached.Read(result), global);
+        _detached.Refuse(result);
         if (VolumeDisks.AreIn(settings))
             return RunOnVolumes(settings, global);
         using var session = new RunSession(settings, global);

@@ -28,12 +28,12 @@ public sealed class CommandVerbs
     private CommandVerbs(Dictionary<string, (string[] Members, CommandWork Work)> verbs) => _verbs = verbs;
 
     /// <summary>
-    /// What the command line has, too: <c>create</c> (members <c>config</c>, <c>restart</c>, <c>autostart</c>), <c>start</c>, <c>stop</c> (<c>timeoutMs</c>), <c>kill</c>, <c>pause</c>, <c>resume</c>,
+    /// What the command line has, too: <c>create</c> (members <c>config</c>, <c>restart</c>, <c>autostart</c>, <c>shared</c>), <c>start</c>, <c>stop</c> (<c>timeoutMs</c>), <c>kill</c>, <c>pause</c>, <c>resume</c>,
     /// <c>remove</c> (<c>force</c>). Their result is an object with the machine's <c>state</c> and <c>generation</c>; that of <c>remove</c> nothing.
     /// </summary>
     public static CommandVerbs Standard { get; } = new(new(StringComparer.Ordinal)
     {
-        ["create"] = (["config", "restart", "autostart"], (manager, vm, arguments, cancel) => ResultOf(manager.Create(SettingsOf(vm, arguments), RestartOf(arguments), Flag(arguments, "autostart"), cancel))),
+        ["create"] = (["config", "restart", "autostart", "shared"], (manager, vm, arguments, cancel) => ResultOf(manager.Create(SettingsOf(vm, arguments), HowOf(arguments), cancel))),
         ["start"] = ([], (manager, vm, _, cancel) => ResultOf(manager.Start(vm, cancel))),
         ["stop"] = (["timeoutMs"], (manager, vm, arguments, cancel) => ResultOf(manager.Stop(vm, TimeoutOf(arguments), cancel))),
         ["kill"] = ([], (manager, vm, _, cancel) => ResultOf(manager.Kill(vm, cancel))),
@@ -118,6 +118,9 @@ public sealed class CommandVerbs
         var settings = ConfigFile.Parse(Encoding.UTF8.GetBytes(arguments.GetProperty("config").GetRawText()), $"the configuration of {vm}");
         return settings with { Machine = settings.Machine with { Name = vm } };
     }
+
+    private static CreateOptions HowOf(JsonElement arguments) =>
+        new() { Restart = RestartOf(arguments), Autostart = Flag(arguments, "autostart"), Shared = Flag(arguments, "shared") };
 
     private static RestartPolicy RestartOf(JsonElement arguments) => arguments.TryGetProperty("restart", out var restart)
         ? RestartPolicy.Parse(restart.GetString() ?? "") ?? throw new FormatException()

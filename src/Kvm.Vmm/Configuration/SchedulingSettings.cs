@@ -90,6 +90,15 @@ public sealed record SchedulingSettings
         return SchedulerClient.Join(new SchedulerWish { Policy = policy, Request = RequestFor(machine), MayWait = MayWait, Rules = Rules, Notice = notice }, cancel);
     }
 
+    /// <summary>Starts the scheduler that <see cref="Join"/> joins, where that is another process and there is none: for a machine whose process may start none.</summary>
+    /// <param name="machine">The machine.</param>
+    /// <exception cref="VmmException">There is another policy, or no scheduler can be started.</exception>
+    public void StartScheduler(VmConfig machine)
+    {
+        if (Policy is { } policy && policy != "host")
+            SchedulerClient.Start(new SchedulerWish { Policy = policy, Request = RequestFor(machine), MayWait = MayWait, Rules = Rules });
+    }
+
     // Guests of one name, or that nobody named with one kernel, are taken to do the same again.
     private string ClassOf(VmConfig machine)
     {

@@ -38,8 +38,19 @@ public sealed class ControlClient : IDisposable
         ArgumentNullException.ThrowIfNull(name);
         if (ControlProtocol.PathOf(runtimeFolder, name) is not { } path)
             throw new VmmException(ControlErrors.NoGuest, $"{VisibleText.Quote(name, 64)} is no name that can be asked for");
-        int error = UnixSocket.TryConnect(path, out var socket);
-        return error == 0 ? new ControlClient(socket!, name) : throw new VmmException(ControlErrors.NoGuest, $"{name}: {Errno.TextOf(-error)}");
+        return TryConnectTo(path, name, out int error) ?? throw new VmmException(ControlErrors.NoGuest, $"{name}: {Errno.TextOf(-error)}");
+    }
+
+    /// <summary>Connects to a socket by its path.</summary>
+    /// <param name="path">The socket.</param>
+    /// <param name="name">What it is called in messages.</param>
+    /// <returns>Null where nobody answers.</returns>
+    public static ControlClient? TryConnectTo(string path, string name) => TryConnectTo(path, name, out _);
+
+    private static ControlClient? TryConnectTo(string path, string name, out int error)
+    {
+        error = UnixSocket.TryConnect(path, out var socket);
+        return error == 0 ? new ControlClient(socket!, name) : null;
     }
 
     /// <summary>Asks for statistics; <see cref="TryRead"/> gives them.</summary>

@@ -11,6 +11,9 @@ public sealed class ControlServer : IDisposable
 {
     internal const int MostClients = 32;
 
+    // Those who wait for one of the machines of a process wait there.
+    private const int MostClientsOfProcess = 1024;
+
     private const int SampleMs = 20;
     private const int AcceptRetryMs = 100;
     private const int LongestSleepMs = 3_600_000;
@@ -22,6 +25,7 @@ public sealed class ControlServer : IDisposable
     private readonly ControlTarget _target;
     private readonly IReadOnlyList<IControlRequest> _requests;
     private readonly UnixListener _listener;
+    private readonly int _mostClients;
     private readonly EventFd _bell = new();
     private readonly Epoll _epoll = new();
     private readonly Dictionary<ulong, ControlClientSession> _clients = [];
@@ -31,11 +35,12 @@ public sealed class ControlServer : IDisposable
     private bool _acceptsAll = true;
     private volatile bool _stop;
 
-    private ControlServer(VirtualMachine machine, UnixListener listener, IReadOnlyList<IControlRequest> more)
+    private ControlServer(VirtualMachine? machine, UnixListener listener, IReadOnlyList<IControlRequest> more)
     {
         _target = new ControlTarget(machine);
-        _requests = [.. s_requests, .. more];
+        _requests = machine is null ? more : [.. s_requests, .. more];
         _listener = listener;
+        _mostClients = machine is null ? MostClientsOfProcess : MostClients;
         _epoll.Add(_bell.Handle.Fd, EpollEvents.In, BellData);
         _epoll.Add(_listener.Handle.Fd, EpollEvents.In, ListenerData);
         _thread = new Thread(Main, maxStackSize: 256 << 10) { Name = "control", IsBackground = true };
@@ -62,6 +67,23 @@ public sealed class ControlServer : IDisposable
             return null;
         }
 
+        return TryOpen(machine, path, more, out why);
+    }
+
+    /// <summary>Offers the socket of a process that runs several machines, at which none of them is asked.</summary>
+    /// <param name="path">The socket, in a folder of this user's.</param>
+    /// <param name="why">Why there is none, where there is none.</param>
+    /// <param name="requests">What can be asked.</param>
+    public static ControlServer? TryOpenAt(string path, out string? why, params IReadOnlyList<IControlRequest> requests)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(requests);
+        return TryOpen(null, path, requests, out why);
+    }
+
+    private static ControlServer? TryOpen(VirtualMachine? machine, string path, IReadOnlyList<IControlRequest> more, out string? why)
+    {
+        why = null;
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
@@ -144,7 +166,7 @@ public sealed class ControlServer : IDisposable
 
     private void Welcome(UnixSocket socket)
     {
-        if (_clients.Count == MostClients || !socket.HasTrustedPeer(out _))
+        if (_clients.Count == _mostClients || !socket.HasTrustedPeer(out _))
         {
             socket.Dispose();
             return;

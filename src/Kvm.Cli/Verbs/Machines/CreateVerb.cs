@@ -11,44 +11,61 @@ namespace Kvm.Cli.Verbs.Machines;
 /// <summary><c>kvmsharp create</c>: a machine that outlives the command.</summary>
 internal sealed class CreateVerb : RunVerb
 {
-    private readonly RestartOption _restart = new();
+    private readonly DetachedOptions _detached = new();
     private readonly SwitchOption _autostart = new("--autostart", "Console, end and report", "serve starts it when it begins, in the order in which machines were made.");
 
     public CreateVerb()
         : base("create", "Makes a machine that start starts: its record in the state folder, with all that its guest will see. Takes run's options.")
     {
-        Add(_restart.Option);
+        Add(_detached.Restart);
+        Add(_detached.Shared);
         Add(_autostart);
         Examples =
         [
             ("kvmsharp create vmlinuz --name web --disk web.qcow2 --publish 8080:80", "made, not started"),
             ("kvmsharp create vmlinuz --name db --restart on-failure:5", "started again when it fails, five times in a row at most"),
+            ("kvmsharp create tiny.elf --name t1 --memory 2M --shared", "one of a hundred in one process"),
         ];
     }
 
     protected override int Run(ParseResult result, RunSettings settings, GlobalOptions global)
     {
-        var record = new VmManager(ManagerOptions.OfThisUser()).Create(RestartOption.Detached(settings), _restart.Read(result), _autostart.IsGiven(result));
+        var record = new VmManager(ManagerOptions.OfThisUser()).Create(DetachedOptions.Detached(settings), _detached.Read(result) with { Autostart = _autostart.IsGiven(result) });
         return MachineText.Show(record, record.Name, global);
     }
 }
 
-/// <summary>The option <c>--restart</c>, and what a machine without a foreground cannot have.</summary>
-internal sealed class RestartOption
+/// <summary>The options of machines that outlive the command, and what a machine without a foreground cannot have.</summary>
+internal sealed class DetachedOptions
 {
-    public ValueOption Option { get; } = new("--restart", "POLICY", "Console, end and report",
+    public ValueOption Restart { get; } = new("--restart", "POLICY", "Console, end and report",
         "When a machine is started again that was not stopped: no, on-failure, on-failure:N (at most N times in a row) or always. [default: no]")
     { Kind = ValueKind.OneOf, Values = ["no", "on-failure", "on-failure:5", "always"] };
 
-    public RestartPolicy Read(ParseResult result) => Option.Text(result) is not { } text ? default
-        : RestartPolicy.Parse(text) ?? throw Quantities.Bad(Option.Name, text, "is not one of no, on-failure, on-failure:N, always");
+    public SwitchOption Shared { get; } = new("--shared", "Console, end and report",
+        "Runs the machine in one process with all others made so: less memory and a faster start, but what ends that process ends all of them.");
+
+    public CreateOptions Read(ParseResult result) => new()
+    {
+        Restart = Restart.Text(result) is not { } text ? default
+            : RestartPolicy.Parse(text) ?? throw Quantities.Bad(Restart.Name, text, "is not one of no, on-failure, on-failure:N, always"),
+        Shared = Shared.IsGiven(result),
+    };
+
+    /// <summary>Refuses them where the machine ends with the command.</summary>
+    public void Refuse(ParseResult result)
+    {
+        string? stray = Restart.Text(result) is not null ? Restart.Name : Shared.IsGiven(result) ? Shared.Name : null;
+        if (stray is not null)
+            throw new VmmException(UsageErrors.Incomplete, $"{stray} is for machines that outlive the command: with --detach, or kvmsharp create");
+    }
 
     /// <summary>Makes a machine and starts it.</summary>
     /// <returns>The exit code.</returns>
-    public static int RunDetached(RunSettings settings, RestartPolicy restart, GlobalOptions global) => Cancellable.Run(cancel =>
+    public static int RunDetached(RunSettings settings, CreateOptions how, GlobalOptions global) => Cancellable.Run(cancel =>
     {
         var manager = new VmManager(ManagerOptions.OfThisUser());
-        string name = manager.Create(Detached(settings), restart, cancel: cancel).Name;
+        string name = manager.Create(Detached(settings), how, cancel).Name;
         return MachineText.Show(manager.Start(name, cancel), name, global);
     });
 

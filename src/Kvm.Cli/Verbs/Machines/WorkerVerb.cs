@@ -13,7 +13,7 @@ namespace Kvm.Cli.Verbs.Machines;
 internal sealed class WorkerVerb : Verb
 {
     private readonly WordArgument _name = new("NAME", "The machine.");
-    private readonly WordArgument _role = new("ROLE", "run or supervise.");
+    private readonly WordArgument _role = new("ROLE", "run, supervise or host.");
     private readonly WordArgument _generation = new("GENERATION", "The start that the process is for.");
     private readonly WordArgument _state = new("STATE", "The state folder.");
     private readonly WordArgument _runtime = new("RUNTIME", "The runtime folder.");
@@ -37,8 +37,13 @@ internal sealed class WorkerVerb : Verb
         // All its paths are from the root on; the folder it was started in is not held.
         Directory.SetCurrentDirectory("/");
         var options = ManagerOptions.OfThisUser();
-        return _role.Text(result) == "supervise"
-            ? Supervisor.Run(options, name, generation)
-            : Worker.Run(options, name, generation, confined: _role.Text(result) == "confined", message => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n"));
+        return _role.Text(result) switch
+        {
+            "supervise" => Supervisor.Run(options, name, generation),
+            "host" => SharedHostServer.Run(options, Tell),
+            var role => Worker.Run(options, name, generation, confined: role == "confined", Tell),
+        };
     }
+
+    private static void Tell(string message) => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n");
 }

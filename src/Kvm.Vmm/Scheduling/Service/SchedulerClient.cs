@@ -99,6 +99,15 @@ public sealed class SchedulerClient : IDisposable
     /// <exception cref="OperationCanceledException">The wait was ended.</exception>
     public static SchedulerPlace Join(SchedulerWish wish, CancellationToken cancel) => Join(wish, Folders.Runtime, cancel);
 
+    /// <summary>Starts the scheduler of this process's CPUs where there is none. It waits a few seconds for its first guest.</summary>
+    /// <param name="wish">What is wanted of it.</param>
+    /// <exception cref="VmmException">Another policy rules these CPUs, or no scheduler can be started.</exception>
+    public static void Start(SchedulerWish wish)
+    {
+        ArgumentNullException.ThrowIfNull(wish);
+        FindOrStart(Folders.Runtime, HostThread.GetAffinity(0), wish, mayStart: true).Dispose();
+    }
+
     internal static SchedulerPlace Join(SchedulerWish wish, string folder, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(wish);
