@@ -83,56 +83,41 @@ internal sealed class FirecrackerVerb : Verb
             throw new VmmException(FirecrackerErrors.Unsupported, "--seccomp-filter: filters of one's own are not taken");
         if (_bootTimer.IsGiven(result))
             throw new VmmException(FirecrackerErrors.Unsupported, "--boot-timer: there is no such device; kvmsharp run --ready-match TEXT --report FILE measures a boot");
-        using var instance = FirecrackerInstance.Open(Asked(result));
-        return Serve(instance, global);
-    }
-
-    /// <summary>Runs what is started, until a guest has ended or a signal comes.</summary>
-    private static int Serve(FirecrackerInstance instance, GlobalOptions global)
-    {
-        while (true)
-        {
-            if (Wait(instance, out int signal) is not { } start)
-                return 128 + signal;
-            int code;
-            try
-            {
-                using var session = new RunSession(start.Settings, global, build: start.Build, started: start.Started);
-                code = session.Run();
-                start.Failed(new VmmException(UsageErrors.InvalidMachine, "the machine did not start; standard error says why"));
-                if (start.IsStarted)
-                    start.Over();
-            }
-            catch (VmmException e)
-            {
-                start.Failed(e);
-                if (start.IsOfFile)
-                    throw;
-                continue;
-            }
-
-            if (start.IsStarted || start.IsOfFile)
-                return code;
-        }
-    }
-
-    /// <summary>Waits for a machine to start; a signal ends the wait, and with it the program in order.</summary>
-    private static MachineStart? Wait(FirecrackerInstance instance, out int signal)
-    {
-        using var ending = new CancellationTokenSource();
+        // From before there is a socket, which goes with the program.
         int came = 0;
-        MachineStart? start;
-        using (new SignalGuard(number =>
+        using var ending = new CancellationTokenSource();
+        using var signals = new SignalGuard(number =>
         {
             Interlocked.CompareExchange(ref came, number, 0);
             ending.Cancel();
-        }, () => { }))
+        }, () => { });
+        using var instance = FirecrackerInstance.Open(Asked(result));
+        return Serve(instance, global, ending.Token) ?? 128 + Volatile.Read(ref came);
+    }
+
+    /// <summary>Runs what is started, until a guest has ended.</summary>
+    /// <returns>The exit code; null where a signal came before.</returns>
+    private static int? Serve(FirecrackerInstance instance, GlobalOptions global, CancellationToken ending)
+    {
+        while (instance.NextStart(ending) is { } start)
         {
-            start = instance.NextStart(ending.Token);
+            try
+            {
+                using var session = new RunSession(start.Settings, global, build: start.Build, started: start.Started);
+                int code = session.Run();
+                start.Failed(new VmmException(UsageErrors.InvalidMachine, "the machine did not start; standard error says why"));
+                if (start.IsStarted)
+                    start.Over();
+                if (start.IsStarted || start.IsOfFile)
+                    return code;
+            }
+            catch (VmmException e) when (!start.IsOfFile)
+            {
+                start.Failed(e);
+            }
         }
 
-        signal = Volatile.Read(ref came);
-        return start;
+        return null;
     }
 
     private string Told(ParseResult result)

@@ -109,6 +109,65 @@ public sealed class I8042Tests
         _line.Asserted.Should().BeFalse();
     }
 
+    [Theory]
+    [InlineData(0xed, new byte[] { 0xfa })]
+    [InlineData(0xff, new byte[] { 0xfa, 0xaa })]
+    [InlineData(0xf2, new byte[] { 0xfa, 0xab, 0x83 })]
+    public void Byte_to_a_keyboard_is_acknowledged_with_an_edge_of_interrupt_1_for_each_byte_of_the_answer(int command, byte[] answer)
+    {
+        var controller = WithKeyboard();
+        controller.Out8(Data, command);
+        Taken(controller).Should().Equal(answer);
+        _line.Rises.Should().Be(answer.Length);
+        _line.Asserted.Should().BeFalse();
+    }
+
+    [Theory]
+    [InlineData(0x45, new byte[] { 0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d })]
+    [InlineData(0x05, new byte[] { 0x14, 0x11, 0xe0, 0x71, 0xe0, 0xf0, 0x71, 0xf0, 0x11, 0xf0, 0x14 })]
+    public void Ctrl_Alt_Del_is_typed_in_the_scan_codes_that_the_driver_chose(int control, byte[] codes)
+    {
+        var controller = WithKeyboard(control);
+        controller.PressCtrlAltDel();
+        Taken(controller).Should().Equal(codes);
+        _line.Rises.Should().Be(codes.Length);
+    }
+
+    [Fact]
+    public void Keys_wait_while_the_keyboard_is_off_and_what_finds_no_room_is_not_typed()
+    {
+        var controller = WithKeyboard();
+        controller.Out8(Command, 0xad);
+        for (int i = 0; i < 5; i++)
+            controller.PressCtrlAltDel();
+        Taken(controller).Should().BeEmpty();
+        controller.Out8(Command, 0xae);
+        Taken(controller).Should().HaveCount(16, "two times eight are waiting at most");
+    }
+
+    [Fact]
+    public void A_controller_without_a_keyboard_types_nothing()
+    {
+        _controller.PressCtrlAltDel();
+        (_controller.In8(Command) & 0x01).Should().Be(0);
+    }
+
+    private I8042 WithKeyboard(int control = 0x45)
+    {
+        var controller = new I8042("i8042", () => _resets++, _line, hasKeyboard: true);
+        controller.Out8(Command, 0x60);
+        controller.Out8(Data, control);
+        return controller;
+    }
+
+    private static List<byte> Taken(I8042 controller)
+    {
+        List<byte> bytes = [];
+        while ((controller.In8(Command) & 0x01) != 0)
+            bytes.Add((byte)controller.In8(Data));
+        return bytes;
+    }
+
     [Fact]
     public void Byte_to_the_absent_mouse_is_answered_as_the_mouse_without_interrupt_1()
     {

@@ -17,6 +17,12 @@ public class CommandLineTests
     [Fact]
     public void User_text_comes_last() => Build(HostProfile.Plain, "root=/dev/vda quiet").Should().EndWith("nokaslr root=/dev/vda quiet");
 
+    [Theory]
+    [InlineData(true, "root=PARTUUID=0eaa91a0-01 ro")]
+    [InlineData(false, "root=/dev/vda ro")]
+    public void The_root_is_the_partition_that_the_root_disk_names(bool isRoot, string root) =>
+        CommandLine.Build(new VmConfig { KernelPath = "k", Disks = [new DiskConfig { Path = "d", IsRoot = isRoot, PartUuid = "0eaa91a0-01", ReadOnly = true }] }, HostProfile.Plain).Should().Contain(root);
+
     [Fact]
     public void Whole_line_of_the_user_replaces_everything() =>
         CommandLine.Build(new VmConfig { KernelPath = "k", CommandLine = "mine" }, s_interpreting).Should().Be("mine");

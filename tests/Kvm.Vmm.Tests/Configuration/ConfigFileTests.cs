@@ -190,6 +190,35 @@ public class ConfigFileTests
     public void An_unknown_member_is_named_with_the_nearest_known_one(string text, params string[] parts) =>
         ShouldFail(text, UsageErrors.ConfigUnknownMember, parts);
 
+    [Fact]
+    public void A_members_value_alone_changes_settings_and_an_element_replaces_its_namesake()
+    {
+        var basis = new RunSettings { Machine = new VmConfig { KernelPath = "k", Cpus = 3 } };
+        var vm = Parse("machine-config", """{"mem_size_mib": 64, "track_dirty_pages": true, "huge_pages": "Transparent"}""", basis);
+        (vm.Machine.KernelPath, vm.Machine.Cpus, vm.Machine.MemoryBytes).Should().Be(("k", 3, 64UL << 20));
+        foreach (string path in (string[])["/a", "/b"])
+            vm = Parse("drives", $$"""{"drive_id": "d", "path_on_host": "{{path}}", "is_read_only": null, "partuuid": "ab-01"}""", vm);
+        vm = Parse("drives", """{"drive_id": "e", "path_on_host": "/c"}""", vm);
+        vm.Machine.Disks.Select(disk => (disk.Id, disk.Path, disk.PartUuid)).Should().Equal(("d", "/b", "ab-01"), ("e", "/c", null));
+        Text(vm).Should().Contain("\"partuuid\": \"ab-01\"");
+
+        static RunSettings Parse(string member, string text, RunSettings basis) => ConfigFile.ParseMember(member, Encoding.UTF8.GetBytes(text), "body", basis);
+
+        static string Text(RunSettings vm) => ConfigFile.Write(vm);
+    }
+
+    [Theory]
+    [InlineData("drives", """{"drive_id": "d", "path_on_host": "/a", "partuuid": "x y"}""", "has the partition 'x y'")]
+    [InlineData("drives", """{"path_on_host": "/a"} {}""", "not valid JSON")]
+    [InlineData("machine-config", "[]", "'machine-config' is not an object")]
+    [InlineData("balloon", """{"free_page_hinting": true}""", "'balloon.free_page_hinting'")]
+    [InlineData("vsock", "{", "not valid JSON")]
+    public void A_members_value_that_is_wrong_is_told_by_the_name_of_its_text(string member, string text, string says)
+    {
+        var parse = () => ConfigFile.ParseMember(member, Encoding.UTF8.GetBytes(text), "body", new RunSettings { Machine = new VmConfig { KernelPath = "" } });
+        parse.Should().Throw<VmmException>().Which.Message.Should().StartWith("'body', line 1").And.Contain(says);
+    }
+
     [Theory]
     [InlineData("""{"cpu-config": {}}""", "'cpu-config'")]
     [InlineData("""{"machine-config": {"smt": true}}""", "'machine-config.smt'")]

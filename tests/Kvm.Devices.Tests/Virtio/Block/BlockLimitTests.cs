@@ -21,9 +21,9 @@ public sealed class BlockLimitTests : IDisposable
         g.Dispose();
     });
 
-    private BlockGuest Guest(IoLimits limits, bool packed = false, int queues = 1)
+    private BlockGuest Guest(IoLimits limits, bool packed = false, int queues = 1, bool mayChange = false)
     {
-        var guest = new BlockGuest(_image, new BlockOptions { Limits = limits, Time = _time, Queues = queues }, packed: packed);
+        var guest = new BlockGuest(_image, new BlockOptions { Limits = limits, LimitsMayChange = mayChange, Time = _time, Queues = queues }, packed: packed);
         _guests.Add(guest);
         return guest;
     }
@@ -111,6 +111,43 @@ public sealed class BlockLimitTests : IDisposable
         guest.Device.Restrict(1000, 1000);
 
         guest.Drivers[0].TakeAllUsed().Should().HaveCount(1);
+    }
+
+    [Fact]
+    public void A_disk_whose_limits_may_change_is_given_some_others_and_none()
+    {
+        var guest = Guest(IoLimits.None, mayChange: true);
+        foreach (int rate in (int[])[1000, 200])
+        {
+            guest.Device.Limit(new IoLimits(Operations: RateLimit.PerSecond(rate)));
+            ((double)Answered(guest, TimeSpan.FromSeconds(1), 512, TimeSpan.FromMilliseconds(1))).Should().BeApproximately(rate, rate * 0.05 + 12, "the bucket is full at first");
+        }
+
+        guest.Device.Limit(IoLimits.None);
+        _ = guest.Drivers[0].TakeAllUsed();
+        for (int i = 0; i < 100; i++)
+            guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok, "nothing is held back");
+    }
+
+    [Fact]
+    public void A_request_that_waits_goes_when_its_limit_is_taken_away()
+    {
+        var guest = Guest(new IoLimits(Operations: new RateLimit(1, long.MaxValue)), mayChange: true);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Untouched);
+
+        guest.Device.Limit(IoLimits.None);
+
+        guest.Drivers[0].TakeAllUsed().Should().HaveCount(1);
+    }
+
+    [Fact]
+    public void Limits_that_may_not_change_stay()
+    {
+        var guest = Guest(new IoLimits(Operations: new RateLimit(1, long.MaxValue)));
+        guest.Device.Limit(IoLimits.None);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Ok);
+        guest.Read(0, new byte[512]).Should().Be(BlockGuest.Untouched);
     }
 
     [Fact]
