@@ -35,6 +35,12 @@ if (args is ["agent-rates", var socket, var process])
     return;
 }
 
+if (args is ["api-rates", var apiSocket, var vm])
+{
+    ApiRates.Print(apiSocket, vm);
+    return;
+}
+
 if (args is ["warm-test-rates"])
 {
     WarmTestRates.Print();

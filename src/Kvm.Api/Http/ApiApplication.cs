@@ -29,7 +29,7 @@ internal sealed class ApiApplication(RouteTable table, CancellationToken ending)
         using var activity = Begin(context.Request);
         try
         {
-            var answer = await Answer(context, activity);
+            var answer = await Ask(context, activity);
             activity?.SetTag("http.response.status_code", answer.Status);
             await Send(context, answer);
         }
@@ -39,7 +39,8 @@ internal sealed class ApiApplication(RouteTable table, CancellationToken ending)
         }
     }
 
-    private async Task<ApiAnswer> Answer(HttpContext context, Activity? activity)
+    /// <summary>What a request comes to, also one that came in another way than by a connection. Nothing is sent.</summary>
+    public async Task<ApiAnswer> Ask(HttpContext context, Activity? activity = null)
     {
         var request = context.Request;
         try

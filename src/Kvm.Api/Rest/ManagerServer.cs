@@ -20,6 +20,9 @@ public sealed record ManagerServerSettings(string Version, string Runtime)
     /// <summary>A socket that listens already, which is closed with the server; null to make one.</summary>
     public int? Descriptor { get; init; }
 
+    /// <summary>A port of 127.0.0.1 for the page of all machines, 0 for a free one; null for none.</summary>
+    public int? WebPort { get; init; }
+
     /// <summary>Takes messages for people. Any thread.</summary>
     public Action<string> Notice { get; init; } = static _ => { };
 }
@@ -39,10 +42,14 @@ public sealed class ManagerServer : IDisposable
     /// <summary>The socket's path; a word for it where it was given.</summary>
     public string Address { get; private set; } = "";
 
+    /// <summary>The page's address with its token; null where there is none.</summary>
+    public string? WebAddress { get; private set; }
+
     /// <summary>Begins to serve.</summary>
     /// <param name="options">Where machines are.</param>
     /// <param name="settings">How.</param>
     /// <exception cref="VmmException">KVM0705: the socket cannot be made; KVM0706: another manager serves this state folder.</exception>
+    /// <exception cref="IOException">The page's port is taken or not allowed.</exception>
     public static ManagerServer Open(ManagerOptions options, ManagerServerSettings settings)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -58,6 +65,8 @@ public sealed class ManagerServer : IDisposable
             server.Add(Caretaker.Start(options, services.Pulse, settings.Notice));
             var table = TableOf(services);
             server.Add(settings.Descriptor is { } descriptor ? ApiServer.Open(Checked(descriptor), table) : ApiServer.Open(server.Address, table));
+            if (settings.WebPort is { } port)
+                server.WebAddress = server.Add(ManagerSite.Open(port, services, table)).Address;
             return server;
         }
         catch
@@ -80,7 +89,7 @@ public sealed class ManagerServer : IDisposable
     {
         var vms = new VmRoutes(services);
         var host = new HostRoutes(services);
-        var table = new RouteTable("kvmsharp", [.. vms.All, .. new StreamRoutes(services).All, .. new SnapshotRoutes(services, vms).All, .. host.All], refusal => refusal.ToAnswer());
+        var table = new RouteTable("kvmsharp", [.. vms.All, .. new StreamRoutes(services).All, .. new SnapshotRoutes(services, vms).All, .. new PoolRoutes(services).All, .. host.All], refusal => refusal.ToAnswer());
         host.Table = table;
         return table;
     }

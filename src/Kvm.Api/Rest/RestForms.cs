@@ -62,6 +62,35 @@ internal sealed record SnapshotListForm(IReadOnlyList<SnapshotInfoForm> Snapshot
 internal sealed record SnapshotDetailsForm(
     SnapshotInfoForm Snapshot, IReadOnlyList<string> Chain, string Producer, string Engine, ulong LogicalBytes, ulong ZeroBytes, ulong StoredBytes, ulong SharedBytes, double DedupeRatio, double CompressionRatio);
 
+/// <summary>A storage pool to be made.</summary>
+/// <param name="Name">Its name.</param>
+/// <param name="Folders">Its folders, by paths from the root.</param>
+/// <param name="Quota">Bytes that its volumes may come to take; any number without.</param>
+internal sealed record PoolForm(string Name, IReadOnlyList<string> Folders, ulong? Quota = null);
+
+/// <summary>A volume to be made: by a size, or as a clone.</summary>
+/// <param name="Name">Its name in the pool.</param>
+/// <param name="Size">Bytes of the disk.</param>
+/// <param name="From">The volume, or VOLUME@SNAPSHOT, of the same pool that it is cloned from.</param>
+internal sealed record VolumeForm(string Name, ulong? Size = null, string? From = null);
+
+/// <summary>A snapshot of a volume.</summary>
+/// <param name="Name">Its name, without the volume's.</param>
+internal sealed record VolumeSnapshotForm(string Name);
+
+/// <summary>A storage pool as it is.</summary>
+internal sealed record PoolStateForm(
+    string Name, string Id, ulong? Quota, ulong Promised, ulong Real, ulong Capacity, ulong Free, int Pending, IReadOnlyList<FolderForm> Folders, IReadOnlyList<VolumeStateForm> Volumes, IReadOnlyList<string> Problems);
+
+/// <summary>A folder of a pool.</summary>
+internal sealed record FolderForm(string Path, ulong Free, ulong Total, string? Problem);
+
+/// <summary>A volume or a snapshot of one.</summary>
+internal sealed record VolumeStateForm(string Name, string File, string Format, ulong Size, ulong Allocated, int Files, int References, DateTimeOffset Created, string? Problem);
+
+/// <summary>Storage pools.</summary>
+internal sealed record PoolListForm(IReadOnlyList<PoolStateForm> Pools, IReadOnlyList<ProblemForm> Problems);
+
 /// <summary>The tables of this user's schedulers: what sched show --json shows.</summary>
 internal sealed record ScheduleForm(IReadOnlyList<JsonElement> Schedulers);
 
@@ -78,6 +107,10 @@ internal sealed record VersionForm(string Version, string Runtime, bool AheadOfT
 [JsonSerializable(typeof(OperationListForm))]
 [JsonSerializable(typeof(SnapshotListForm))]
 [JsonSerializable(typeof(SnapshotDetailsForm))]
+[JsonSerializable(typeof(PoolForm))]
+[JsonSerializable(typeof(PoolListForm))]
+[JsonSerializable(typeof(VolumeForm))]
+[JsonSerializable(typeof(VolumeSnapshotForm))]
 [JsonSerializable(typeof(ScheduleForm))]
 [JsonSerializable(typeof(VersionForm))]
 internal sealed partial class RestJson : JsonSerializerContext;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Kvm.Api.Http;
@@ -17,6 +18,8 @@ internal sealed class StreamRoutes(RestServices services)
     /// <summary>How often it is looked whether a followed guest has ended where nothing happens in its folder.</summary>
     private static readonly TimeSpan s_look = TimeSpan.FromSeconds(1);
 
+    private const int MostTail = 1 << 20;
+
     public IEnumerable<Route> All =>
     [
         new("GET", "/events", "Tells what happens to machines, as server-sent events; with a header Last-Event-ID from there on.", Events)
@@ -27,7 +30,7 @@ internal sealed class StreamRoutes(RestServices services)
         new("GET", "/vms/{name}/logs", "Gives what a machine's guest wrote to its console, of all its runs: the last 64 MiB.", Logs)
         {
             Gives = ApiBody.AnyBytes,
-            Query = [new("follow", "Goes on with what it writes, until it has ended.")],
+            Query = [new("follow", "Goes on with what it writes, until it has ended."), new("tail", "The last so many bytes only.")],
         },
         new("GET", "/vms/{name}/console", "Gives what a running machine's guest wrote last, and goes on with what it writes.", Console) { Gives = ApiBody.AnyBytes },
         new("POST", "/vms/{name}/console", "Types for a running machine's guest.", Type) { Takes = ApiBody.AnyBytes, Status = 204 },
@@ -100,7 +103,31 @@ internal sealed class StreamRoutes(RestServices services)
         string name = request["name"];
         _ = services.Manager.Store.Read(name);
         bool follow = request.Flag("follow");
+        if (request.Query("tail") is { } tail)
+            return Task.FromResult(Tail(name, follow, tail));
         return Task.FromResult(services.Stream("application/octet-stream", (to, cancel) => OnThread($"logs {name}", () => Copy(name, follow, to, cancel))));
+    }
+
+    private ApiAnswer Tail(string name, bool follow, string tail)
+    {
+        if (follow || !int.TryParse(tail, NumberStyles.None, CultureInfo.InvariantCulture, out int most) || most > MostTail)
+            throw new ApiRefusal(400, ApiErrors.BadRequest, $"tail is a number of bytes up to {MostTail}, without follow");
+        byte[] text = new byte[most];
+        int filled = most;
+        string path = services.Manager.Store.ConsoleLogOf(name);
+        foreach (string file in (string[])[path, path + ".old"])
+        {
+            if (filled == 0 || !File.Exists(file))
+                continue;
+            using var log = File.OpenHandle(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            long length = RandomAccess.GetLength(log);
+            int count = (int)Math.Min(length, filled);
+            // What is written meanwhile is the next one's.
+            int read = RandomAccess.Read(log, text.AsSpan(filled - count, count), length - count);
+            filled -= read == count ? count : 0;
+        }
+
+        return ApiAnswer.Bytes("application/octet-stream", text.AsMemory(filled));
     }
 
     private void Copy(string name, bool follow, Stream to, CancellationToken cancel)

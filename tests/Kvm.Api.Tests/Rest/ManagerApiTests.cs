@@ -80,7 +80,11 @@ public sealed class ManagerApiTests : IDisposable
         using var accepted = await client.PostAsync("/vms/web/stop", Json("{\"timeoutMs\":30000}"));
         var operation = await Ended(client, accepted);
         operation.GetProperty("result").GetProperty("how").GetString().Should().Be("stop");
-        (await client.GetStringAsync("/vms/web/logs")).Should().Contain("R");
+        string log = await client.GetStringAsync("/vms/web/logs");
+        log.Should().Contain("R");
+        (await client.GetStringAsync("/vms/web/logs?tail=1")).Should().Be(log[^1..]);
+        (await client.GetStringAsync("/vms/web/logs?tail=100000")).Should().Be(log);
+        (await client.GetAsync("/vms/web/logs?tail=-1")).StatusCode.Should().Be(HttpStatusCode.BadRequest);
         (await Get(client, "/operations?vm=web")).GetProperty("operations").EnumerateArray().Select(one => one.GetProperty("verb").GetString()).Should().Equal("start", "pause", "resume", "stop");
     }
 
@@ -128,7 +132,7 @@ public sealed class ManagerApiTests : IDisposable
     {
         using (_fixture.Open())
         {
-            FluentActions.Invoking(_fixture.Open).Should().Throw<Vmm.VmmException>().Where(e => e.Error.Id == "KVM0706")
+            FluentActions.Invoking(() => _fixture.Open()).Should().Throw<Vmm.VmmException>().Where(e => e.Error.Id == "KVM0706")
                 .WithMessage($"process {Environment.ProcessId} at {_fixture.SocketPath} serves*");
         }
 

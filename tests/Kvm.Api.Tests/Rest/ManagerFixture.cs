@@ -30,7 +30,7 @@ internal sealed class ManagerFixture : IDisposable
     /// <summary>What the manager said to people.</summary>
     public System.Collections.Concurrent.ConcurrentQueue<string> Notices { get; } = new();
 
-    public ManagerServer Open() => ManagerServer.Open(Options, new ManagerServerSettings("1.2.3", "a runtime") { SocketPath = SocketPath, Notice = Notices.Enqueue });
+    public ManagerServer Open(int? webPort = null) => ManagerServer.Open(Options, new ManagerServerSettings("1.2.3", "a runtime") { SocketPath = SocketPath, WebPort = webPort, Notice = Notices.Enqueue });
 
     /// <summary>A manager until the end of the test, and a client of it.</summary>
     public HttpClient Serve()

@@ -70,6 +70,17 @@ public sealed partial class OpenApiTests : IDisposable
         await Ask("GET", "/operations/c1");
         await Ask("DELETE", "/operations/c1");
         await Ask("DELETE", "/vms/web");
+        string folder = Directory.CreateDirectory(Path.Combine(_fixture.Options.RuntimeFolder, "pool")).FullName;
+        await Ask("POST", "/pools", Json($"{{\"name\":\"fast\",\"folders\":[\"{folder}\"]}}"));
+        await Ask("POST", "/pools/fast/volumes", Json("{\"name\":\"disk\",\"size\":1048576}"));
+        await Ask("POST", "/pools/fast/volumes/disk/snapshots", Json("{\"name\":\"monday\"}"));
+        await Ask("POST", "/pools/fast/volumes", Json("{\"name\":\"copy\",\"from\":\"disk@monday\"}"));
+        await Ask("POST", "/pools/fast/volumes/disk/restore", Json("{\"name\":\"monday\"}"));
+        await Ask("GET", "/pools");
+        await Ask("GET", "/pools/fast");
+        foreach (string volume in (string[])["copy", "disk@monday", "disk"])
+            await Ask("DELETE", $"/pools/fast/volumes/{volume}");
+        await Ask("DELETE", "/pools/fast");
         left.Keys.Should().BeEmpty("every route is asked here");
 
         async Task Finish(string method, string path, HttpContent? body = null)

@@ -15,13 +15,17 @@ internal sealed class ServeVerb : Verb
 {
     private readonly ValueOption _socket = new("--socket", "PATH", "Where", "The API's socket; manager.sock in the runtime folder where this is not given. Under systemd the socket that it gives.") { Kind = ValueKind.File };
 
+    private readonly ValueOption _web = WebOption.Create("Where", "Also a page of all machines, at a port of 127.0.0.1, a free one where none is named; prints its address.");
+
     public ServeVerb()
         : base("serve", "Serves the manager's REST API on a Unix socket, and looks after machines: starts again what is to be, starts what is to start with the host.")
     {
         Add(_socket);
+        Add(_web);
         Examples =
         [
             ("kvmsharp serve", "until Ctrl-C; machines go on without it"),
+            ("kvmsharp serve --web", "with a page for a browser of this machine"),
             ("curl --unix-socket $XDG_RUNTIME_DIR/kvmsharp/manager.sock http://localhost/vms", "what it is asked"),
         ];
         Notes = ["The API is described in docs/api.md and by GET /openapi.json. Units for systemd: docs/examples/systemd."];
@@ -43,17 +47,19 @@ internal sealed class ServeVerb : Verb
         {
             SocketPath = _socket.Text(result),
             Descriptor = given,
+            WebPort = _web.PortOf(result),
             Notice = message => StandardStreams.Error($"kvmsharp: {VisibleText.Escape(message)}\n"),
         };
-        using (var server = ManagerServer.Open(ManagerOptions.OfThisUser(), settings))
+        using (var server = Open(settings))
         {
             StandardStreams.Output(global.Json ? JsonText.Line(json =>
             {
                 json.WriteStartObject();
                 json.WriteString("socket", server.Address);
+                json.WriteString("web", server.WebAddress);
                 json.WriteNumber("processId", Environment.ProcessId);
                 json.WriteEndObject();
-            }) : $"kvmsharp serves at {VisibleText.Escape(server.Address)}; Ctrl-C ends it, machines go on\n");
+            }) : $"kvmsharp serves at {VisibleText.Escape(server.Address)}; Ctrl-C ends it, machines go on\n{(server.WebAddress is { } page ? $"the page of all machines: {page}\n" : "")}");
             SystemdService.Notify("READY=1");
             cancel.WaitHandle.WaitOne();
             SystemdService.Notify("STOPPING=1");
@@ -61,4 +67,16 @@ internal sealed class ServeVerb : Verb
 
         return ExitCode.Success;
     });
+
+    private static ManagerServer Open(ManagerServerSettings settings)
+    {
+        try
+        {
+            return ManagerServer.Open(ManagerOptions.OfThisUser(), settings);
+        }
+        catch (Exception e) when (settings.WebPort is not null && e is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException)
+        {
+            throw new VmmException(UsageErrors.CannotServe, $"port {settings.WebPort} of 127.0.0.1: {e.Message}", e);
+        }
+    }
 }
