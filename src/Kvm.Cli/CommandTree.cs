@@ -34,6 +34,7 @@ internal sealed class CommandTree
             new TraceVerb(),
             new NetVerb(),
             new CreateVerb(),
+            new CloneVerb(),
             new StartVerb(),
             new StopVerb(),
             new KillVerb(),

@@ -123,6 +123,9 @@ public sealed record VmRecord
     /// <summary>What it was made from: ids of machines and snapshots.</summary>
     public IReadOnlyList<string> Parents { get; init; } = [];
 
+    /// <summary>The snapshot that it goes on from when it is first started; null for a machine that boots.</summary>
+    public Cloning.VmOrigin? Origin { get; init; }
+
     /// <summary>What was made from it.</summary>
     public IReadOnlyList<string> Children { get; init; } = [];
 

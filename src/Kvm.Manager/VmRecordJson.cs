@@ -2,9 +2,11 @@ using System.Buffers;
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Kvm.Manager.Cloning;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Snapshots.Templates;
 
 namespace Kvm.Manager;
 
@@ -65,6 +67,7 @@ public static class VmRecordJson
         WriteUsage(json, record.Usage);
         WriteTexts(json, "confinement", record.Confinement);
         WriteTexts(json, "parents", record.Parents);
+        WriteOrigin(json, record.Origin);
         WriteTexts(json, "children", record.Children);
         json.WritePropertyName("config");
         json.WriteRawValue(record.Config);
@@ -121,6 +124,7 @@ public static class VmRecordJson
         Usage = root.GetProperty("usage") is { ValueKind: not JsonValueKind.Null } usage ? Usage(usage) : null,
         Confinement = Texts(root, "confinement"),
         Parents = Texts(root, "parents"),
+        Origin = root.TryGetProperty("origin", out var origin) && origin.ValueKind != JsonValueKind.Null ? Origin(origin) : null,
         Children = Texts(root, "children"),
         Config = root.GetProperty("config").GetRawText(),
     };
@@ -130,6 +134,34 @@ public static class VmRecordJson
         Explanation = end.GetProperty("explanation").GetString(),
         ErrorId = end.GetProperty("errorId").GetString(),
     };
+
+    private static VmOrigin Origin(JsonElement origin) => new(Text(origin, "snapshot"), Text(origin, "identity"),
+        [.. origin.GetProperty("changes").EnumerateArray().Select(change => new CloneChange(Text(change, "what"), Text(change, "from"), Text(change, "to")))]);
+
+    private static void WriteOrigin(Utf8JsonWriter json, VmOrigin? origin)
+    {
+        if (origin is null)
+        {
+            json.WriteNull("origin");
+            return;
+        }
+
+        json.WriteStartObject("origin");
+        json.WriteString("snapshot", origin.Snapshot);
+        json.WriteString("identity", origin.Identity);
+        json.WriteStartArray("changes");
+        foreach (var change in origin.Changes)
+        {
+            json.WriteStartObject();
+            json.WriteString("what", change.What);
+            json.WriteString("from", change.From);
+            json.WriteString("to", change.To);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
 
     private static VmUsage Usage(JsonElement usage) => new(
         usage.GetProperty("runMs").GetDouble(), usage.GetProperty("cpuMs").GetDouble(), usage.GetProperty("guestBytes").GetInt64(), usage.GetProperty("workerBytes").GetInt64());

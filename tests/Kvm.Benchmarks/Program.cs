@@ -29,6 +29,12 @@ if (args is ["snapshot-rates", var place])
     return;
 }
 
+if (args is ["restore-rates", var restores, var program, var engine, var runs])
+{
+    RestoreRates.Print(restores, program, engine, int.Parse(runs, System.Globalization.CultureInfo.InvariantCulture));
+    return;
+}
+
 if (args is ["agent-rates", var socket, var process])
 {
     AgentRates.Print(socket, process);

@@ -1,6 +1,8 @@
 using System.Text;
+using Kvm.Manager.Cloning;
 using Kvm.Vmm;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Snapshots.Templates;
 
 namespace Kvm.Manager.Tests;
 
@@ -25,6 +27,7 @@ public sealed class VmRecordTests : IDisposable
         Usage = new VmUsage(1.5, 0.5, 4096, 8192),
         Confinement = ["seccomp"],
         Parents = ["p"],
+        Origin = new VmOrigin("t", "i", [new CloneChange("net0", "", "52:54:00:00:00:01")]),
         Children = ["c", "d"],
     };
 

@@ -27,7 +27,13 @@ internal sealed record SnapshotArguments(string Name, bool Incremental);
 internal sealed record VmForm(
     int Version, string Id, string Name, DateTimeOffset Created, long Generation, string State, DateTimeOffset Since, ProcessForm? Worker, ProcessForm? Supervisor, string BootId,
     string Ending, string Restart, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
-    IReadOnlyList<string> Confinement, IReadOnlyList<string> Parents, IReadOnlyList<string> Children, JsonElement Config);
+    IReadOnlyList<string> Confinement, IReadOnlyList<string> Parents, OriginForm? Origin, IReadOnlyList<string> Children, JsonElement Config);
+
+/// <summary>What a machine goes on from when it is first started.</summary>
+internal sealed record OriginForm(string Snapshot, string Identity, IReadOnlyList<ChangeForm> Changes);
+
+/// <summary>What a machine has otherwise than what it was made from.</summary>
+internal sealed record ChangeForm(string What, string From, string To);
 
 /// <summary>A process of the host.</summary>
 internal sealed record ProcessForm(int Id, long StartTime);

@@ -91,7 +91,7 @@ internal static class MachineText
         if (record.Usage is { } usage)
             Row("it took", string.Create(CultureInfo.InvariantCulture, $"{usage.RunMs:f0} ms, {usage.CpuMs:f0} ms of CPU, {usage.GuestBytes >> 10} KiB of guest memory, {usage.WorkerBytes >> 10} KiB besides"));
         if (record.Parents.Count > 0)
-            Row("made from", string.Join(", ", record.Parents));
+            Row("made from", record.Origin is { } origin ? VisibleText.Escape(origin.Snapshot) : string.Join(", ", record.Parents));
         if (record.Children.Count > 0)
             Row("made of it", string.Join(", ", record.Children));
         Row("folder", VisibleText.Escape(folder));

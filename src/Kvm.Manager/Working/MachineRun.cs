@@ -1,3 +1,4 @@
+using Kvm.Manager.Cloning;
 using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -112,7 +113,9 @@ internal sealed class MachineRun : IDisposable
         _settings = VolumeDisks.Locate(record.Settings(), _options);
         _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
         _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);
-        _machine = VirtualMachine.Build(_settings.Machine, new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats });
+        var host = new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats };
+        // Later its disks are not those of the snapshot any more: it boots.
+        _machine = record is { Generation: 1, Origin: { } origin } ? VmCloner.Restore(_options, origin, _settings.Machine, host) : VirtualMachine.Build(_settings.Machine, host);
         VolumeDisks.Check(_settings, _options);
         _machine.Stopping += () => _output?.Release();
         _console.Attach(_machine);
