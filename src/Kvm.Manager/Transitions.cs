@@ -1,3 +1,4 @@
+using Kvm.Manager.Faults;
 using Kvm.Vmm;
 using Kvm.Vmm.Host;
 
@@ -21,7 +22,7 @@ internal static class Transitions
     /// <param name="now">The time.</param>
     public static VmRecord Started(this VmRecord record, HostProcess process, string bootId, DateTimeOffset now)
     {
-        bool supervised = record.Restart.When != RestartWhen.No && !record.Shared;
+        bool supervised = record.IsSupervised;
         return record.To(VmState.Starting, now) with
         {
             Generation = record.Generation + 1,
@@ -30,6 +31,7 @@ internal static class Transitions
             BootId = bootId,
             Ending = EndRequest.None,
             RestartAt = null,
+            HealthState = null,
         };
     }
 
@@ -45,7 +47,8 @@ internal static class Transitions
         bool soon = record.State == VmState.Starting || now - record.Since < RestartPolicy.Healthy;
         // Under --restart always a guest that powers off as soon as it is up is one that fails, as far as waiting goes.
         int failures = asked || !(crashed || record.Restart.When == RestartWhen.Always) ? 0 : soon ? record.Failures + 1 : crashed ? 1 : 0;
-        bool again = !asked && record.Restart.Applies(crashed, failures);
+        var step = crashed ? record.Faults.After(outcome).Step : FaultStep.Default;
+        bool again = !asked && StartsAgain(record.Restart, step, crashed, failures);
         return record.To(crashed ? VmState.Crashed : VmState.Stopped, now) with
         {
             Worker = null,
@@ -53,12 +56,21 @@ internal static class Transitions
             End = new VmEnd(outcome, exitCode, how, now),
             Failures = failures,
             RestartAt = again ? now + RestartPolicy.Delay(failures) : null,
+            RestoresNext = again && step == FaultStep.Restore,
         };
     }
 
+    /// <summary>What was said of the fault that ended it, before its rule for starting again.</summary>
+    private static bool StartsAgain(RestartPolicy restart, FaultStep step, bool crashed, int failures) => step switch
+    {
+        FaultStep.Kill => false,
+        FaultStep.Restart or FaultStep.Restore when restart.When == RestartWhen.No => true,
+        _ => restart.Applies(crashed, failures),
+    };
+
     /// <summary>Nobody is to start it again.</summary>
     public static VmRecord WithoutRestart(this VmRecord record, DateTimeOffset now) =>
-        (record.State == VmState.Stopped ? record : record.To(VmState.Stopped, now)) with { RestartAt = null, Failures = 0 };
+        (record.State == VmState.Stopped ? record : record.To(VmState.Stopped, now)) with { RestartAt = null, RestoresNext = false, Failures = 0 };
 
     /// <summary>
     /// What the record should say, seen from outside: where the processes that a state needs are gone, whatever ended them, the run has ended.

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Kvm.Manager.Faults;
 using Kvm.Manager.Pools;
 using Kvm.Manager.Working;
 using Kvm.Vmm;
@@ -55,7 +56,7 @@ public sealed class VmManager(ManagerOptions options)
         settings = VolumeDisks.Name(settings, options).WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
-        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = how.Restart, Autostart = how.Autostart, Shared = how.Shared, Config = VmRecord.ConfigOf(settings) };
+        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = how.Restart, Faults = how.Faults, Health = how.Health, Autostart = how.Autostart, Shared = how.Shared, Config = VmRecord.ConfigOf(settings) };
         using (Store.Lock(name, cancel))
             Store.Add(record);
         Events.Tell(name, "created");
@@ -253,7 +254,7 @@ public sealed class VmManager(ManagerOptions options)
             settings.Scheduling.StartScheduler(settings.Machine);
         ILaunched launched = next.Shared
             ? SharedHost.Take(options, next.Name, next.Generation, cancel)
-            : new OwnProcess(Launch(next, next.Restart.When == RestartWhen.No ? "run" : "supervise"));
+            : new OwnProcess(Launch(next, next.IsSupervised ? "supervise" : "run"));
         Keep(record.Started(launched.Process, _bootId, Now));
         return (launched, next.Generation);
     }

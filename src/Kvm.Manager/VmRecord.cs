@@ -1,4 +1,5 @@
 using System.Text;
+using Kvm.Manager.Faults;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
 
@@ -46,6 +47,12 @@ public sealed record CreateOptions
 {
     /// <summary>When it is started again.</summary>
     public RestartPolicy Restart { get; init; }
+
+    /// <summary>What is done about its faults.</summary>
+    public FaultRules Faults { get; init; } = FaultRules.Default;
+
+    /// <summary>How its guest's health is found out; null: nobody asks.</summary>
+    public HealthCheck? Health { get; init; }
 
     /// <summary>In one process with all other such machines, instead of one of its own.</summary>
     public bool Shared { get; init; }
@@ -101,6 +108,24 @@ public sealed record VmRecord
 
     /// <summary>Whether it runs in a process that has other machines too.</summary>
     public bool Shared { get; init; }
+
+    /// <summary>What is done about its faults.</summary>
+    public FaultRules Faults { get; init; } = FaultRules.Default;
+
+    /// <summary>How its guest's health is found out; null where nobody asks.</summary>
+    public HealthCheck? Health { get; init; }
+
+    /// <summary>What was found out: <c>healthy</c>, <c>unhealthy</c>; null before that and where nobody asks.</summary>
+    public string? HealthState { get; init; }
+
+    /// <summary>Whether guest time stands still while it is paused, or jumps when it goes on; null before its first run.</summary>
+    public bool? PauseStopsTime { get; init; }
+
+    /// <summary>Whether its next run goes on from its last snapshot.</summary>
+    public bool RestoresNext { get; init; }
+
+    /// <summary>Whether somebody stays to start it again.</summary>
+    public bool IsSupervised => !Shared && (Restart.When != RestartWhen.No || Faults.StartsAgain);
 
     /// <summary>How often it was started again without being asked to.</summary>
     public long Restarts { get; init; }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Kvm.Manager.Cloning;
+using Kvm.Manager.Faults;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -56,6 +57,14 @@ public static class VmRecordJson
         json.WriteString("ending", NameOf(record.Ending));
         json.WriteString("restart", record.Restart.ToString());
         json.WriteBoolean("shared", record.Shared);
+        json.WriteString("faults", record.Faults.ToString());
+        json.WriteString("health", record.Health?.ToString());
+        json.WriteString("healthState", record.HealthState);
+        json.WriteBoolean("restoresNext", record.RestoresNext);
+        if (record.PauseStopsTime is { } stops)
+            json.WriteBoolean("pauseStopsTime", stops);
+        else
+            json.WriteNull("pauseStopsTime");
         json.WriteNumber("restarts", record.Restarts);
         json.WriteNumber("failures", record.Failures);
         if (record.RestartAt is { } at)
@@ -115,6 +124,11 @@ public static class VmRecordJson
         Ending = (EndRequest)OneOf(root, "ending", s_endings),
         Restart = RestartPolicy.Parse(Text(root, "restart")) ?? throw new FormatException(),
         Shared = root.TryGetProperty("shared", out var shared) && shared.GetBoolean(),
+        Faults = FaultRules.Parse(Optional(root, "faults") ?? "", out var faults, Milliseconds) is null ? faults : throw new FormatException(),
+        Health = Optional(root, "health") is not { } asked ? null : HealthCheck.Parse(asked, out var health, Milliseconds) is null ? health : throw new FormatException(),
+        HealthState = Optional(root, "healthState"),
+        RestoresNext = root.TryGetProperty("restoresNext", out var restores) && restores.GetBoolean(),
+        PauseStopsTime = root.TryGetProperty("pauseStopsTime", out var pause) && pause.ValueKind != JsonValueKind.Null ? pause.GetBoolean() : null,
         Restarts = root.GetProperty("restarts").GetInt64(),
         Failures = root.GetProperty("failures").GetInt32(),
         RestartAt = root.GetProperty("restartAt") is { ValueKind: not JsonValueKind.Null } at ? at.GetDateTimeOffset() : null,
@@ -171,6 +185,12 @@ public static class VmRecordJson
         : null;
 
     private static string Text(JsonElement root, string member) => root.GetProperty(member).GetString() ?? throw new FormatException();
+
+    /// <summary>A member that an earlier program did not write is as if it were null.</summary>
+    private static string? Optional(JsonElement root, string member) => root.TryGetProperty(member, out var text) ? text.GetString() : null;
+
+    private static TimeSpan? Milliseconds(string text) =>
+        text.EndsWith("ms", StringComparison.Ordinal) && uint.TryParse(text.AsSpan(0, text.Length - 2), NumberStyles.None, CultureInfo.InvariantCulture, out uint ms) ? TimeSpan.FromMilliseconds(ms) : null;
 
     private static int OneOf(JsonElement root, string member, IReadOnlyList<string> names)
     {

@@ -36,6 +36,12 @@ public static class ExitCode
     /// <summary>The guest did not set its watchdog back in time.</summary>
     public const int Watchdog = 15;
 
+    /// <summary>A vCPU made no progress.</summary>
+    public const int Hung = 16;
+
+    /// <summary>The guest did not answer whoever looked after its health.</summary>
+    public const int Unhealthy = 17;
+
     /// <summary>Added to what the guest wrote (1–100) to the debug-exit port; more than 100 is reported as 120.</summary>
     public const int DebugExitBase = 20;
 

@@ -9,6 +9,6 @@ public enum MachineFault
     /// <summary>It did not set its watchdog back in time.</summary>
     Watchdog,
 
-    /// <summary>A vCPU makes no progress.</summary>
+    /// <summary>A vCPU makes no progress, where that is looked for (<see cref="VmHost.HangAfter"/>).</summary>
     Hang,
 }

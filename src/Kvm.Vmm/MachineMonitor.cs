@@ -20,17 +20,19 @@ internal sealed class MachineMonitor : IDisposable
     private readonly VcpuThread[] _vcpus;
     private readonly TimeSpan? _timeout;
     private readonly AutoResetEvent _bell = new(initialState: false);
+    private readonly HangDetector? _hangs;
     private readonly ManualResetEventSlim _done = new(initialState: true);
     private readonly long[] _lastCpuTime;
     private TimeSpan? _panicGrace;
     private bool _answered;
     private volatile bool _stopped;
 
-    public MachineMonitor(VirtualMachine machine, VcpuThread[] vcpus, TimeSpan? timeout)
+    public MachineMonitor(VirtualMachine machine, VcpuThread[] vcpus, TimeSpan? timeout, TimeSpan? hangAfter)
     {
         _machine = machine;
         _vcpus = vcpus;
         _timeout = timeout;
+        _hangs = hangAfter is { } after ? new HangDetector(vcpus, after, machine.OnHang) : null;
         _lastCpuTime = new long[vcpus.Length];
     }
 
@@ -74,9 +76,15 @@ internal sealed class MachineMonitor : IDisposable
             else if (_panicGrace <= ProcessClock.SinceProcessStart())
                 _machine.EndWith(VmOutcome.Panic, "the guest reported a panic");
             else if (woken || _machine.IsHeld)
+            {
                 _answered = false;
+                _hangs?.Forget();
+            }
             else
+            {
                 LookForStuckGuest();
+                _hangs?.Look(Environment.TickCount64);
+            }
         }
 
         _done.Set();

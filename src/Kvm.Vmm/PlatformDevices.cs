@@ -116,7 +116,7 @@ internal sealed class PlatformDevices : ISerialSink, IDisposable
 
     public void PressCtrlAltDel() => _keyboard.PressCtrlAltDel();
 
-    public void PressPowerButton() => _acpi.PressPowerButton();
+    public bool PressPowerButton() => _acpi.PressPowerButton();
 
     /// <summary>Tells the guest that its generation id has changed.</summary>
     public void TellGeneration() => _acpi.RaiseGpe(Boot.GenerationId.Event);

@@ -1,4 +1,5 @@
 using Kvm.Devices.Snapshot;
+using Kvm.Vmm.Debugging;
 using Kvm.Vmm.Snapshots;
 using Kvm.Vmm.Snapshots.Store;
 
@@ -139,6 +140,28 @@ public sealed partial class VirtualMachine
                     device.TellRings(dirty.Mark);
                 dirty.Take(pages);
             });
+        }
+    }
+
+    /// <summary>
+    /// Writes memory and the vCPUs' registers of a machine that is paused or has ended as an ELF core file, at guest-physical addresses, for gdb and crash. Any thread but the machine's own.
+    /// </summary>
+    /// <param name="path">The file, replaced where it is there; only its owner may read it.</param>
+    /// <exception cref="InvalidOperationException">The machine runs.</exception>
+    /// <exception cref="IOException">The file cannot be written; nothing of it is left.</exception>
+    public void WriteCore(string path)
+    {
+        lock (_lifecycle)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (!IsPaused && !_ended.Task.IsCompleted)
+                throw new InvalidOperationException("the machine runs: pause it first");
+            CoreFile.Write(path, _ram.Memory, [.. _vcpus.Select(vcpu =>
+            {
+                var state = new X86.State.ArchitecturalState();
+                vcpu.Engine.SaveRegisters(state);
+                return state;
+            })]);
         }
     }
 

@@ -64,7 +64,7 @@ public sealed partial class VirtualMachine : IDisposable
             Volatile.Write(ref _readyCpuTicks, _vcpus.Sum(vcpu => vcpu.CpuTime.Ticks));
             _whenReady.TrySetResult();
         };
-        _monitor = new MachineMonitor(this, _vcpus, config.Timeout);
+        _monitor = new MachineMonitor(this, _vcpus, config.Timeout, parts.HangAfter);
         _devices.Connect(this);
         _devices.ConsoleInputReady += OnConsoleInputReady;
         if (_virtio.Console is { } login)
@@ -197,7 +197,8 @@ public sealed partial class VirtualMachine : IDisposable
     public void PressCtrlAltDel() => _devices.PressCtrlAltDel();
 
     /// <summary>Presses the ACPI power button.</summary>
-    public void PressPowerButton() => _devices.PressPowerButton();
+    /// <returns>Whether the guest has asked to be told of that.</returns>
+    public bool PressPowerButton() => _devices.PressPowerButton();
 
     /// <summary>
     /// Writes the translations that were executed most as JSON (docs/cli.md, "translate"). After <see cref="Ended"/>, before
@@ -277,6 +278,9 @@ public sealed partial class VirtualMachine : IDisposable
         else
             _panicTimer ??= _engine.Time.CreateTimer(_ => EndWith(VmOutcome.Panic, "the guest reported a panic"), null, grace, Timeout.InfiniteTimeSpan);
     }
+
+    /// <summary>A vCPU makes no progress: that is told, no more.</summary>
+    internal void OnHang(string why) => _faulted?.Invoke(MachineFault.Hang, why);
 
     /// <summary>The guest's watchdog ran out: it ends, unless somebody else decides.</summary>
     internal void OnWatchdog()

@@ -22,6 +22,7 @@ internal sealed record MachineParts
     public required string HostBackend { get; init; }
     public required Scheduling.GateSeats? Seats { get; init; }
     public required Func<MachineFault, string, bool>? Faulted { get; init; }
+    public required TimeSpan? HangAfter { get; init; }
 }
 
 /// <summary>What a machine that does not boot begins with.</summary>
@@ -91,6 +92,7 @@ internal static class VmBuilder
                 HostBackend = choice.Profile.Backend,
                 Seats = host.Seats,
                 Faulted = host.Faulted,
+                HangAfter = host.HangAfter,
             });
         }
         catch (Exception e)

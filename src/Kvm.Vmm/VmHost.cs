@@ -30,6 +30,9 @@ public sealed record VmHost
     /// </summary>
     public Func<MachineFault, string, bool>? Faulted { get; init; }
 
+    /// <summary>A vCPU that makes no progress for this long hangs (<see cref="MachineFault.Hang"/>); null: nobody looks for that.</summary>
+    public TimeSpan? HangAfter { get; init; }
+
     /// <summary>Takes messages for people, such as which engine was chosen and why; null discards them.</summary>
     public Action<string>? Notice { get; init; }
 }

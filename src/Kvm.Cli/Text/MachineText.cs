@@ -78,6 +78,10 @@ internal static class MachineText
         Row("state", $"{StateOf(record)} since {Time(record.Since)}");
         Row("created", Time(record.Created));
         Row("starts", string.Create(CultureInfo.InvariantCulture, $"{record.Generation}, {record.Restarts} of them by --restart {record.Restart}, {record.Failures} failures in a row"));
+        if (record.Faults.ToString() is { Length: > 0 } faults)
+            Row("on faults", faults);
+        if (record.Health is { } health)
+            Row("health", $"{record.HealthState ?? "not known yet"}, asked by {health}");
         if (record.RestartAt is { } at)
             Row("next start", Time(at));
         if (record.Worker is { } worker)
@@ -86,6 +90,8 @@ internal static class MachineText
             Row("supervisor", supervisor.Id.ToString(CultureInfo.InvariantCulture));
         if (record.Worker is not null)
             Row("confined by", record.Confinement.Count == 0 ? "nothing" : string.Join(", ", record.Confinement));
+        if (record.PauseStopsTime is { } stops)
+            Row("in a pause", stops ? "guest time stands still" : "guest time goes on: it jumps when the guest does");
         if (record.End is { } end)
             Row("last run", $"{Ended(end)}{(end.Explanation is { } why ? $": {why}" : "")}");
         if (record.Usage is { } usage)

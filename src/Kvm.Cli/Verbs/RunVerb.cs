@@ -139,6 +139,8 @@ internal class RunVerb : Verb
         Add(_detach);
         Add(_detached.Restart);
         Add(_detached.Shared);
+        Add(_detached.On);
+        Add(_detached.Health);
         Examples =
         [
             ("kvmsharp run vmlinuz --initrd initrd.img", "boots a distribution's kernel"),

@@ -1,4 +1,5 @@
 using Kvm.Manager.Cloning;
+using Kvm.Manager.Faults;
 using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -6,6 +7,7 @@ using Kvm.Vmm.Control;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Manager.Working;
 
@@ -31,6 +33,12 @@ internal sealed class MachineRun : IDisposable
     private ISchedulerPlace? _place;
     private ControlServer? _control;
     private RunSettings? _settings;
+    private FaultRules _rules = FaultRules.Default;
+    private HealthCheck? _check;
+    private FaultHandler? _faults;
+    private HealthWatch? _health;
+    private AgentErrands? _agent;
+    private bool _isRestored;
 
     /// <summary>Prepares a run.</summary>
     /// <param name="options">Where machines are.</param>
@@ -56,13 +64,15 @@ internal sealed class MachineRun : IDisposable
         if (paused)
             _machine!.Pause();
         else
-            _machine!.Resume();
+            GoOn();
         return next;
     }) ?? throw new VmmException(ManagerErrors.WrongState, $"{_name} is ending");
 
     /// <summary>Gives back what it has of the host, in reverse order.</summary>
     public void Dispose()
     {
+        _health?.Dispose();
+        _faults?.Dispose();
         _control?.Dispose();
         _machine?.Dispose();
         _output?.Dispose();
@@ -99,6 +109,8 @@ internal sealed class MachineRun : IDisposable
         }
 
         // Before the record says that it has ended: whoever then starts it again finds its socket, disks and interfaces free.
+        Dispose(ref _health);
+        Dispose(ref _faults);
         Dispose(ref _control);
         Dispose(ref _machine);
         Dispose(ref _output);
@@ -110,19 +122,71 @@ internal sealed class MachineRun : IDisposable
 
     private void Build(VmRecord record)
     {
-        _settings = VolumeDisks.Locate(record.Settings(), _options);
+        (_settings, _rules, _check) = (VolumeDisks.Locate(record.Settings(), _options), record.Faults, record.Health);
+        _faults = new FaultHandler(_rules, Tell, () => SetPaused(true), Path.Combine(_manager.Store.FolderOf(_name), "core"));
         _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
         _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);
-        var host = new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats };
+        var host = new VmHost { ConsoleOutput = OnConsole, Notice = _notice, Seats = _place?.Seats, Faulted = _faults.OnFault, HangAfter = _rules.HangAfter };
         // Later its disks are not those of the snapshot any more: it boots.
-        _machine = record is { Generation: 1, Origin: { } origin } ? VmCloner.Restore(_options, origin, _settings.Machine, host) : VirtualMachine.Build(_settings.Machine, host);
+        _machine = record is { Generation: 1, Origin: { } origin } ? VmCloner.Restore(_options, origin, _settings.Machine, host) : Make(record.RestoresNext, host);
+        _faults.Attach(_machine);
+        if (_settings.Machine is { Agent: true, Vsock: { } sockets })
+            _agent = new AgentErrands(_machine, sockets.SocketPath, _options.Time);
         VolumeDisks.Check(_settings, _options);
         _machine.Stopping += () => _output?.Release();
         _console.Attach(_machine);
         if (_place is not null)
             _place.Seats.WhenLost = OnSchedulerLost;
-        _control = ControlServer.TryOpen(_machine, _options.RuntimeFolder, out string? why, new StopRequest(), new KillRequest(), new PauseRequest(this, pause: true), new PauseRequest(this, pause: false), new ConsoleRequest(_console))
+        _control = ControlServer.TryOpen(_machine, _options.RuntimeFolder, out string? why, new StopRequest(_agent), new KillRequest(), new PauseRequest(this, pause: true), new PauseRequest(this, pause: false), new ConsoleRequest(_console))
             ?? throw new VmmException(ManagerErrors.StartFailed, $"its control socket cannot be made: {why}");
+    }
+
+    /// <summary>Builds the machine: one that goes on from its last snapshot, where that is asked for and can be, else one that boots.</summary>
+    private VirtualMachine Make(bool restores, VmHost host)
+    {
+        if (!restores)
+            return VirtualMachine.Build(_settings!.Machine, host);
+        try
+        {
+            if (LastSnapshot.Find(SnapshotStore.Open(Folders.SnapshotsOf(_options.StateFolder)), _name) is { } reader)
+            {
+                using (reader)
+                {
+                    var machine = VirtualMachine.Restore(_settings!.Machine, host, reader);
+                    _isRestored = true;
+                    Tell("restored", reader.Name);
+                    return machine;
+                }
+            }
+
+            Tell("restore-failed", "it has no snapshot");
+        }
+        catch (VmmException e)
+        {
+            Tell("restore-failed", e.Message);
+        }
+
+        // A guest that boots is more than one that does not run.
+        return VirtualMachine.Build(_settings!.Machine, host);
+    }
+
+    private void GoOn()
+    {
+        _machine!.Resume();
+        // Where its time jumped, its clock is right.
+        if (_machine.PauseStopsTime)
+            _agent?.SetClock();
+    }
+
+    private void Tell(string what, string? detail) => _manager.Events.Tell(_name, what, detail is null ? null : VisibleText.Escape(detail));
+
+    private void OnHealth(bool healthy, string why)
+    {
+        if (healthy)
+            Tell("healthy", why);
+        Change(record => record with { HealthState = healthy ? "healthy" : "unhealthy" });
+        if (!healthy)
+            _faults!.Begin(FaultKind.Unhealthy, why);
     }
 
     private void OnConsole(ReadOnlySpan<byte> text)
@@ -137,10 +201,18 @@ internal sealed class MachineRun : IDisposable
         _machine!.Start();
         if (_stopped)
             Stop();
+        if (_isRestored)
+            _agent?.SetClock();
+        _health = _check is null ? null : new HealthWatch(_check, _settings!.Machine.Vsock?.SocketPath, () => _machine.IsPaused, OnHealth, _options.Time);
+        _health?.Start();
         var result = Since(_machine.Ended.GetAwaiter().GetResult());
         _output?.Drain(TimeSpan.FromSeconds(1));
+        Dispose(ref _health);
+        string outcome = ReportJson.NameOf(result.Outcome);
+        if (result.ExitCode != ExitCode.Success && FaultRules.KindOf(outcome) == FaultKind.Crash && _rules[FaultKind.Crash].Dump)
+            _faults!.WriteCore();
         var error = OutcomeErrors.For(result.Outcome) is { } info
-            ? new VmmException(info, result.Explanation?.Split('\n', 2)[0] ?? ReportJson.NameOf(result.Outcome))
+            ? new VmmException(info, result.Explanation?.Split('\n', 2)[0] ?? outcome)
             : null;
         return Report(result, error);
     }
@@ -169,7 +241,7 @@ internal sealed class MachineRun : IDisposable
         // Before the guest's first instruction, and after the last thing that needs any of it.
         var held = _confine();
         var settings = _settings! with { Machine = _settings.Machine with { Engine = engine } };
-        return record.To(VmState.Running, _options.Time.GetUtcNow()) with { Config = VmRecord.ConfigOf(settings), Confinement = held };
+        return record.To(VmState.Running, _options.Time.GetUtcNow()) with { Config = VmRecord.ConfigOf(settings), Confinement = held, PauseStopsTime = _machine.PauseStopsTime, RestoresNext = false };
     }
 
     private void Keep(RunReport report)
@@ -207,8 +279,10 @@ internal sealed class MachineRun : IDisposable
             if (_manager.Store.TryRead(_name) is not { } record || record.Generation != _generation || record.Worker != HostProcess.Own || !Lifecycle.IsActive(record.State))
                 return null;
             var next = change(record);
-            if (!ReferenceEquals(next, record))
+            if (next.State != record.State)
                 _manager.Keep(next);
+            else if (!ReferenceEquals(next, record))
+                _manager.Store.Write(next);
             return next;
         }
     }

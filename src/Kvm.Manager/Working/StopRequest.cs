@@ -2,8 +2,9 @@ using Kvm.Vmm.Control;
 
 namespace Kvm.Manager.Working;
 
-/// <summary><c>stop</c>: presses the guest's power button.</summary>
-internal sealed class StopRequest : IControlRequest
+/// <summary><c>stop</c>: presses the guest's power button, and has its agent power it off where it has one and does not listen.</summary>
+/// <param name="agent">The agent; null where it has none.</param>
+internal sealed class StopRequest(AgentErrands? agent) : IControlRequest
 {
     public string Name => "stop";
 
@@ -13,7 +14,8 @@ internal sealed class StopRequest : IControlRequest
     {
         // A guest that stands still could not answer its power button.
         target.Machine.Resume();
-        target.Machine.PressPowerButton();
+        bool listens = target.Machine.PressPowerButton();
+        agent?.PowerOff(listens);
         json.WriteBoolean("pressed", true);
     });
 }

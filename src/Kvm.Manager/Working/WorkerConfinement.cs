@@ -19,7 +19,8 @@ internal static class WorkerConfinement
             return "the kernel has no Landlock";
         try
         {
-            var settings = VolumeDisks.Locate(new VmStore(options.StateFolder).Read(name).Settings(), options);
+            var record = new VmStore(options.StateFolder).Read(name);
+            var settings = VolumeDisks.Locate(record.Settings(), options);
             if (settings.Scheduling.Policy is not null)
                 return "a scheduler that it starts serves other machines too";
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)
@@ -27,7 +28,7 @@ internal static class WorkerConfinement
             // There when the paths are taken, for snapshots and backups that are made of it.
             foreach (string folder in (ReadOnlySpan<string>)[Folders.SnapshotsOf(options.StateFolder), Folders.BackupsOf(options.StateFolder)])
                 Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            bool network = settings.Machine.Networks.Any(card => card.Kind == Vmm.Network.NetKind.User);
+            bool network = settings.Machine.Networks.Any(card => card.Kind == Vmm.Network.NetKind.User) || record.Health?.Address is not null;
             return Confinement.Become([.. MachineFiles.Of(settings.Machine), .. Own(options, name, settings)], network, options.Program,
                 ["worker", name, Role, generation.ToString(CultureInfo.InvariantCulture), options.StateFolder, options.RuntimeFolder]);
         }

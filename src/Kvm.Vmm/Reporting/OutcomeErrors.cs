@@ -41,11 +41,23 @@ public static class OutcomeErrors
     /// <summary>The watchdog's time ran out.</summary>
     public static readonly ErrorInfo Watchdog = new("KVM0308", "the guest's watchdog ran out",
         "The guest switched its watchdog timer on and did not set it back in time: its kernel or the program that does it hangs.",
-        "Read the end of the console, and what the guest did: kvmsharp stats NAME --hot of a guest that runs.")
+        "Read the end of the console: kvmsharp logs NAME; --on watchdog=dump keeps its memory and registers.")
     { ExitCode = ExitCode.Watchdog };
 
+    /// <summary>A vCPU made no progress.</summary>
+    public static readonly ErrorInfo Hung = new("KVM0309", "the guest hung",
+        "A vCPU ran at one place with interrupts off for longer than --on hang allows: a lock that is never released, or a loop that never ends.",
+        "Look at where it was: --on hang=dump+restart keeps its memory and registers, which gdb reads.")
+    { ExitCode = ExitCode.Hung };
+
+    /// <summary>It did not answer.</summary>
+    public static readonly ErrorInfo Unhealthy = new("KVM0310", "the guest did not answer",
+        "The port that --health names took no connections for as many questions in a row as it allows.",
+        "Read the end of the console: kvmsharp logs NAME; allow more time by --health …,interval=,timeout=,start=,failures=.")
+    { ExitCode = ExitCode.Unhealthy };
+
     /// <summary>All errors of this class in ascending order of id.</summary>
-    public static IReadOnlyList<ErrorInfo> All => [Panic, TripleFault, KvmFailed, Timeout, Halted, HostFailed, Watchdog];
+    public static IReadOnlyList<ErrorInfo> All => [Panic, TripleFault, KvmFailed, Timeout, Halted, HostFailed, Watchdog, Hung, Unhealthy];
 
     /// <summary>The error of an outcome, or null where the guest or the user ended it as they meant to.</summary>
     /// <param name="outcome">How the guest ended.</param>
@@ -57,6 +69,8 @@ public static class OutcomeErrors
         VmOutcome.Timeout => Timeout,
         VmOutcome.Halted => Halted,
         VmOutcome.Watchdog => Watchdog,
+        VmOutcome.Hung => Hung,
+        VmOutcome.Unhealthy => Unhealthy,
         VmOutcome.Error => HostFailed,
         _ => null,
     };

@@ -56,6 +56,8 @@ public static class ReportJson
         VmOutcome.KvmFailed => "kvm-failed",
         VmOutcome.Timeout => "timeout",
         VmOutcome.Watchdog => "watchdog",
+        VmOutcome.Hung => "hung",
+        VmOutcome.Unhealthy => "unhealthy",
         VmOutcome.DebugExit => "debug-exit",
         VmOutcome.StoppedByUser => "stopped-by-user",
         VmOutcome.Signalled => "signalled",

@@ -72,6 +72,8 @@ public sealed record RunResult
         VmOutcome.Timeout => 13,
         VmOutcome.Halted => 14,
         VmOutcome.Watchdog => 15,
+        VmOutcome.Hung => 16,
+        VmOutcome.Unhealthy => 17,
         VmOutcome.Signalled => 128 + (Signal ?? 15),
         _ => 1,
     };

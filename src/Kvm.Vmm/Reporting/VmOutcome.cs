@@ -27,6 +27,12 @@ public enum VmOutcome
     /// <summary>The guest switched its watchdog on and did not set it back in time.</summary>
     Watchdog,
 
+    /// <summary>A vCPU made no progress, and that was to end it.</summary>
+    Hung,
+
+    /// <summary>It did not answer whoever looked after its health, and that was to end it.</summary>
+    Unhealthy,
+
     /// <summary>The guest wrote to the debug-exit port.</summary>
     DebugExit,
 

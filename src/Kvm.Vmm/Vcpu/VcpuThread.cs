@@ -18,6 +18,7 @@ internal sealed class VcpuThread : IDisposable
         Stop = 1,
         CheckStuck = 2,
         Sample = 4,
+        Look = 8,
     }
 
     private readonly IVcpuEngine _engine;
@@ -30,6 +31,9 @@ internal sealed class VcpuThread : IDisposable
     private X86.State.ArchitecturalState? _sample;
     private ulong _sampledRip;
     private int _sampled;
+    private ulong _lookedAt;
+    private ulong _lookedFlags;
+    private int _looked;
     private int _requests;
     private int _threadId;
     private long _stolen;
@@ -113,6 +117,23 @@ internal sealed class VcpuThread : IDisposable
         return taken;
     }
 
+    /// <summary>As <see cref="RequestSample"/>, for whoever looks for progress; <see cref="TryTakeLook"/> tells soon after. By one thread.</summary>
+    public void RequestLook()
+    {
+        if (!_engine.RunsOnOwnThread)
+            return;
+        _sample ??= new X86.State.ArchitecturalState();
+        Ask(Request.Look);
+    }
+
+    /// <summary>The answer to <see cref="RequestLook"/>, once: where the vCPU was and its flags.</summary>
+    public bool TryTakeLook(out ulong address, out ulong flags)
+    {
+        bool taken = Interlocked.Exchange(ref _looked, 0) != 0;
+        (address, flags) = taken ? (Volatile.Read(ref _lookedAt), Volatile.Read(ref _lookedFlags)) : (0, 0);
+        return taken;
+    }
+
     /// <summary>Waits until the thread has ended; at once if it never started.</summary>
     public void Join()
     {
@@ -186,6 +207,8 @@ internal sealed class VcpuThread : IDisposable
 
             if (request.HasFlag(Request.Sample))
                 TakeSample(_sample!);
+            if (request.HasFlag(Request.Look))
+                TakeLook(_sample!);
 
             if (_gate is not null && !PassGate(_gate))
                 continue;
@@ -209,6 +232,14 @@ internal sealed class VcpuThread : IDisposable
         _engine.SaveRegisters(state);
         Volatile.Write(ref _sampledRip, state.Rip);
         Volatile.Write(ref _sampled, 1);
+    }
+
+    private void TakeLook(X86.State.ArchitecturalState state)
+    {
+        _engine.SaveRegisters(state);
+        Volatile.Write(ref _lookedAt, state.CodeAddress);
+        Volatile.Write(ref _lookedFlags, state.Rflags);
+        Volatile.Write(ref _looked, 1);
     }
 
     /// <summary>Waits for the scheduler's permit; false where the thread was asked for something instead.</summary>

@@ -174,7 +174,7 @@ public class ReportJsonTests
     [Fact]
     public void Every_outcome_has_the_name_of_the_contract() =>
         Enum.GetValues<VmOutcome>().Select(ReportJson.NameOf).Should().BeEquivalentTo(
-            "poweroff", "reboot", "halted", "panic", "triple-fault", "kvm-failed", "timeout", "watchdog", "debug-exit", "stopped-by-user", "signalled", "error");
+            "poweroff", "reboot", "halted", "panic", "triple-fault", "kvm-failed", "timeout", "watchdog", "hung", "unhealthy", "debug-exit", "stopped-by-user", "signalled", "error");
 
     [Fact]
     public void An_outcome_that_is_an_error_exits_with_the_error_s_code()

@@ -3,6 +3,7 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Manager;
+using Kvm.Manager.Faults;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 
@@ -19,12 +20,15 @@ internal sealed class CreateVerb : RunVerb
     {
         Add(_detached.Restart);
         Add(_detached.Shared);
+        Add(_detached.On);
+        Add(_detached.Health);
         Add(_autostart);
         Examples =
         [
             ("kvmsharp create vmlinuz --name web --disk web.qcow2 --publish 8080:80", "made, not started"),
             ("kvmsharp create vmlinuz --name db --restart on-failure:5", "started again when it fails, five times in a row at most"),
             ("kvmsharp create tiny.elf --name t1 --memory 2M --shared", "one of a hundred in one process"),
+            ("kvmsharp create vmlinuz --name web --agent --health vsock:1027 --on unhealthy=restart --on panic=dump+restart", "started again when it does not answer; its memory kept when it panics"),
         ];
     }
 
@@ -42,6 +46,14 @@ internal sealed class DetachedOptions
         "When a machine is started again that was not stopped: no, on-failure, on-failure:N (at most N times in a row) or always. [default: no]")
     { Kind = ValueKind.OneOf, Values = ["no", "on-failure", "on-failure:5", "always"] };
 
+    public ValueOption On { get; } = new("--on", "EVENT=ACTION", "Console, end and report",
+        "What is done when something goes wrong, as often as there are events: panic, watchdog, hang or hang:DURATION (a vCPU at one place with interrupts off, 30s), unhealthy, crash; none, restart, restore (from its last snapshot), pause, kill, dump (memory and registers, to the file core in its folder), or dump+ before another one. [default: none for hang and unhealthy; else the run ends, and --restart decides]")
+    { Kind = ValueKind.OneOf, Values = ["panic=", "watchdog=", "hang=", "unhealthy=", "crash="], Repeats = true };
+
+    public ValueOption Health { get; } = new("--health", "CHECK", "Console, end and report",
+        "Asks whether the guest is there: vsock:PORT or tcp:[ADDRESS:]PORT (as the host sees it) and, after commas, any of interval=10s, timeout=3s, start=1m (how long it may take to begin to answer), failures=3 (in a row).")
+    { Kind = ValueKind.OneOf, Values = ["vsock:", "tcp:"] };
+
     public SwitchOption Shared { get; } = new("--shared", "Console, end and report",
         "Runs the machine in one process with all others made so: less memory and a faster start, but what ends that process ends all of them.");
 
@@ -50,12 +62,14 @@ internal sealed class DetachedOptions
         Restart = Restart.Text(result) is not { } text ? default
             : RestartPolicy.Parse(text) ?? throw Quantities.Bad(Restart.Name, text, "is not one of no, on-failure, on-failure:N, always"),
         Shared = Shared.IsGiven(result),
+        Faults = Rules(result),
+        Health = Health.Text(result) is not { } health ? null : HealthCheck.Parse(health, out var check, Duration) is { } wrong ? throw Quantities.Bad(Health.Name, health, wrong) : check,
     };
 
     /// <summary>Refuses them where the machine ends with the command.</summary>
     public void Refuse(ParseResult result)
     {
-        string? stray = Restart.Text(result) is not null ? Restart.Name : Shared.IsGiven(result) ? Shared.Name : null;
+        string? stray = Restart.Text(result) is not null ? Restart.Name : Shared.IsGiven(result) ? Shared.Name : On.Texts(result) is not null ? On.Name : Health.Text(result) is not null ? Health.Name : null;
         if (stray is not null)
             throw new VmmException(UsageErrors.Incomplete, $"{stray} is for machines that outlive the command: with --detach, or kvmsharp create");
     }
@@ -76,4 +90,14 @@ internal sealed class DetachedOptions
         string? stray = settings.Gdb is not null ? "--gdb" : settings.ReportPath is not null ? "--report" : settings.TranslationsPath is not null ? "--translations" : null;
         return stray is null ? settings : throw new VmmException(UsageErrors.Conflict, $"{stray} is for a guest in the foreground: kvmsharp run");
     }
+
+    private FaultRules Rules(ParseResult result)
+    {
+        if (On.Texts(result) is not { } texts)
+            return FaultRules.Default;
+        string text = string.Join(',', texts);
+        return FaultRules.Parse(text, out var rules, Duration) is { } wrong ? throw Quantities.Bad(On.Name, text, wrong) : rules;
+    }
+
+    private static TimeSpan? Duration(string text) => Quantities.TryParseDuration(text, out var span) ? span : null;
 }
