@@ -8,7 +8,8 @@ namespace Kvm.Api.Rest;
 /// <param name="Name">Its name; one is made up without.</param>
 /// <param name="Restart">When it is started again: no, on-failure, on-failure:N or always.</param>
 /// <param name="Autostart">Whether serve starts it.</param>
-internal sealed record CreateForm(JsonElement Config, string? Name = null, string? Restart = null, bool Autostart = false);
+/// <param name="Shared">In one process with all others made so.</param>
+internal sealed record CreateForm(JsonElement Config, string? Name = null, string? Restart = null, bool Autostart = false, bool Shared = false);
 
 /// <summary>How a machine is stopped.</summary>
 /// <param name="TimeoutMs">How long its guest may take to power off before it is ended.</param>
@@ -26,7 +27,7 @@ internal sealed record SnapshotArguments(string Name, bool Incremental);
 /// <summary>What is known of a machine: what inspect --json shows.</summary>
 internal sealed record VmForm(
     int Version, string Id, string Name, DateTimeOffset Created, long Generation, string State, DateTimeOffset Since, ProcessForm? Worker, ProcessForm? Supervisor, string BootId,
-    string Ending, string Restart, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
+    string Ending, string Restart, bool Shared, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
     IReadOnlyList<string> Confinement, IReadOnlyList<string> Parents, OriginForm? Origin, IReadOnlyList<string> Children, JsonElement Config);
 
 /// <summary>What a machine goes on from when it is first started.</summary>

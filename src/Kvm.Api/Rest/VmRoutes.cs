@@ -77,7 +77,7 @@ internal sealed class VmRoutes(RestServices services)
         if (form.Name is not null)
             settings = settings with { Machine = settings.Machine with { Name = VmName.Check(form.Name) } };
         var restart = form.Restart is null ? default : RestartPolicy.Parse(form.Restart) ?? throw new ApiRefusal(400, ApiErrors.BadRequest, "restart is not one of no, on-failure, on-failure:N, always");
-        var record = services.Manager.Create(settings, restart, form.Autostart, request.Cancel);
+        var record = services.Manager.Create(settings, new CreateOptions { Restart = restart, Autostart = form.Autostart, Shared = form.Shared }, request.Cancel);
         return Task.FromResult(Show(record, 201));
     }
 

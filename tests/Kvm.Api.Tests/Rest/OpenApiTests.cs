@@ -31,7 +31,7 @@ public sealed partial class OpenApiTests : IDisposable
         var ids = document.Paths.SelectMany(path => path.Value.Operations!.Values).Select(operation => operation.OperationId);
         ids.Should().OnlyHaveUniqueItems().And.Contain("postVmsNameStart").And.Contain("getOpenapiJson");
         var create = document.Paths["/vms"].Operations![HttpMethod.Post];
-        create.RequestBody!.Content!["application/json"].Schema!.Properties!.Keys.Should().Equal("config", "name", "restart", "autostart");
+        create.RequestBody!.Content!["application/json"].Schema!.Properties!.Keys.Should().Equal("config", "name", "restart", "autostart", "shared");
         create.RequestBody.Content["application/json"].Schema!.Required.Should().Equal("config");
         document.Paths["/operations/{id}"].Operations![HttpMethod.Get].Parameters!.Select(parameter => $"{parameter.In} {parameter.Name}").Should().Equal("Path id", "Query wait");
     }
