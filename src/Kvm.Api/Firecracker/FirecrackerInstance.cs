@@ -3,7 +3,6 @@ using System.Text.Json;
 using Kvm.Api.Http;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
-using Kvm.Vmm.Snapshots.Store;
 using Kvm.Vmm.Virtio;
 
 namespace Kvm.Api.Firecracker;

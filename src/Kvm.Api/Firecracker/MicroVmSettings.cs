@@ -19,7 +19,7 @@ internal sealed record MicroVmSettings
     /// <summary>Something of the machine was configured: no snapshot can be loaded any more.</summary>
     public bool IsConfigured { get; init; }
 
-    /// <summary><c>boot_args</c> as they were given; null where they were not.</summary>
+    /// <summary><c>boot_args</c> were given.</summary>
     public bool HasBootArgs { get; init; }
 
     /// <summary><c>track_dirty_pages</c> as it was given.</summary>

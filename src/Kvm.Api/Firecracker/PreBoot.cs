@@ -104,7 +104,7 @@ internal static class PreBoot
     /// <summary><c>/mmds/config</c>, after the interfaces it names.</summary>
     public static MicroVmSettings MetadataConfig(MicroVmSettings vm, ReadOnlyMemory<byte> body)
     {
-        var members = Body.Parse(body, "network_interfaces");
+        Body.Parse(body, "network_interfaces");
         var run = Parse("mmds-config", body, vm.Run with { Machine = vm.Machine with { Metadata = null } });
         var metadata = run.Machine.Metadata!;
         if (metadata.Cards.Count == 0)
@@ -115,7 +115,6 @@ internal static class PreBoot
                 throw Body.Wrong($"network_interfaces names {VisibleText.Quote(card, 40)}, which was not configured");
         }
 
-        _ = members;
         return vm.With(run) with { ServesMetadata = true };
     }
 

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using Kvm.Api.Firecracker;
 using Kvm.Cli.Tests;
-using Kvm.Vmm;
 
 namespace Kvm.Api.Tests.Firecracker;
 
