@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using Kvm.Interop;
 using Kvm.Vmm.Host;
@@ -99,7 +100,8 @@ public sealed class Pager : IDisposable
         var first = _reader.Pieces().FirstOrDefault(piece => piece.IsFirst);
         if (_reader.Regions.Count > 0 && !_reader.IsZero(first.Region, first.Chunk))
             _ = _reader.ReadChunk(first.Region, first.Chunk, _chunk.AsSpan(0, _reader.Regions[first.Region].ChunkLength(first.Chunk)));
-        if (Confinement.KnowsPaths)
+        // A program that is compiled as it runs reads more of itself later.
+        if (Confinement.KnowsPaths && !RuntimeFeature.IsDynamicCodeCompiled)
         {
             using var nothing = Landlock.Begin(network: false);
             nothing.Enter();
