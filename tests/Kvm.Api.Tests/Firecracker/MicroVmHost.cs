@@ -19,7 +19,16 @@ internal sealed class MicroVmHost : IDisposable
     public MicroVmHost(Func<FirecrackerOptions, FirecrackerOptions>? options = null)
     {
         FirecrackerOptions basis = new() { ApiSocket = Sandbox.SocketPath, Engine = EngineChoice.Soft };
-        _instance = FirecrackerInstance.Open(options is null ? basis : options(basis));
+        try
+        {
+            _instance = FirecrackerInstance.Open(options is null ? basis : options(basis));
+        }
+        catch
+        {
+            Sandbox.Dispose();
+            throw;
+        }
+
         _client = Sandbox.Client();
         _runner = Task.Factory.StartNew(Run, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
