@@ -60,8 +60,8 @@ public static class ErrorTable
         .. Virtio.Sockets.VsockErrors.All,
         .. Network.NetworkErrors.All,
         .. HostErrors.All,
-        .. Reporting.OutcomeErrors.All,
-        .. Control.ControlErrors.All,
+        // Both are of running guests and have a range in common.
+        .. Reporting.OutcomeErrors.All.Concat(Control.ControlErrors.All).OrderBy(error => error.Id, StringComparer.Ordinal),
         .. Scheduling.SchedulingErrors.All,
         .. Debugging.DebuggingErrors.All,
         .. Agent.AgentErrors.All,
