@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Kvm.Manager.Faults;
+using Kvm.Manager.Networks;
 using Kvm.Manager.Pools;
 using Kvm.Manager.Working;
 using Kvm.Vmm;
@@ -252,6 +253,9 @@ public sealed class VmManager(ManagerOptions options)
         // Processes that shared ones need they cannot start themselves.
         if (next.Shared && next.Settings() is var settings)
             settings.Scheduling.StartScheduler(settings.Machine);
+        // Before the machine's process has no paths but its own, in which it could start none.
+        if (next.Config.Contains("\"network=", StringComparison.Ordinal))
+            _ = NamedNetworks.Locate(next.Settings(), options);
         ILaunched launched = next.Shared
             ? SharedHost.Take(options, next.Name, next.Generation, cancel)
             : new OwnProcess(Launch(next, next.IsSupervised ? "supervise" : "run"));

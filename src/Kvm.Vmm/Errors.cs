@@ -69,6 +69,7 @@ public static class ErrorTable
         .. Snapshots.RestoreErrors.All,
         .. ManagerErrors.All,
         .. PoolErrors.All,
+        .. NetworkObjectErrors.All,
         .. ApiErrors.All,
         .. FirecrackerErrors.All,
     ];

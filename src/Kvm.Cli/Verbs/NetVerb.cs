@@ -3,6 +3,8 @@ using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Devices.Net.Policy;
+using Kvm.Manager;
+using Kvm.Manager.Networks;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Network.Model;
@@ -12,23 +14,33 @@ namespace Kvm.Cli.Verbs;
 /// <summary><c>kvmsharp net</c>: networks as models, looked at, asked and served.</summary>
 internal sealed class NetVerb : Verb
 {
-    private readonly WordArgument _action = new("ACTION", "check: who is where, once the file is valid. why: which rule decides whether FROM may begin to talk to TO. serve: the network, in the foreground.")
-    { Kind = ValueKind.OneOf, Values = ["check", "why", "serve"] };
-    private readonly WordArgument _file = new("FILE", "The network's description, JSON.") { Kind = ValueKind.File };
+    private static readonly string[] s_actions = ["check", "why", "serve", "define", "ls", "inspect", "start", "stop", "autostart", "rm"];
+
+    private readonly WordArgument _action = new("ACTION", "check: who is where, once the file is valid. why: which rule decides whether FROM may begin to talk to TO. serve: the network, in the foreground. define FILE, start, stop, autostart, inspect and rm NAME, ls: networks of the state folder.")
+    { Kind = ValueKind.OneOf, Values = s_actions };
+    private readonly WordArgument _file = new("FILE", "The network's description: JSON, or for define also libvirt's XML; or the NAME of a network of the state folder.") { Kind = ValueKind.File };
     private readonly WordArgument _from = new("FROM", "why: the name of a machine, or uplink.");
     private readonly WordArgument _to = new("TO", "why: the name of a machine or service, or uplink.");
     private readonly WordArgument _port = new("PORT", "why: tcp/PORT, udp/PORT or icmp.");
+
+    private readonly SwitchOption _force = new("--force", "How", "rm: ends it first where it runs, and removes it also where its record cannot be read.", "-f");
+    private readonly SwitchOption _off = new("--off", "How", "autostart: not any more.");
 
     public NetVerb()
         : base("net", "Networks as models: who is in them, who may talk to whom, and why.")
     {
         foreach (var argument in (WordArgument[])[_action, _file, _from, _to, _port])
             Add(argument);
+        Add(_force);
+        Add(_off);
         Examples =
         [
             ("kvmsharp net check lab.json", "the addresses everybody gets"),
             ("kvmsharp net why lab.json web1 db1 tcp/5432", "the rule that decides"),
             ("kvmsharp net serve lab.json", "the network, for guests of other processes, until Ctrl-C"),
+            ("kvmsharp net define lab.json", "kept, by the name in it; then: kvmsharp net start lab"),
+            ("kvmsharp run vmlinuz --name web1 --net network=lab", "one of its machines; the network is started if it does not run"),
+            ("kvmsharp net inspect lab", "who has which address, and who is there"),
             ("kvmsharp run vmlinuz --name web1 --net model=lab.json", "one of its machines; the network is made if nobody serves it"),
         ];
         Notes = ["docs/network.md, 'A network as a model', has a complete description."];
@@ -36,10 +48,9 @@ internal sealed class NetVerb : Verb
 
     public override int Execute(ParseResult result, GlobalOptions global)
     {
-        if (_action.Text(result) is not { } action)
-            throw new VmmException(UsageErrors.Incomplete, "net needs a word: check, why or serve");
+        string action = Deed(_action, result);
         if (action is not ("check" or "why" or "serve"))
-            throw new VmmException(UsageErrors.Unknown, $"net does not know {VisibleText.Quote(action, 40)}: check, why or serve");
+            return Kept(result, action, global);
         string file = _file.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, $"net {action} needs a FILE");
         if (action == "why")
             return Why(result, NetworkModel.Load(file), global);
@@ -50,6 +61,56 @@ internal sealed class NetVerb : Verb
             return NetworkService.Run(model, global.Json);
         StandardStreams.Output(global.Json ? JsonText.Of(json => NetworkText.Write(json, model)) : NetworkText.Of(model));
         return ExitCode.Success;
+    }
+
+    /// <summary>Networks of the state folder.</summary>
+    private int Kept(ParseResult result, string action, GlobalOptions global)
+    {
+        string name = _file.Text(result) ?? (action == "ls" ? "" : throw new VmmException(UsageErrors.Incomplete, $"net {action} needs {(action == "define" ? "a FILE" : "the NAME of a network")}"));
+        if ((action == "ls" && name.Length > 0 ? name : _from.Text(result)) is { } stray)
+            throw new VmmException(UsageErrors.Unknown, $"net {action} does not take {VisibleText.Quote(stray, 40)} here");
+        var store = new NetworkStore(ManagerOptions.OfThisUser());
+        switch (action)
+        {
+            case "define":
+                return SnapshotVerb.Show(global, store.Define(ReadAll(name), name), KeptNetworkText.Write, KeptNetworkText.Line);
+            case "ls":
+                return SnapshotVerb.Show(global, store.List(), KeptNetworkText.Write, KeptNetworkText.Of);
+            case "inspect":
+                return SnapshotVerb.Show(global, (Entry: store.Get(name), Status: store.Status(name)), (json, all) => KeptNetworkText.Write(json, all.Entry, all.Status), all => KeptNetworkText.Of(all.Entry, all.Status));
+            case "rm":
+                store.Remove(name, _force.IsGiven(result));
+                return SnapshotVerb.Say(global, $"{name}: removed", ("removed", name));
+            case "start":
+                store.Start(name);
+                break;
+            case "stop":
+                store.Stop(name);
+                break;
+            default:
+                store.SetAutoStart(name, !_off.IsGiven(result));
+                break;
+        }
+
+        return SnapshotVerb.Show(global, store.Get(name), KeptNetworkText.Write, KeptNetworkText.Line);
+    }
+
+    private static byte[] ReadAll(string file)
+    {
+        const int mostBytes = 1 << 20;
+        try
+        {
+            using var handle = File.OpenHandle(file);
+            byte[] bytes = new byte[mostBytes + 1];
+            int count = 0;
+            for (int read; count < bytes.Length && (read = RandomAccess.Read(handle, bytes.AsSpan(count), count)) > 0;)
+                count += read;
+            return bytes[..count];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new VmmException(Kvm.Vmm.Network.NetworkErrors.BadModel, $"{VisibleText.Quote(file)}: {HostFailureText.Of(e)}", e);
+        }
     }
 
     private int Why(ParseResult result, NetworkModel model, GlobalOptions global)

@@ -4,6 +4,7 @@ using Kvm.Cli.Running;
 using Kvm.Cli.Text;
 using Kvm.Cli.Verbs.Machines;
 using Kvm.Manager;
+using Kvm.Manager.Networks;
 using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -79,9 +80,9 @@ internal class RunVerb : Verb
     { Kind = ValueKind.File, Repeats = true };
 
     private readonly ValueOption _net = new("--net", "NET", Devices,
-        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), model=FILE (a machine of a network that the file describes), fd=N (of a TAP interface that was passed in) or none "
+        "A network card, as often as there are cards: user (behind the host, without rights; what --net alone means), tap=NAME (made where there is none and this user may), switch=NAME (with other guests of this host), network=NAME (of the state folder), model=FILE (a machine of a network that the file describes), fd=N (of a TAP interface that was passed in) or none "
         + "and, after commas, any of mac=ADDRESS, fixed-mac, mtu=N, queues=N, allow-host=PORT[/udp] (a port of the host's loopback that the guest may reach at 10.0.2.2), via=passt or slirp, vlan=N, trunk=N+N, isolated[=GROUP], weight=N, label=TEXT, uplink=user or uplink=tap=NAME (of a switch), rx-bps=SIZE, rx-pps=N, rx-bps-burst=SIZE, rx-pps-burst=N (limits of what comes to the guest), the same with tx-.")
-    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "model=", "fd=", "none"], Repeats = true, Alone = "user" };
+    { Kind = ValueKind.OneOf, Values = ["user", "tap=", "switch=", "network=", "model=", "fd=", "none"], Repeats = true, Alone = "user" };
 
     private readonly ValueOption _publish = new("--publish", "PORTS", Devices,
         "A port of the host that the guest serves, as often as there are ports: [ADDRESS:]HOST:GUEST[/udp]; without ADDRESS the host's loopback. Gives the guest a card with user as well.")
@@ -208,17 +209,17 @@ internal class RunVerb : Verb
         if (_detach.IsGiven(result))
             return DetachedOptions.RunDetached(settings, _detached.Read(result), global);
         _detached.Refuse(result);
-        if (VolumeDisks.AreIn(settings))
-            return RunOnVolumes(settings, global);
+        if (VolumeDisks.AreIn(settings) || NamedNetworks.AreIn(settings))
+            return RunOnNamed(settings, global);
         using var session = new RunSession(settings, global);
         return session.Run();
     }
 
-    /// <summary>The same with disks that are volumes: made where they are not there, found, and looked up again when the machine has them open.</summary>
-    private static int RunOnVolumes(RunSettings settings, GlobalOptions global)
+    /// <summary>The same with cards at networks of the state folder, and disks that are volumes: made where they are not there, found, and looked up again when the machine has them open.</summary>
+    private static int RunOnNamed(RunSettings settings, GlobalOptions global)
     {
         var options = ManagerOptions.OfThisUser();
-        settings = VolumeDisks.Locate(VolumeDisks.Name(settings, options), options);
+        settings = NamedNetworks.Locate(VolumeDisks.Locate(VolumeDisks.Name(settings, options), options), options);
         using var session = new RunSession(settings, global, build: (config, host) =>
         {
             var machine = VirtualMachine.Build(config, host);
@@ -348,7 +349,7 @@ internal class RunVerb : Verb
     }
 
     private static DiskConfig Disk(string text) =>
-        DiskConfig.Parse(text, out var disk) is { } problem ? throw Quantities.Bad("--disk", text, problem) : disk with { Path = FullPath(disk.Path)! };
+        DiskConfig.Parse(text, out var disk) is { } problem ? throw Quantities.Bad("--disk", text, problem) : VolumeDisks.MayBe(disk) ? disk : disk with { Path = FullPath(disk.Path)! };
 
     private static PortConfig Port(string text) =>
         PortConfig.Parse(text, out var port) is { } problem ? throw Quantities.Bad("--port", text, problem) : port with { SocketPath = FullPath(port.SocketPath)! };

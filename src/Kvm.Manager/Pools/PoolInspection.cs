@@ -44,6 +44,7 @@ public sealed record PoolState(PoolRecord Pool, IReadOnlyList<FolderState> Folde
 internal static class PoolInspection
 {
     private const int MostStrangers = 20;
+    private const ulong LeastQcow2Bytes = 512;
 
     /// <summary>What a file is not any more that its journal says it is, or null.</summary>
     public static string? ProblemOf(PoolImage image, string path) => ProblemOf(image, path, ImageFile.Look(path));
@@ -96,6 +97,8 @@ internal static class PoolInspection
             return $"its file {VisibleText.Quote(path, 200)} was replaced by another";
         if (image.IsFrozen && (facts.Length != image.Facts.Length || facts.Modified != image.Facts.Modified))
             return $"{VisibleText.Quote(path, 200)}, on which others are based, was changed";
+        if (image.Format == DiskFormat.Qcow2 && facts.Length < LeastQcow2Bytes)
+            return string.Create(CultureInfo.InvariantCulture, $"its file {VisibleText.Quote(path, 200)} was cut to {facts.Length} bytes");
         return image.Format == DiskFormat.Raw && facts.Length != image.Size
             ? string.Create(CultureInfo.InvariantCulture, $"its file {VisibleText.Quote(path, 200)} has {facts.Length} bytes, and not {image.Size}")
             : null;

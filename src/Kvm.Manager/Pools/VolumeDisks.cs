@@ -11,7 +11,7 @@ public static class VolumeDisks
     public static bool AreIn(RunSettings settings)
     {
         ArgumentNullException.ThrowIfNull(settings);
-        return settings.Machine.Disks.Any(disk => disk.Volume is not null || MayBeVolume(disk));
+        return settings.Machine.Disks.Any(disk => disk.Volume is not null || MayBe(disk));
     }
 
     /// <summary>Makes the volumes that disks ask for with a size and that are not there, and names those by their pools that may be files or volumes.</summary>
@@ -23,10 +23,10 @@ public static class VolumeDisks
     {
         ArgumentNullException.ThrowIfNull(settings);
         ArgumentNullException.ThrowIfNull(options);
-        if (!settings.Machine.Disks.Any(MayBeVolume))
+        if (!settings.Machine.Disks.Any(MayBe))
             return settings;
         var store = new PoolStore(options);
-        return settings with { Machine = settings.Machine with { Disks = [.. settings.Machine.Disks.Select(disk => MayBeVolume(disk) ? Name(disk, store) : disk)] } };
+        return settings with { Machine = settings.Machine with { Disks = [.. settings.Machine.Disks.Select(disk => MayBe(disk) ? Name(disk, store) : disk)] } };
     }
 
     /// <summary>Finds the files of volumes.</summary>
@@ -78,13 +78,13 @@ public static class VolumeDisks
         }
     }
 
-    // A path from the root on, or from here on by ./, is never one.
-    private static bool MayBeVolume(DiskConfig disk) => disk.Volume is null && (disk.VolumeBytes is not null || (disk.Path[0] is not ('/' or '.') && disk.Path.Count(c => c == '/') == 1));
+    /// <summary>Whether what a disk names may be a volume: with a size, or as POOL/VOLUME. A path from the root on, or from here on by ./, is never one.</summary>
+    public static bool MayBe(DiskConfig disk) => disk is not null && disk.Volume is null && (disk.VolumeBytes is not null || (disk.Path.Length > 0 && disk.Path[0] is not ('/' or '.') && disk.Path.Count(c => c == '/') == 1));
 
     private static DiskConfig Name(DiskConfig disk, PoolStore store)
     {
         if (disk.VolumeBytes is not { } bytes)
-            return VolumeName.TryParse(disk.Path) is { } found && store.Exists(found.Pool) && store.Get(found.Pool).TryFind(found) is not null ? Of(disk, found) : disk;
+            return VolumeName.TryParse(disk.Path) is { } found && store.Exists(found.Pool) && store.Get(found.Pool).TryFind(found) is not null ? Of(disk, found) : disk with { Path = Path.GetFullPath(disk.Path) };
         var name = VolumeName.ParseVolume(disk.Path);
         var pool = store.GetOrDefault(name.Pool);
         if (pool.TryFind(name) is { } there)

@@ -1,5 +1,6 @@
 using Kvm.Manager.Cloning;
 using Kvm.Manager.Faults;
+using Kvm.Manager.Networks;
 using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -122,7 +123,7 @@ internal sealed class MachineRun : IDisposable
 
     private void Build(VmRecord record)
     {
-        (_settings, _rules, _check) = (VolumeDisks.Locate(record.Settings(), _options), record.Faults, record.Health);
+        (_settings, _rules, _check) = (NamedNetworks.Locate(VolumeDisks.Locate(record.Settings(), _options), _options, start: false), record.Faults, record.Health);
         _faults = new FaultHandler(_rules, Tell, () => SetPaused(true), Path.Combine(_manager.Store.FolderOf(_name), "core"));
         _output = ConsoleTarget() is { } target ? new TerminalOutput(target) : null;
         _place = _settings.Scheduling.Join(_settings.Machine, _notice, CancellationToken.None);

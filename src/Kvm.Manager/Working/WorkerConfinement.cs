@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kvm.Manager.Networks;
 using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -20,7 +21,7 @@ internal static class WorkerConfinement
         try
         {
             var record = new VmStore(options.StateFolder).Read(name);
-            var settings = VolumeDisks.Locate(record.Settings(), options);
+            var settings = NamedNetworks.Locate(VolumeDisks.Locate(record.Settings(), options), options, start: false);
             if (settings.Scheduling.Policy is not null)
                 return "a scheduler that it starts serves other machines too";
             if (MachineFiles.StartsProgram(settings.Machine) is { } program)

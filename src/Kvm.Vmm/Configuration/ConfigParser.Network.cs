@@ -86,7 +86,7 @@ internal ref partial struct ConfigParser
         if (device is not null && backend is not null)
             throw BadValue(ConfigMembers.NetworkInterfaces, $"has an element with both {ConfigMembers.HostDevName} and {ConfigMembers.Backend}");
         string? wrong = NetConfig.ParseBackend(device is null ? backend ?? "" : $"tap={device}", out var end);
-        card = card with { Kind = end.Kind, Name = end.Name, Model = end.Model, Descriptor = end.Descriptor };
+        card = card with { Kind = end.Kind, Name = end.Name, IsNetwork = end.IsNetwork, Model = end.Model, Descriptor = end.Descriptor };
         return (wrong ?? card.Problem()) is { } problem ? throw BadValue(ConfigMembers.NetworkInterfaces, problem) : card;
     }
 

@@ -59,6 +59,9 @@ public sealed record NetConfig
     /// <summary>The file that describes the network, of a <see cref="NetKind.Switch"/> that is one by a model; null for a switch alone.</summary>
     public string? Model { get; init; }
 
+    /// <summary>The network called <see cref="Name"/> is one of the state folder, whose file is found at each start.</summary>
+    public bool IsNetwork { get; init; }
+
     /// <summary>The descriptor, of <see cref="NetKind.Descriptor"/>.</summary>
     public int Descriptor { get; init; }
 
@@ -98,7 +101,7 @@ public sealed record NetConfig
     /// <summary>How fast the guest's frames may go; what comes faster waits in the guest's rings.</summary>
     public IoLimits SendLimits { get; init; } = IoLimits.None;
 
-    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|model=FILE|switch=NAME[,vlan=N][,trunk=N+N][,isolated[=GROUP]][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
+    /// <summary>Understands a card as the command line writes it: <c>user[,allow-host=PORT[/udp]]…[,via=passt|slirp]|tap=NAME|fd=N|model=FILE|network=NAME|switch=NAME[,vlan=N][,trunk=N+N][,isolated[=GROUP]][,weight=N][,label=TEXT][,uplink=user|tap=NAME]|none[,mac=ADDRESS][,fixed-mac][,mtu=N][,queues=N][,rx-bps=SIZE]…</c>.</summary>
     /// <param name="text">The text.</param>
     /// <param name="net">The card, where the text describes one.</param>
     /// <returns>What is wrong with the text, or null.</returns>
@@ -148,6 +151,9 @@ public sealed record NetConfig
             case ["switch", var name]:
                 net = net with { Kind = NetKind.Switch, Name = name };
                 return null;
+            case ["network", var name]:
+                net = net with { Kind = NetKind.Switch, Name = name, IsNetwork = true };
+                return null;
             case ["model", { Length: > 0 } file]:
                 net = net with { Kind = NetKind.Switch, Model = file };
                 return null;
@@ -155,7 +161,7 @@ public sealed record NetConfig
                 net = net with { Kind = NetKind.Descriptor, Descriptor = number };
                 return null;
             default:
-                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, switch=NAME, model=FILE, fd=N, none";
+                return $"begins with {VisibleText.Quote(text, 40)}, not with one of user, tap=NAME, switch=NAME, network=NAME, model=FILE, fd=N, none";
         }
     }
 
@@ -165,7 +171,7 @@ public sealed record NetConfig
         NetKind.Tap => $"tap={Name}",
         NetKind.Descriptor => string.Create(CultureInfo.InvariantCulture, $"fd={Descriptor}"),
         NetKind.User => "user",
-        NetKind.Switch => Model is null ? $"switch={Name}" : $"model={Model}",
+        NetKind.Switch => IsNetwork ? $"network={Name}" : Model is null ? $"switch={Name}" : $"model={Model}",
         _ => "none",
     };
 

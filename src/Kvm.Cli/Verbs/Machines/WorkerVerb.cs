@@ -3,6 +3,7 @@ using System.Globalization;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Text;
 using Kvm.Manager;
+using Kvm.Manager.Networks;
 using Kvm.Manager.Working;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
@@ -13,7 +14,7 @@ namespace Kvm.Cli.Verbs.Machines;
 internal sealed class WorkerVerb : Verb
 {
     private readonly WordArgument _name = new("NAME", "The machine.");
-    private readonly WordArgument _role = new("ROLE", "run, supervise or host.");
+    private readonly WordArgument _role = new("ROLE", "run, supervise, host or network.");
     private readonly WordArgument _generation = new("GENERATION", "The start that the process is for.");
     private readonly WordArgument _state = new("STATE", "The state folder.");
     private readonly WordArgument _runtime = new("RUNTIME", "The runtime folder.");
@@ -41,6 +42,7 @@ internal sealed class WorkerVerb : Verb
         {
             "supervise" => Supervisor.Run(options, name, generation),
             "host" => SharedHostServer.Run(options, Tell),
+            NetworkHost.Role => NetworkHost.Run(options, name, generation, Tell),
             var role => Worker.Run(options, name, generation, confined: role == "confined", Tell),
         };
     }

@@ -3,9 +3,16 @@ using System.Text;
 
 namespace Kvm.Devices.Net.Services;
 
+/// <summary>An address of the range that a client has. Immutable.</summary>
+/// <param name="Client">The client's card.</param>
+/// <param name="Address">The address.</param>
+/// <param name="Left">For how long it still has it.</param>
+/// <param name="Port">The switch's port it asked at.</param>
+public sealed record DhcpLease(MacAddress Client, uint Address, TimeSpan Left, int Port);
+
 /// <summary>
 /// Gives addresses out (RFC 2131): to machines of the plan their own, to others one of a bounded range, as long as there are any; to one port of the switch no more than a few.
-/// Whoever asks from a card that is not the one its message names gets nothing. Not thread-safe; allocates nothing for a message.
+/// Whoever asks from a card that is not the one its message names gets nothing. Thread-safe; allocates nothing for a message.
 /// </summary>
 public sealed class DhcpServer
 {
@@ -20,6 +27,7 @@ public sealed class DhcpServer
 
     private static readonly TimeSpan s_offerTime = TimeSpan.FromSeconds(30), s_declineTime = TimeSpan.FromMinutes(10);
 
+    private readonly Lock _gate = new();
     private readonly NetworkPlan _plan;
     private readonly TimeProvider _time;
     private readonly byte[] _domain;
@@ -69,6 +77,29 @@ public sealed class DhcpServer
             return 0;
         }
 
+        lock (_gate)
+            return Answer(bytes, in message, port, answer);
+    }
+
+    /// <summary>Addresses of the range that are given out now.</summary>
+    public IReadOnlyList<DhcpLease> Leases()
+    {
+        lock (_gate)
+        {
+            long now = _time.GetTimestamp();
+            List<DhcpLease> leases = [];
+            for (int i = 0; i < _leases.Length; i++)
+            {
+                if (_leases[i] is { Client: not 0 } lease && lease.Until > now)
+                    leases.Add(new DhcpLease(new MacAddress(lease.Client), _plan.FirstLease + (uint)i, _time.GetElapsedTime(now, lease.Until), lease.Port));
+            }
+
+            return leases;
+        }
+    }
+
+    private int Answer(ReadOnlySpan<byte> bytes, in DhcpMessage message, int port, Span<byte> answer)
+    {
         switch (message.Type)
         {
             case DhcpMessage.Discover:
@@ -86,9 +117,14 @@ public sealed class DhcpServer
     }
 
     /// <summary>The address of the range a client has now; 0 if none.</summary>
-    public uint AddressOf(MacAddress client) =>
-        _machines.TryGetValue(client.Value, out var machine) ? machine.Address
-        : _byClient.TryGetValue(client.Value, out int at) && _leases[at].Until > _time.GetTimestamp() ? _plan.FirstLease + (uint)at : 0;
+    public uint AddressOf(MacAddress client)
+    {
+        lock (_gate)
+        {
+            return _machines.TryGetValue(client.Value, out var machine) ? machine.Address
+                : _byClient.TryGetValue(client.Value, out int at) && _leases[at].Until > _time.GetTimestamp() ? _plan.FirstLease + (uint)at : 0;
+        }
+    }
 
     private int Request(ReadOnlySpan<byte> bytes, in DhcpMessage message, int port, Span<byte> answer)
     {

@@ -74,6 +74,23 @@ public sealed class RunningNetwork : IDisposable
         Model = Model with { Rules = model.Rules, AllowByDefault = model.AllowByDefault };
     }
 
+    /// <summary>Who has which address, and who is at the switch; nobody where another process serves it.</summary>
+    public IReadOnlyList<NetworkLease> Leases
+    {
+        get
+        {
+            if (_served is not { Services: { } services, Switch.Switch: { } network })
+                return [];
+            var cards = network.Ports.Where(port => port.Options.Role == PortRole.Card).ToList();
+            var dynamic = services.Responder.Dhcp.Leases();
+            return
+            [
+                .. Model.Machines.Select(machine => new NetworkLease(machine.Name, machine.Mac.ToString(), NetworkModel.TextOf(machine.Address), true, null, cards.Any(port => port.Options.Label == machine.Name))),
+                .. dynamic.Select(lease => new NetworkLease(cards.FirstOrDefault(port => port.Number == lease.Port)?.Options.Label ?? "", lease.Client.ToString(), NetworkModel.TextOf(lease.Address), false, lease.Left, cards.Any(port => port.Number == lease.Port))),
+            ];
+        }
+    }
+
     /// <summary>Counters by their names, the rules' first; none where another process serves it.</summary>
     public IReadOnlyList<(string Name, long Value)> Counters
     {
