@@ -27,7 +27,7 @@ internal sealed record SnapshotArguments(string Name, bool Incremental);
 /// <summary>What is known of a machine: what inspect --json shows.</summary>
 internal sealed record VmForm(
     int Version, string Id, string Name, DateTimeOffset Created, long Generation, string State, DateTimeOffset Since, ProcessForm? Worker, ProcessForm? Supervisor, string BootId,
-    string Ending, string Restart, bool Shared, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
+    string Ending, string Restart, bool Shared, string Faults, string? Health, string? HealthState, bool RestoresNext, bool? PauseStopsTime, long Restarts, int Failures, DateTimeOffset? RestartAt, bool Autostart, EndForm? End, UsageForm? Usage,
     IReadOnlyList<string> Confinement, IReadOnlyList<string> Parents, OriginForm? Origin, IReadOnlyList<string> Children, JsonElement Config);
 
 /// <summary>What a machine goes on from when it is first started.</summary>
