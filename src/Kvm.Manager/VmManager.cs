@@ -57,9 +57,10 @@ public sealed class VmManager(ManagerOptions options)
         settings = VolumeDisks.Name(settings, options).WithAbsolutePaths();
         settings = settings with { Machine = settings.Machine.WithFixedNumbers() with { Name = name } };
         var now = Now;
-        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = how.Restart, Faults = how.Faults, Health = how.Health, Autostart = how.Autostart, Shared = how.Shared, Config = VmRecord.ConfigOf(settings) };
+        var record = new VmRecord { Id = id, Name = name, Created = now, Since = now, Restart = how.Restart, Faults = how.Faults, Health = how.Health, Autostart = how.Autostart, Shared = how.Shared, Parents = how.Parents, Config = VmRecord.ConfigOf(settings) };
         using (Store.Lock(name, cancel))
             Store.Add(record);
+        TellParents(record, children => [.. children, record.Id], cancel);
         Events.Tell(name, "created");
         return record;
     }
@@ -130,6 +131,7 @@ public sealed class VmManager(ManagerOptions options)
     {
         if (force && TryGet(name) is { } running && Lifecycle.IsActive(running.State))
             KillIfItRuns(name, cancel);
+        VmRecord? removed = null;
         using (Store.Lock(name, cancel))
         {
             var record = force ? TryRead(name) : Store.Read(name).Settled(_bootId, Now);
@@ -139,7 +141,11 @@ public sealed class VmManager(ManagerOptions options)
                 throw Store.NoSuchVm(name);
             EndSupervisor(record);
             Store.Remove(name);
+            removed = record;
         }
+
+        if (removed is not null)
+            TellParents(removed, children => [.. children.Where(child => child != removed.Id)], cancel);
 
         Events.Tell(name, "removed");
     }
@@ -321,6 +327,21 @@ public sealed class VmManager(ManagerOptions options)
         }
 
         return Settle(name, cancel);
+    }
+
+    /// <summary>Changes the children of the machines that one was made from; of those that are gone nothing is to be told.</summary>
+    private void TellParents(VmRecord record, Func<IReadOnlyList<string>, IReadOnlyList<string>> change, CancellationToken cancel)
+    {
+        if (record.Parents.Count == 0)
+            return;
+        foreach (var entry in Store.List().Where(entry => entry.Record is { } parent && record.Parents.Contains(parent.Id)))
+        {
+            using (Store.Lock(entry.Name, cancel))
+            {
+                if (Store.TryRead(entry.Name) is { } parent && parent.Id == entry.Record!.Id)
+                    Store.Write(parent with { Children = change(parent.Children) });
+            }
+        }
     }
 
     private void KillIfItRuns(string name, CancellationToken cancel)

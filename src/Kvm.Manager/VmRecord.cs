@@ -59,6 +59,9 @@ public sealed record CreateOptions
 
     /// <summary>Whether <c>serve</c> starts it when it begins.</summary>
     public bool Autostart { get; init; }
+
+    /// <summary>What it is made from: ids of machines, which then have it among their <see cref="VmRecord.Children"/>, and of snapshots.</summary>
+    public IReadOnlyList<string> Parents { get; init; } = [];
 }
 
 /// <summary>

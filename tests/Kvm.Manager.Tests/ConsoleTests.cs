@@ -37,6 +37,53 @@ public sealed class ConsoleTests : IDisposable
     }
 
     [SkippableFact]
+    public void One_that_never_reads_holds_up_neither_its_guest_nor_other_readers_nor_other_machines_of_the_process()
+    {
+        var manager = _state.Manager;
+        foreach (string name in (string[])["flood", "other"])
+        {
+            manager.Create(TemporaryState.Machine(name, Guests.Flood), new CreateOptions { Shared = true });
+            manager.Start(name);
+        }
+
+        using var stuck = Attach(manager, "read", writes: false, "flood");
+        byte[] buffer = new byte[64 << 10];
+        foreach (string name in (string[])["flood", "other"])
+        {
+            using var reader = Attach(manager, "read", writes: false, name);
+            // More than what is kept and what the sockets of the one that does not read hold.
+            for (int left = 1 << 20; left > 0;)
+            {
+                int count = reader.Read(buffer);
+                count.Should().BePositive("the guest goes on");
+                left -= count;
+            }
+        }
+
+        foreach (string name in (string[])["flood", "other"])
+            manager.Kill(name).State.Should().Be(VmState.Stopped);
+    }
+
+    [SkippableFact]
+    public void Events_that_cannot_be_kept_are_lost_and_hold_up_no_machine()
+    {
+        var manager = _state.Manager;
+        manager.Create(TemporaryState.Machine("flood", Guests.Flood));
+        manager.Start("flood");
+        // Somebody stands still who writes an event; another does not read his.
+        using var reader = manager.Events.Read(follow: false).GetEnumerator();
+        reader.MoveNext().Should().BeTrue();
+        using (Kvm.Vmm.Host.HostLock.TryAcquire(manager.Events.Path + ".lock", 0, s_long))
+        {
+            manager.Pause("flood").State.Should().Be(VmState.Paused);
+            manager.Resume("flood").State.Should().Be(VmState.Running);
+        }
+
+        manager.Kill("flood");
+        manager.Events.Read(follow: false).Should().NotContain(line => line.Contains("paused")).And.Contain(line => line.Contains("stopped"));
+    }
+
+    [SkippableFact]
     public void When_the_one_that_types_leaves_another_may()
     {
         var manager = _state.Manager;
@@ -71,9 +118,9 @@ public sealed class ConsoleTests : IDisposable
         manager.Kill("flood").State.Should().Be(VmState.Stopped);
     }
 
-    private static ControlClient Attach(VmManager manager, string how, bool writes)
+    private static ControlClient Attach(VmManager manager, string how, bool writes, string? name = null)
     {
-        var client = manager.Connect(manager.Store.List().Single().Name);
+        var client = manager.Connect(name ?? manager.Store.List().Single().Name);
         client.Ask($"console {how}");
         client.TryRead(out var greeting).Should().BeTrue();
         Encoding.UTF8.GetString(greeting.Span).Should().Be(writes ? "{\"writes\":true}" : "{\"writes\":false}");

@@ -17,9 +17,11 @@ public sealed class KilledTests : IDisposable
     public void Dispose() => _state.Dispose();
 
     [SkippableTheory]
-    [InlineData(1, "no")]
-    [InlineData(2, "on-failure")]
-    public void A_hundred_kills_during_operations_leave_no_machine_in_two_states_and_nobody_behind(int seed, string restart)
+    [InlineData(1, "no", false)]
+    [InlineData(2, "on-failure", false)]
+    [InlineData(3, "no", true)]
+    [InlineData(4, "on-failure", true)]
+    public void A_hundred_kills_during_operations_leave_no_machine_in_two_states_and_nobody_behind(int seed, string restart, bool shared)
     {
         var random = new Random(seed);
         var manager = _state.Manager;
@@ -28,7 +30,7 @@ public sealed class KilledTests : IDisposable
         {
             string operation = i % 2 == 0 ? "start" : operations[random.Next(operations.Length)];
             if (manager.Store.TryRead("web") is null)
-                manager.Create(TemporaryState.Machine("web", Guests.Loop), RestartPolicy.Parse(restart)!.Value);
+                manager.Create(TemporaryState.Machine("web", Guests.Loop), new CreateOptions { Restart = RestartPolicy.Parse(restart)!.Value, Shared = shared });
             using var command = Command(operation == "create"
                 ? ["create", Guests.Loop, "--engine", "soft", "--name", $"new{i}"]
                 : operation == "stop" ? ["stop", "web", "--timeout", "10ms"] : [operation, "web"]);

@@ -20,6 +20,7 @@ public sealed class VmRecordTests : IDisposable
         BootId = "b",
         Ending = EndRequest.StopTimeout,
         Restart = new RestartPolicy(RestartWhen.OnFailure, 3),
+        Shared = true,
         Restarts = 2,
         Failures = 1,
         RestartAt = DateTimeOffset.UnixEpoch,
@@ -32,6 +33,22 @@ public sealed class VmRecordTests : IDisposable
     };
 
     public void Dispose() => _state.Dispose();
+
+    [Fact]
+    public void What_a_machine_is_made_from_knows_it_until_it_is_removed()
+    {
+        var manager = _state.Manager;
+        var parent = manager.Create(TemporaryState.Machine("parent"));
+        var child = manager.Create(TemporaryState.Machine("child"), new CreateOptions { Parents = [parent.Id, "a snapshot"] });
+        var other = manager.Create(TemporaryState.Machine("other"), new CreateOptions { Parents = [parent.Id] });
+        child.Parents.Should().Equal(parent.Id, "a snapshot");
+        manager.Get("parent").Children.Should().Equal(child.Id, other.Id);
+        manager.Remove("child");
+        manager.Get("parent").Children.Should().Equal(other.Id);
+        manager.Remove("parent");
+        manager.Remove("other");
+        manager.List().Should().BeEmpty();
+    }
 
     [Fact]
     public void A_record_is_read_as_it_was_written()
