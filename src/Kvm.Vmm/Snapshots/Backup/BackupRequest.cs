@@ -1,5 +1,4 @@
 using Kvm.Vmm.Control;
-using Kvm.Vmm.Snapshots.Store;
 
 namespace Kvm.Vmm.Snapshots.Backup;
 

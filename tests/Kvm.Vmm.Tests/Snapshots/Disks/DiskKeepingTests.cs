@@ -1,5 +1,4 @@
 using Kvm.Vmm.Snapshots.Disks;
-using Kvm.Vmm.Snapshots.Store;
 using Kvm.Vmm.Storage;
 using Kvm.Vmm.Storage.Tools;
 
