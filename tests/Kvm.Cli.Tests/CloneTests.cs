@@ -32,7 +32,7 @@ public sealed class CloneTests : IDisposable
         // It looks at its power button already: what it says before that it has said in the template.
         Run("stop", "a").ExitCode.Should().Be(0);
         Run("inspect", "a", "--json").Json.GetProperty("end").GetProperty("how").GetString().Should().Be("stop");
-        Run("logs", "a").Output.Should().BeEmpty();
+        Run("logs", "a").Output.Should().NotContain("R");
         Run("start", "a").ExitCode.Should().Be(0);
         Run("stop", "a").ExitCode.Should().Be(0);
         Run("logs", "a").Output.Should().Contain("R", "it has booted");
@@ -47,7 +47,7 @@ public sealed class CloneTests : IDisposable
         Run("template", "drop", "t").Output.Should().Be("dropped: t\n");
         Run("start", "c-1").ExitCode.Should().Be(0);
         Run("stop", "c-1").ExitCode.Should().Be(0);
-        Run("logs", "c-1").Output.Should().BeEmpty();
+        Run("logs", "c-1").Output.Should().NotContain("R");
         Run("template", "rm", "t").ExitCode.Should().Be(0);
         Run("start", "c-2").ShouldFail(1, "KVM0608", "t");
     }
