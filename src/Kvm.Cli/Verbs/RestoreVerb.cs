@@ -56,7 +56,7 @@ internal sealed class RestoreVerb : RunVerb
     }
 
     /// <inheritdoc/>
-    protected override RunSettings Given(ParseResult result) 
+    protected override RunSettings Given(ParseResult result)
     {
         var settings = VirtualMachine.ConfigOf(_reader!);
         string? folder = _disks.Text(result);

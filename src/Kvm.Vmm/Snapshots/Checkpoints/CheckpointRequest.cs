@@ -23,7 +23,7 @@ internal sealed class CheckpointRequest : IControlRequest
                 () => machine.KeepCheckpoints(new CheckpointOptions(TimeSpan.FromMilliseconds(ms), bytes)),
             ["take"] => () => machine.TakeCheckpoint(),
             ["stop"] => machine.EndCheckpoints,
-            ["ls"] => () => { },
+            ["ls"] => static () => { },
             _ => null,
         };
         return deed is null ? null : new ControlAnswer(json =>
