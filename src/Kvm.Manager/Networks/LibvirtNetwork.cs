@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Xml;
-using System.Xml.Linq;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 
@@ -14,8 +13,6 @@ namespace Kvm.Manager.Networks;
 /// </summary>
 internal static class LibvirtNetwork
 {
-    private const int MostCharacters = 1 << 20, MostDepth = 32;
-
     // What has no meaning here: there is no bridge in the kernel, and no uuid.
     private static readonly string[] s_ignored = ["uuid", "bridge", "mac", "title", "description", "metadata"];
 
@@ -29,23 +26,23 @@ internal static class LibvirtNetwork
         var root = Load(xml, fileName);
         var lacking = new List<string>();
         if (root.Name != "network")
-            throw Bad(fileName, $"its root is <{root.Name.LocalName}>, and not <network>");
+            throw Bad(fileName, $"its root is <{root.Name}>, and not <network>");
         Check(root, lacking, [.. s_ignored, "name", "forward", "domain", "dns", "mtu", "ip"], ["ipv6", "connections"]);
-        string mode = root.Element("forward") is { } forward ? forward.Attribute("mode")?.Value ?? "nat" : "none";
+        string mode = root.First("forward") is { } forward ? forward["mode"] ?? "nat" : "none";
         if (mode is not ("nat" or "none"))
             lacking.Add($"<forward mode='{mode}'>");
-        if (root.Element("forward") is { } element)
+        if (root.First("forward") is { } element)
             Check(element, lacking, [], ["mode"]);
-        var ips = root.Elements("ip").ToList();
-        lacking.AddRange(ips.Where(ip => ip.Attribute("family")?.Value == "ipv6").Select(_ => "<ip family='ipv6'>"));
-        ips.RemoveAll(ip => ip.Attribute("family")?.Value == "ipv6");
+        var ips = root.All("ip").ToList();
+        lacking.AddRange(ips.Where(ip => ip["family"] == "ipv6").Select(_ => "<ip family='ipv6'>"));
+        ips.RemoveAll(ip => ip["family"] == "ipv6");
         if (ips.Count != 1)
             throw Bad(fileName, $"it has {ips.Count} elements <ip> of IPv4, and not one");
         var text = new ArrayBufferWriter<byte>();
         using (var json = new Utf8JsonWriter(text, new JsonWriterOptions { Indented = true }))
         {
             json.WriteStartObject();
-            json.WriteString("name", root.Element("name")?.Value.Trim() ?? throw Bad(fileName, "it has no <name>"));
+            json.WriteString("name", root.First("name")?.Text ?? throw Bad(fileName, "it has no <name>"));
             json.WriteString("uplink", mode == "nat" ? "user" : "none");
             WriteAddresses(json, ips[0], mode == "nat", lacking, fileName);
             WriteNames(json, root, lacking);
@@ -56,99 +53,87 @@ internal static class LibvirtNetwork
             : throw new VmmException(NetworkObjectErrors.Lacking, $"{VisibleText.Quote(fileName, 200)}: {string.Join(", ", lacking.Distinct().Take(10).Select(what => VisibleText.Escape(what)))}");
     }
 
-    private static void WriteAddresses(Utf8JsonWriter json, XElement ip, bool hasUplink, List<string> lacking, string fileName)
+    private static void WriteAddresses(Utf8JsonWriter json, XmlNode ip, bool hasUplink, List<string> lacking, string fileName)
     {
         Check(ip, lacking, ["dhcp"], ["address", "netmask", "prefix", "family", "localPtr"]);
-        uint own = Address(ip.Attribute("address")?.Value, fileName);
-        int bits = ip.Attribute("prefix")?.Value is { } prefix && int.TryParse(prefix, NumberStyles.None, CultureInfo.InvariantCulture, out int given) && given is > 0 and <= 32 ? given
-            : uint.PopCount(Address(ip.Attribute("netmask")?.Value, fileName)) is var count ? (int)count : 0;
+        uint own = Address(ip["address"], fileName);
+        int bits = ip["prefix"] is { } prefix && int.TryParse(prefix, NumberStyles.None, CultureInfo.InvariantCulture, out int given) && given is > 0 and <= 32 ? given
+            : uint.PopCount(Address(ip["netmask"], fileName)) is var count ? (int)count : 0;
         uint mask = bits == 0 ? 0 : uint.MaxValue << (32 - bits);
         json.WriteString("subnet", $"{Text(own & mask)}/{bits}");
         // There it is the way out, the nameserver and who gives addresses; here the way out, and the other two have one of their own.
         json.WriteString(hasUplink ? "gateway" : "server", Text(own));
-        if (ip.Element("dhcp") is not { } dhcp)
+        if (ip.First("dhcp") is not { } dhcp)
             return;
         Check(dhcp, lacking, ["range", "host"], []);
-        var ranges = dhcp.Elements("range").ToList();
+        var ranges = dhcp.All("range").ToList();
         if (ranges.Count > 1)
             lacking.Add("several <range> of <dhcp>");
         if (ranges.Count > 0)
         {
             Check(ranges[0], lacking, [], ["start", "end"]);
             json.WriteStartObject("dhcp");
-            json.WriteString("first", ranges[0].Attribute("start")?.Value);
-            json.WriteString("last", ranges[0].Attribute("end")?.Value);
+            json.WriteString("first", ranges[0]["start"]);
+            json.WriteString("last", ranges[0]["end"]);
             json.WriteEndObject();
         }
 
         json.WriteStartArray("machines");
-        foreach (var host in dhcp.Elements("host"))
+        foreach (var host in dhcp.All("host"))
         {
             Check(host, lacking, [], ["mac", "name", "ip"]);
-            if (host.Attribute("mac") is null || host.Attribute("name") is null)
+            if (host["mac"] is null || host["name"] is null)
                 lacking.Add("<host> of <dhcp> without mac or name");
             json.WriteStartObject();
-            json.WriteString("name", host.Attribute("name")?.Value);
-            json.WriteString("mac", host.Attribute("mac")?.Value);
-            json.WriteString("address", host.Attribute("ip")?.Value);
+            json.WriteString("name", host["name"]);
+            json.WriteString("mac", host["mac"]);
+            json.WriteString("address", host["ip"]);
             json.WriteEndObject();
         }
 
         json.WriteEndArray();
     }
 
-    private static void WriteNames(Utf8JsonWriter json, XElement root, List<string> lacking)
+    private static void WriteNames(Utf8JsonWriter json, XmlNode root, List<string> lacking)
     {
-        if (root.Element("domain") is { } domain)
+        if (root.First("domain") is { } domain)
         {
             Check(domain, lacking, [], ["name", "localOnly"]);
-            json.WriteString("domain", domain.Attribute("name")?.Value);
+            json.WriteString("domain", domain["name"]);
         }
 
-        if (root.Element("mtu") is { } mtu && int.TryParse(mtu.Attribute("size")?.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int size))
+        if (root.First("mtu") is { } mtu && int.TryParse(mtu["size"], NumberStyles.None, CultureInfo.InvariantCulture, out int size))
             json.WriteNumber("mtu", size);
-        if (root.Element("dns") is not { } dns)
+        if (root.First("dns") is not { } dns)
             return;
         Check(dns, lacking, ["host"], []);
         json.WriteStartObject("names");
-        foreach (var host in dns.Elements("host"))
+        foreach (var host in dns.All("host"))
         {
             Check(host, lacking, ["hostname"], ["ip"]);
-            foreach (var name in host.Elements("hostname"))
-                json.WriteString(name.Value.Trim(), host.Attribute("ip")?.Value);
+            foreach (var name in host.All("hostname"))
+                json.WriteString(name.Text, host["ip"]);
         }
 
         json.WriteEndObject();
     }
 
     /// <summary>Names what an element has beyond what is known.</summary>
-    private static void Check(XElement element, List<string> lacking, string[] elements, string[] attributes)
+    private static void Check(XmlNode element, List<string> lacking, string[] elements, string[] attributes)
     {
-        lacking.AddRange(element.Elements().Where(child => !elements.Contains(child.Name.LocalName)).Select(child => $"<{child.Name.LocalName}> in <{element.Name.LocalName}>"));
-        lacking.AddRange(element.Attributes().Where(attribute => !attribute.IsNamespaceDeclaration && !attributes.Contains(attribute.Name.LocalName)).Select(attribute => $"{attribute.Name.LocalName}= of <{element.Name.LocalName}>"));
+        lacking.AddRange(element.Children.Where(child => !elements.Contains(child.Name)).Select(child => $"<{child.Name}> in <{element.Name}>"));
+        lacking.AddRange(element.Attributes.Where(attribute => !attributes.Contains(attribute.Key)).Select(attribute => $"{attribute.Key}= of <{element.Name}>"));
     }
 
-    private static XElement Load(ReadOnlyMemory<byte> xml, string fileName)
+    private static XmlNode Load(ReadOnlyMemory<byte> xml, string fileName)
     {
         try
         {
-            var settings = new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MostCharacters, IgnoreComments = true, IgnoreProcessingInstructions = true };
-            // Once for its depth: a tree of elements is walked by calls.
-            using (var depth = XmlReader.Create(new StringReader(Encoding.UTF8.GetString(xml.Span).TrimStart('\uFEFF')), settings))
-            {
-                while (depth.Read())
-                {
-                    if (depth.Depth > MostDepth)
-                        throw Bad(fileName, $"it is deeper than {MostDepth} levels");
-                }
-            }
-
-            using var reader = XmlReader.Create(new StringReader(Encoding.UTF8.GetString(xml.Span).TrimStart('\uFEFF')), settings);
-            return XElement.Load(reader);
+            return XmlNode.Parse(xml.Span.TrimStart("\uFEFF \t\r\n"u8));
         }
-        catch (XmlException e)
+        catch (Exception e) when (e is XmlException or DecoderFallbackException)
         {
-            throw Bad(fileName, string.Create(CultureInfo.InvariantCulture, $"line {e.LineNumber}, column {e.LinePosition}: no XML that is read here"), e);
+            throw Bad(fileName, $"no XML that is read here: {VisibleText.Escape(e.Message)}", e);
         }
     }
 
