@@ -58,7 +58,7 @@ public class HelpTests
         var run = Published.Run("run", "--help").Output.Split('\n').Where(line => line.StartsWith("  --", StringComparison.Ordinal)).Select(line => line.Trim().Split(' ')[0]).ToList();
         var trace = Published.Run("trace", "--help").Output;
         run.Should().HaveCountGreaterThan(40);
-        foreach (var option in run.Except(["--restart"]).Concat(["--only", "--exit-port", "--exit-address", "--from", "--count", "--format", "--output", "--symbols", "--replay"]))
+        foreach (var option in run.Except(["--restart", "--on", "--health", "--shared"]).Concat(["--only", "--exit-port", "--exit-address", "--from", "--count", "--format", "--output", "--symbols", "--replay"]))
             trace.Should().Contain($"  {option} ");
         trace.Split('\n').Should().OnlyContain(line => line.Length <= 110);
     }

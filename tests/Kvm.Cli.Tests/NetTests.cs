@@ -43,7 +43,7 @@ public sealed class NetTests
     public void Mistakes_are_named()
     {
         Published.Require();
-        Published.Run("net").ShouldFail(2, "KVM0002", "check, why or serve");
+        Published.Run("net").ShouldFail(2, "KVM0002", "check, why, serve, define, ls, inspect, start, stop, autostart, rm");
         Published.Run("net", "chekc", "x").ShouldFail(2, "KVM0001", "chekc");
         Published.Run("net", "why", File("wrong"), "web1", "db1").ShouldFail(2, "KVM0002", "net why lab.json web1 db1 tcp/5432");
         Published.Run("net", "why", File("wrong"), "web1", "db1", "tcp").ShouldFail(2, "KVM0003", "tcp/PORT");

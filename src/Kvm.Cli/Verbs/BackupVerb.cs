@@ -16,14 +16,14 @@ internal sealed class BackupVerb : Verb
 {
     private const string Places = "Where", Making = "create, timer", Keeping = "Which are kept: prune, timer";
 
-    private static readonly string[] s_actions = ["create", "ls", "verify", "restore", "prune", "timer"], s_compressions = ["none", "lz4", "zstd"];
+    private static readonly string[] s_actions = ["create", "ls", "verify", "restore", "prune", "timer"];
 
     private readonly WordArgument _action = new("ACTION", "create NAME [DISK…], ls [NAME], verify [BACKUP…], restore BACKUP FOLDER, prune NAME, timer NAME [DISK…].")
     { Kind = ValueKind.OneOf, Values = s_actions };
     private readonly WordArgument _words = new("NAME", "What is backed up, then its disks, or without any the guest that runs by that name; or a backup, NAME-TIME, or for restore a file of snapshot export.") { Kind = ValueKind.File, Repeats = true };
     private readonly ValueOption _store = new("--store", "FOLDER", Places, "The folder of the backups; backups in the state folder where this is not given.") { Kind = ValueKind.File };
-    private readonly ValueOption _key = new("--key", "SOURCE", Places, "Encrypts, and reads what is encrypted: file=FILE, credential=NAME (of systemd) or command=TEXT.");
-    private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed; zstd where this is not given.") { Kind = ValueKind.OneOf, Values = s_compressions };
+    private readonly ValueOption _key = StoreOptions.Key(Places, "Encrypts, and reads what is encrypted");
+    private readonly ValueOption _compression = StoreOptions.Compression(Making, "How chunks are packed; zstd where this is not given.");
     private readonly SwitchOption _memory = new("--memory", Making, "Of a running guest its memory and state too: kvmsharp restore goes on from it.");
     private readonly SwitchOption _allowBacking = new("--allow-backing", Making, "Lets files be opened that an image says it is based on.");
     private readonly ValueOption _calendar = new("--on-calendar", "TEXT", Making, "timer: when, as systemd says it; daily where this is not given.");
@@ -72,7 +72,7 @@ internal sealed class BackupVerb : Verb
         var words = Counted(action, _words.Texts(result), least, most, what);
         if (action == "timer")
             return Timer(result, global, words);
-        var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        var key = _key.KeyOf(result);
         if (action == "create" && words.Count == 1)
             return SnapshotCreation.Backup(words[0], _memory.IsGiven(result), StoreOf(result), CompressionOf(result), key, global.Json);
         var store = SnapshotStore.Open(StoreOf(result), key);
@@ -90,7 +90,7 @@ internal sealed class BackupVerb : Verb
     private string StoreOf(ParseResult result) => _store.Text(result) ?? Folders.BackupsOf(Folders.State);
 
     private SnapshotCompression CompressionOf(ParseResult result) =>
-        _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : SnapshotCompression.Zstd;
+        _compression.CompressionOf(result, SnapshotCompression.Zstd);
 
     private static IReadOnlyList<SnapshotInfo> ListOf(SnapshotStore store, string? name) => [.. store.List().Where(info => name is null || BackupName.IsOf(info.Name, name))];
 

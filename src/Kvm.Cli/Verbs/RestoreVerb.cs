@@ -17,8 +17,8 @@ internal sealed class RestoreVerb : RunVerb
 
     private readonly WordArgument _snapshot;
     private SnapshotReader? _reader;
-    private readonly ValueOption _store = new("--store", "FOLDER", Where, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
-    private readonly ValueOption _key = new("--key", "SOURCE", Where, "The key of an encrypted snapshot: file=FILE, credential=NAME (of systemd) or command=TEXT.");
+    private readonly ValueOption _store = StoreOptions.Store(Where);
+    private readonly ValueOption _key = StoreOptions.Key(Where, "The key of an encrypted snapshot");
     private readonly ValueOption _disks = new("--disks", "FOLDER", Where, "Of a backup with memory: where its disks are made anew; nothing is overwritten.") { Kind = ValueKind.File };
     private readonly SwitchOption _lazy = new("--lazy", Where,
         "The guest goes on at once: a process of its own brings memory when it is touched first, and the rest meanwhile. All at once where the host does not permit userfaultfd.");
@@ -79,9 +79,9 @@ internal sealed class RestoreVerb : RunVerb
     private SnapshotReader Open(ParseResult result)
     {
         string name = _snapshot.Text(result) ?? throw new VmmException(UsageErrors.Incomplete, "restore needs the name of a SNAPSHOT: kvmsharp snapshot ls");
-        var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        var key = _key.KeyOf(result);
         if (SnapshotVerb.IsFile(name))
             return SnapshotStore.ReadFile(name, key);
-        return SnapshotStore.Open(_store.Text(result) ?? Folders.SnapshotsOf(Folders.State), key).Read(name);
+        return SnapshotStore.Open(_store.FolderOf(result), key).Read(name);
     }
 }

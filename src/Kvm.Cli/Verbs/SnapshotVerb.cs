@@ -15,14 +15,14 @@ internal sealed class SnapshotVerb : Verb
 {
     private const string FileEnd = ".kvmsnap", Places = "Where", Making = "create, export, import";
 
-    private static readonly string[] s_actions = ["create", "ls", "inspect", "verify", "merge", "prune", "export", "import", "rm"], s_compressions = ["none", "lz4", "zstd"];
+    private static readonly string[] s_actions = ["create", "ls", "inspect", "verify", "merge", "prune", "export", "import", "rm"];
 
     private readonly WordArgument _action = new("ACTION", "create MACHINE NAME, ls, inspect NAME, verify [NAME…], merge NAME, prune, export NAME FILE, import FILE [NAME], rm NAME….")
     { Kind = ValueKind.OneOf, Values = s_actions };
     private readonly WordArgument _words = new("NAME", "A snapshot; inspect and verify take a file of export too: a path with / or .kvmsnap at its end.") { Kind = ValueKind.File, Repeats = true };
-    private readonly ValueOption _store = new("--store", "FOLDER", Places, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
-    private readonly ValueOption _key = new("--key", "SOURCE", Places, "The key of encrypted snapshots: file=FILE, credential=NAME (of systemd) or command=TEXT. What is written is encrypted with it.");
-    private readonly ValueOption _compression = new("--compression", "NAME", Making, "How chunks are packed: zstd where this is not given for export, lz4 for import and create.") { Kind = ValueKind.OneOf, Values = s_compressions };
+    private readonly ValueOption _store = StoreOptions.Store(Places);
+    private readonly ValueOption _key = StoreOptions.Key(Places, "The key of encrypted snapshots, with which what is written is encrypted");
+    private readonly ValueOption _compression = StoreOptions.Compression(Making, "How chunks are packed: zstd where this is not given for export, lz4 for import and create.");
 
     private readonly SwitchOption _incremental = new("--incremental", Making, "create: only what was written since the machine's last snapshot that was taken so; the first holds all.");
 
@@ -52,7 +52,7 @@ internal sealed class SnapshotVerb : Verb
     {
         string action = Deed(_action, result);
         var words = WordsOf(action, _words.Texts(result));
-        var key = _key.Text(result) is { } source ? SnapshotKey.Load(source) : null;
+        var key = _key.KeyOf(result);
         using var work = new DiskWork(action, global.Json);
         switch (action)
         {
@@ -62,9 +62,9 @@ internal sealed class SnapshotVerb : Verb
                 return Verify(global, work, () => SnapshotStore.VerifyFile(file, key, Environment.ProcessorCount, work.Report, work.Cancellation));
         }
 
-        string folder = _store.Text(result) ?? Folders.SnapshotsOf(Folders.State);
+        string folder = _store.FolderOf(result);
         if (action == "create")
-            return SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), Compression(result, SnapshotCompression.Lz4), key, global.Json);
+            return SnapshotCreation.Run(words[0], words[1], folder, _incremental.IsGiven(result), _compression.CompressionOf(result, SnapshotCompression.Lz4), key, global.Json);
         var store = SnapshotStore.Open(folder, key);
         return action switch
         {
@@ -73,8 +73,8 @@ internal sealed class SnapshotVerb : Verb
             "verify" => Verify(global, work, () => store.Verify(words, Environment.ProcessorCount, work.Report, work.Cancellation)),
             "merge" => Merge(global, work, store, words[0]),
             "prune" => Prune(global, work, store),
-            "export" => Export(global, work, store, words[0], words[1], Compression(result, SnapshotCompression.Zstd)),
-            "import" => Import(global, work, store, words[0], words.Count > 1 ? words[1] : null, Compression(result, SnapshotCompression.Lz4)),
+            "export" => Export(global, work, store, words[0], words[1], _compression.CompressionOf(result, SnapshotCompression.Zstd)),
+            "import" => Import(global, work, store, words[0], words.Count > 1 ? words[1] : null, _compression.CompressionOf(result, SnapshotCompression.Lz4)),
             _ => Remove(global, store, words),
         };
     }
@@ -95,9 +95,6 @@ internal sealed class SnapshotVerb : Verb
     }
 
     internal static bool IsFile(string word) => word.Contains('/', StringComparison.Ordinal) || word.EndsWith(FileEnd, StringComparison.Ordinal);
-
-    private SnapshotCompression Compression(ParseResult result, SnapshotCompression otherwise) =>
-        _compression.Text(result) is { } text ? (SnapshotCompression)Quantities.OneOf(_compression.Name, text, _compression.Values) : otherwise;
 
     internal static int Verify(GlobalOptions global, DiskWork work, Func<SnapshotVerification> verify)
     {

@@ -21,7 +21,7 @@ internal sealed class TemplateVerb : RunVerb
 
     private readonly WordArgument _action;
     private readonly WordArgument _words = new("NAME", "A template's name; behind it, for build, the KERNEL.") { Kind = ValueKind.File, Repeats = true };
-    private readonly ValueOption _store = new("--store", "FOLDER", Where, "The folder of the snapshots; snapshots in the state folder where this is not given.") { Kind = ValueKind.File };
+    private readonly ValueOption _store = StoreOptions.Store(Where);
     private IReadOnlyList<string> _given = [];
 
     public TemplateVerb()
@@ -58,7 +58,7 @@ internal sealed class TemplateVerb : RunVerb
             _ => (1, int.MaxValue, "the NAME of a template"),
         };
         _given = Counted(action, _words.Texts(result), least, most, what);
-        var store = SnapshotStore.Open(_store.Text(result) ?? Folders.SnapshotsOf(Folders.State));
+        var store = SnapshotStore.Open(_store.FolderOf(result));
         return action switch
         {
             "build" => base.Execute(result, global),
@@ -82,7 +82,7 @@ internal sealed class TemplateVerb : RunVerb
     {
         if (settings.Machine.ReadyMatch is not { } ready)
             throw new VmmException(UsageErrors.Incomplete, "template build needs --ready-match TEXT: what the guest writes when it is ready");
-        var store = SnapshotStore.Open(_store.Text(result) ?? Folders.SnapshotsOf(Folders.State));
+        var store = SnapshotStore.Open(_store.FolderOf(result));
         settings = settings.WithAbsolutePaths();
         SnapshotTaken? taken = null;
         VmmException? failure = null;
