@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Kvm.Manager.Networks;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -7,7 +8,7 @@ namespace Kvm.Manager;
 
 /// <summary>
 /// Looks after all machines as long as it is there: finds out at once when a process has ended, starts again what is to be started again and has nobody for that,
-/// and starts machines that are to be started with the host. It has no state of its own and does nothing that whoever looks next would not do. Thread-safe.
+/// and starts networks and machines that are to be started with the host. It has no state of its own and does nothing that whoever looks next would not do. Thread-safe.
 /// </summary>
 public sealed class Caretaker : IDisposable
 {
@@ -176,9 +177,14 @@ public sealed class Caretaker : IDisposable
         return names;
     }
 
-    /// <summary>Starts what is to be started with the host and was not since it booted, one after another in the order in which machines were made.</summary>
+    /// <summary>Starts what is to be started with the host and was not since it booted: networks, then machines, one after another in the order in which they were made.</summary>
     private void Autostart()
     {
+        Tried("no network is started with the host", () =>
+        {
+            foreach (var (name, why) in new NetworkStore(_options).StartAll(_end.Token))
+                _notice($"the network {name} is not started: {VisibleText.Escape(why.Message)}");
+        });
         string boot = HostProcess.BootId;
         List<string> due = [];
         Tried("no machine is started with the host", () => due = [.. _manager.List().Select(entry => entry.Record).OfType<VmRecord>()

@@ -11,11 +11,12 @@ namespace Kvm.Api.Http;
 /// <param name="inner">The exception behind it, or null.</param>
 internal sealed class ApiRefusal(int status, ErrorInfo error, string detail, Exception? inner = null) : VmmException(error, detail, inner)
 {
-    private static readonly ErrorInfo[] s_missing = [ManagerErrors.NoSuchVm, ManagerErrors.NoSuchCommand, SnapshotErrors.NotFound, PoolErrors.NoSuchPool, PoolErrors.NoSuchVolume];
+    private static readonly ErrorInfo[] s_missing = [ManagerErrors.NoSuchVm, ManagerErrors.NoSuchCommand, SnapshotErrors.NotFound, PoolErrors.NoSuchPool, PoolErrors.NoSuchVolume, NetworkObjectErrors.NoSuchNetwork];
     private static readonly ErrorInfo[] s_conflicts =
     [
         ManagerErrors.WrongState, ManagerErrors.NameTaken, ManagerErrors.Busy, ControlErrors.NoGuest, SnapshotErrors.Exists, SnapshotErrors.HasChildren, SnapshotErrors.Busy,
         PoolErrors.Taken, PoolErrors.VolumeInUse, PoolErrors.NotEmpty, PoolErrors.OverQuota, PoolErrors.Busy,
+        NetworkObjectErrors.WrongState, NetworkObjectErrors.Overlaps,
     ];
 
     /// <summary>The HTTP status.</summary>

@@ -89,7 +89,7 @@ public sealed class ManagerServer : IDisposable
     {
         var vms = new VmRoutes(services);
         var host = new HostRoutes(services);
-        var table = new RouteTable("kvmsharp", [.. vms.All, .. new StreamRoutes(services).All, .. new SnapshotRoutes(services, vms).All, .. new PoolRoutes(services).All, .. host.All], refusal => refusal.ToAnswer());
+        var table = new RouteTable("kvmsharp", [.. vms.All, .. new StreamRoutes(services).All, .. new SnapshotRoutes(services, vms).All, .. new PoolRoutes(services).All, .. new NetworkRoutes(services).All, .. host.All], refusal => refusal.ToAnswer());
         host.Table = table;
         return table;
     }

@@ -98,6 +98,20 @@ internal sealed record VolumeStateForm(string Name, string File, string Format, 
 /// <summary>Storage pools.</summary>
 internal sealed record PoolListForm(IReadOnlyList<PoolStateForm> Pools, IReadOnlyList<ProblemForm> Problems);
 
+/// <summary>Whether a network is started with the host.</summary>
+/// <param name="On">It is.</param>
+internal sealed record NetworkAutostartForm(bool On = true);
+
+/// <summary>A network as it is. Leases and counters: null where it does not run, and in lists.</summary>
+internal sealed record NetworkForm(
+    string Name, string State, string? Subnet, bool Autostart, long Generation, DateTimeOffset Since, int Process, string? Problem, IReadOnlyList<NetworkLeaseForm>? Leases, JsonElement? Counters);
+
+/// <summary>Who has an address of a network; for ever where no seconds are left.</summary>
+internal sealed record NetworkLeaseForm(string Name, string Mac, string Address, bool Static, long? SecondsLeft, bool Attached);
+
+/// <summary>Networks.</summary>
+internal sealed record NetworkListForm(IReadOnlyList<NetworkForm> Networks);
+
 /// <summary>The tables of this user's schedulers: what sched show --json shows.</summary>
 internal sealed record ScheduleForm(IReadOnlyList<JsonElement> Schedulers);
 
@@ -118,6 +132,9 @@ internal sealed record VersionForm(string Version, string Runtime, bool AheadOfT
 [JsonSerializable(typeof(PoolListForm))]
 [JsonSerializable(typeof(VolumeForm))]
 [JsonSerializable(typeof(VolumeSnapshotForm))]
+[JsonSerializable(typeof(NetworkAutostartForm))]
+[JsonSerializable(typeof(NetworkListForm))]
+[JsonSerializable(typeof(IReadOnlyList<NetworkLeaseForm>))]
 [JsonSerializable(typeof(ScheduleForm))]
 [JsonSerializable(typeof(VersionForm))]
 internal sealed partial class RestJson : JsonSerializerContext;

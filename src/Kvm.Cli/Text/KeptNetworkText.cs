@@ -11,14 +11,14 @@ internal static class KeptNetworkText
 {
     /// <summary>A network in a line.</summary>
     public static string Line(NetworkEntry entry) => string.Create(CultureInfo.InvariantCulture,
-        $"{entry.Record.Name}: {StateOf(entry)}, {entry.Model?.SubnetText ?? "-"}{(entry.Record.AutoStart ? ", autostart" : "")}{(Problem(entry) is { } problem ? $", {problem}" : "")}\n");
+        $"{entry.Record.Name}: {entry.State}, {entry.Model?.SubnetText ?? "-"}{(entry.Record.AutoStart ? ", autostart" : "")}{(entry.Why is { } problem ? $", {problem}" : "")}\n");
 
     public static string Of(IReadOnlyList<NetworkEntry> entries)
     {
         int width = Math.Max(8, entries.Count == 0 ? 0 : entries.Max(entry => entry.Record.Name.Length));
         var text = new StringBuilder($"{"NAME".PadRight(width)}  {"STATE",-8}  {"SUBNET",-18}  {"AUTOSTART",-9}  PROCESS\n");
         foreach (var entry in entries)
-            text.Append(CultureInfo.InvariantCulture, $"{entry.Record.Name.PadRight(width)}  {StateOf(entry),-8}  {entry.Model?.SubnetText ?? "-",-18}  {(entry.Record.AutoStart ? "yes" : "no"),-9}  {(entry.Record.Runs ? $"{entry.Record.Process!.Value.Id}" : Problem(entry) ?? "-")}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{entry.Record.Name.PadRight(width)}  {entry.State,-8}  {entry.Model?.SubnetText ?? "-",-18}  {(entry.Record.AutoStart ? "yes" : "no"),-9}  {(entry.Record.Runs ? $"{entry.Record.Process!.Value.Id}" : entry.Why ?? "-")}\n");
         return text.ToString();
     }
 
@@ -56,13 +56,13 @@ internal static class KeptNetworkText
     {
         json.WriteStartObject();
         json.WriteString("name", entry.Record.Name);
-        json.WriteString("state", StateOf(entry));
+        json.WriteString("state", entry.State);
         json.WriteString("subnet", entry.Model?.SubnetText);
         json.WriteBoolean("autostart", entry.Record.AutoStart);
         json.WriteNumber("generation", entry.Record.Generation);
         json.WriteString("since", entry.Record.Since);
         json.WriteNumber("process", entry.Record.Runs ? entry.Record.Process!.Value.Id : 0);
-        json.WriteString("problem", Problem(entry));
+        json.WriteString("problem", entry.Why);
         if (status is { } known)
         {
             json.WritePropertyName("leases");
@@ -73,10 +73,6 @@ internal static class KeptNetworkText
 
         json.WriteEndObject();
     }
-
-    private static string StateOf(NetworkEntry entry) => entry.Problem is not null ? "broken" : entry.Record.Runs ? "running" : entry.Record.Problem is not null ? "failed" : "stopped";
-
-    private static string? Problem(NetworkEntry entry) => entry.Problem ?? entry.Record.Problem;
 
     private static string Member(JsonElement lease, string name) => VisibleText.Escape(lease.GetProperty(name).GetString() ?? "");
 }

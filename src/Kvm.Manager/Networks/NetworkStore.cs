@@ -12,7 +12,14 @@ namespace Kvm.Manager.Networks;
 /// <param name="Record">What is known of it.</param>
 /// <param name="Model">Its description; null where that cannot be read.</param>
 /// <param name="Problem">Why it cannot be, or null.</param>
-public sealed record NetworkEntry(NetworkRecord Record, NetworkModel? Model, string? Problem);
+public sealed record NetworkEntry(NetworkRecord Record, NetworkModel? Model, string? Problem)
+{
+    /// <summary>In a word: <c>broken</c> (it cannot be read), <c>running</c>, <c>failed</c> (it was started and is not there), <c>stopped</c>.</summary>
+    public string State => Problem is not null ? "broken" : Record.Runs ? "running" : Record.Problem is not null ? "failed" : "stopped";
+
+    /// <summary>Why it is not as it should be, or null.</summary>
+    public string? Why => Problem ?? Record.Problem;
+}
 
 /// <summary>
 /// A user's networks: <c>networks/NAME</c> in the state folder each, with its description (<c>network.json</c>) and a record. A started one is a process of its own that serves the switch. There is no
@@ -126,12 +133,13 @@ public sealed class NetworkStore(ManagerOptions options)
         return Await(name, process);
     }
 
-    /// <summary>Starts every network that is to be started with the host and does not run.</summary>
+    /// <summary>Starts every network that is to be started with the host and was not since it booted: one that was stopped since stays stopped.</summary>
+    /// <param name="cancel">Begins with no further one.</param>
     /// <returns>Those that could not be, with why.</returns>
-    public IReadOnlyList<(string Name, VmmException Why)> StartAll()
+    public IReadOnlyList<(string Name, VmmException Why)> StartAll(CancellationToken cancel)
     {
         List<(string, VmmException)> failed = [];
-        foreach (var entry in List().Where(entry => entry.Record is { AutoStart: true, Runs: false }))
+        foreach (var entry in List().Where(entry => entry.Record.AutoStart && entry.Record.BootId != _bootId).TakeWhile(_ => !cancel.IsCancellationRequested))
         {
             try
             {

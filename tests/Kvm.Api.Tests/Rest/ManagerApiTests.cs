@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Kvm.Cli.Tests;
 using Kvm.Manager;
+using Kvm.Manager.Networks;
 using static Kvm.Api.Tests.Rest.ManagerFixture;
 
 namespace Kvm.Api.Tests.Rest;
@@ -205,6 +206,32 @@ public sealed class ManagerApiTests : IDisposable
         }
 
         Running(log).Should().Equal("b", "a");
+    }
+
+    [SkippableFact]
+    public async Task Networks_that_start_with_the_host_are_there_before_its_machines_and_once_a_boot()
+    {
+        Published.Require();
+        var networks = new NetworkStore(_fixture.Options);
+        foreach (var (name, subnet) in new[] { ("lab", "10.20.0.0/24"), ("other", "10.20.1.0/24") })
+            networks.Define(Encoding.UTF8.GetBytes($"{{\"name\":\"{name}\",\"subnet\":\"{subnet}\"}}"), name);
+        networks.SetAutoStart("lab", true);
+        await StartWithHost("first");
+        networks.Get("lab").Record.Runs.Should().BeTrue();
+        networks.Get("other").Record.Runs.Should().BeFalse("nobody asked for it");
+        networks.Stop("lab");
+        await StartWithHost("second");
+        networks.Get("lab").Record.Runs.Should().BeFalse("it was stopped since the host booted");
+
+        // Machines come last: when one runs all networks were seen to.
+        async Task StartWithHost(string machine)
+        {
+            _fixture.Manager.Create(Settings(Guests.Loop, machine), autostart: true);
+            using (_fixture.Open())
+            using (var pulse = new EventPulse(_fixture.Manager.Events))
+                await Until(pulse, () => Running(_fixture.Manager.Events.Path).Contains(machine));
+            _fixture.Notices.Should().BeEmpty();
+        }
     }
 
     private static List<string?> Running(string log) => [.. File.ReadLines(log).Select(line => JsonDocument.Parse(line).RootElement)

@@ -4,6 +4,7 @@ using System.Text.Json;
 using Kvm.Api.Rest;
 using Kvm.Cli.Tests;
 using Kvm.Manager;
+using Kvm.Manager.Networks;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 
@@ -75,6 +76,9 @@ internal sealed class ManagerFixture : IDisposable
 
     public void Dispose()
     {
+        var networks = new NetworkStore(Options);
+        foreach (var network in networks.List())
+            networks.Remove(network.Record.Name, force: true);
         foreach (var entry in Manager.Store.List().Where(entry => entry.Record is not null))
         {
             entry.Record!.Supervisor?.Kill();

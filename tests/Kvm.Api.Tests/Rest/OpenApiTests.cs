@@ -81,6 +81,13 @@ public sealed partial class OpenApiTests : IDisposable
         foreach (string volume in (string[])["copy", "disk@monday", "disk"])
             await Ask("DELETE", $"/pools/fast/volumes/{volume}");
         await Ask("DELETE", "/pools/fast");
+        await Ask("POST", "/networks", Json("{\"name\":\"lab\",\"subnet\":\"10.20.0.0/24\"}"));
+        await Ask("POST", "/networks/lab/autostart", Json("{\"on\":true}"));
+        await Ask("POST", "/networks/lab/start");
+        await Ask("GET", "/networks");
+        await Ask("GET", "/networks/lab");
+        await Ask("POST", "/networks/lab/stop");
+        await Ask("DELETE", "/networks/lab");
         left.Keys.Should().BeEmpty("every route is asked here");
 
         async Task Finish(string method, string path, HttpContent? body = null)
