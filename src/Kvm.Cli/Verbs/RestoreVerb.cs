@@ -1,6 +1,8 @@
 using System.CommandLine;
 using Kvm.Cli.Parsing;
 using Kvm.Cli.Running;
+using Kvm.Manager.Networks;
+using Kvm.Manager.Pools;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -72,8 +74,13 @@ internal sealed class RestoreVerb : RunVerb
         var options = new RestoreOptions { AllowDifferences = allow, PutDisksBack = !allow, Pager = _lazy.IsGiven(result) ? Environment.ProcessPath : null };
         if (_disks.Text(result) is { } folder)
             DiskBackup.Restore(_reader!, folder, Environment.ProcessorCount);
-        using var session = new RunSession(settings, global, build: (config, host) => VirtualMachine.Restore(config, host, _reader!, options));
+        // A volume that was cloned since is another file now, and the one that it was is others' basis.
+        if (VolumeDisks.AreIn(settings) || NamedNetworks.AreIn(settings))
+            return RunOnNamed(settings, global, Build);
+        using var session = new RunSession(settings, global, build: Build);
         return session.Run();
+
+        VirtualMachine Build(VmConfig config, VmHost host) => VirtualMachine.Restore(config, host, _reader!, options);
     }
 
     private SnapshotReader Open(ParseResult result)

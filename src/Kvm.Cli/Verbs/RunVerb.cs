@@ -210,19 +210,19 @@ internal class RunVerb : Verb
             return DetachedOptions.RunDetached(settings, _detached.Read(result), global);
         _detached.Refuse(result);
         if (VolumeDisks.AreIn(settings) || NamedNetworks.AreIn(settings))
-            return RunOnNamed(settings, global);
+            return RunOnNamed(settings, global, (config, host) => VirtualMachine.Build(config, host));
         using var session = new RunSession(settings, global);
         return session.Run();
     }
 
     /// <summary>The same with cards at networks of the state folder, and disks that are volumes: made where they are not there, found, and looked up again when the machine has them open.</summary>
-    private static int RunOnNamed(RunSettings settings, GlobalOptions global)
+    protected static int RunOnNamed(RunSettings settings, GlobalOptions global, Func<VmConfig, VmHost, VirtualMachine> build)
     {
         var options = ManagerOptions.OfThisUser();
         settings = NamedNetworks.Locate(VolumeDisks.Locate(VolumeDisks.Name(settings, options), options), options);
         using var session = new RunSession(settings, global, build: (config, host) =>
         {
-            var machine = VirtualMachine.Build(config, host);
+            var machine = build(config, host);
             try
             {
                 VolumeDisks.Check(settings, options);

@@ -64,8 +64,8 @@ public static class MachineFiles
             yield return (disk.Path, disk.ReadOnly ? PathUse.Read : PathUse.ReadWrite);
             foreach (string path in BackingOf(disk))
                 yield return (path, PathUse.Read);
-            // A snapshot puts an overlay over it, which is a new file beside it.
-            if (disk is { AllowBacking: true, ReadOnly: false, Format: DiskFormat.Qcow2 })
+            // A snapshot puts an overlay over it, which is a new file beside it; not over a pool's volume.
+            if (disk is { AllowBacking: true, ReadOnly: false, Format: DiskFormat.Qcow2, Volume: null })
                 yield return (FolderOf(DiskOpener.FullPath(disk.Path)), PathUse.Folder);
         }
 

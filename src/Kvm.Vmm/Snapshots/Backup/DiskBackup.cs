@@ -109,7 +109,7 @@ public static class DiskBackup
         foreach (var (region, path) in PathsOf(backup, Path.GetFullPath(folder)))
         {
             if (DiskGenerations.IndexOf(backup.Regions[region].Name[RegionPrefix.Length..], config) is { } index)
-                disks[index] = disks[index] with { Path = path, Format = DiskConfig.FormatByName(path), AllowBacking = false, CacheBytes = 0 };
+                disks[index] = disks[index] with { Path = path, Format = DiskConfig.FormatByName(path), AllowBacking = false, CacheBytes = 0, Volume = null };
         }
 
         return config with { Disks = disks };

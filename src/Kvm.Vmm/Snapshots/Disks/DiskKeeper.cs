@@ -38,7 +38,10 @@ internal sealed class DiskKeeper(IEnumerable<MachineDisk> disks, StoreFolder sto
             {
                 if (disk.Image.Flush() != DiskResult.Done)
                     throw Failed(disk.Path, "the host cannot make it durable");
-                if (!DiskFile.IsRegularFile(disk.Path))
+                if (disk.Config.Volume is { } volume)
+                    // Which files its volumes have is the pool's alone to say; what others put beside them or in their place would be lost to it.
+                    prepared.GivesUp($"its files are those of the volume {volume}: kvmsharp volume snapshot keeps it, while no machine has it");
+                else if (!DiskFile.IsRegularFile(disk.Path))
                     prepared.GivesUp("it is no regular file");
                 else if (!TryPrepareCopy(prepared))
                     PrepareOverlay(prepared);

@@ -68,7 +68,7 @@ public static class CloneIdentity
         Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         string format = disk.Format == DiskFormat.Qcow2 ? "qcow2" : "raw";
         DiskTool.Create(new ImageName(path, ImageFormat.Qcow2, AllowBacking: true), size: null, new ImageOptions { BackingFile = disk.Path, BackingFormat = format }, force: false);
-        return disk with { Path = Changed(what, disk.Path, path, changes), Format = DiskFormat.Qcow2, AllowBacking = true };
+        return disk with { Path = Changed(what, disk.Path, path, changes), Format = DiskFormat.Qcow2, AllowBacking = true, Volume = null };
     }
 
     private static VsockConfig Sockets(VsockConfig vsock, bool agent, string name, string runtimeFolder, List<CloneChange> changes)

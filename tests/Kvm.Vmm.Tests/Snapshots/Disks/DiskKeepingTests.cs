@@ -97,6 +97,29 @@ public sealed class DiskKeepingTests
         rig.Open();
     }
 
+    [Theory]
+    [InlineData("a.img")]
+    [InlineData("a.qcow2")]
+    public void A_volume_of_a_pool_keeps_its_file_and_is_known_by_its_generation(string name)
+    {
+        using var rig = new DiskRig(name, volume: "p/web");
+        rig.Write(Here, 1);
+        var kept = rig.Take("one").Should().ContainSingle().Subject;
+        (kept.Keeping, kept.Why).Should().Be((DiskKeeping.Generation, "its files are those of the volume p/web: kvmsharp volume snapshot keeps it, while no machine has it"));
+        rig.Files.Should().Equal(name);
+        rig.Store.Folder.DisksPath.Should().Match<string>(path => !Directory.Exists(path) || Directory.GetFiles(path).Length == 0);
+        rig.Close();
+        rig.Refusal("one").Should().BeNull("nobody wrote it");
+        rig.Open();
+        rig.Write(Here, 2);
+        rig.Close();
+        rig.Refusal("one").Should().Contain("generation");
+        rig.PutBack("one").Should().Be((null, null), "nothing is put over a volume's file");
+        rig.Open();
+        rig.Read(Here).Should().Be(2);
+        rig.Files.Should().Equal(name);
+    }
+
     [Fact]
     public void A_write_in_the_same_tick_of_the_clock_makes_another_generation()
     {

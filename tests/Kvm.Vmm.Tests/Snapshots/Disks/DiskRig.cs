@@ -15,11 +15,11 @@ internal sealed class DiskRig : IDisposable
 
     private readonly string _folder;
 
-    public DiskRig(string name, bool allowBacking = true, string? parent = null)
+    public DiskRig(string name, bool allowBacking = true, string? parent = null, string? volume = null)
     {
         _folder = Path.Combine(parent ?? Path.GetTempPath(), $"kvmsharp-disks-{Guid.NewGuid():n}");
         Directory.CreateDirectory(_folder);
-        Config = new DiskConfig { Path = At(name), Format = DiskConfig.FormatByName(name), AllowBacking = allowBacking && name.EndsWith(".qcow2", StringComparison.Ordinal) };
+        Config = new DiskConfig { Path = At(name), Format = DiskConfig.FormatByName(name), AllowBacking = allowBacking && name.EndsWith(".qcow2", StringComparison.Ordinal), Volume = volume };
         using (var image = NewImage.Begin(new ImageName(Config.Path, ImageName.FormatByName(name)), Length, new ImageOptions(), force: false))
             image.Finish();
         Open();
