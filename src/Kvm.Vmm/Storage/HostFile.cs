@@ -30,6 +30,9 @@ internal sealed partial class HostFile : IHostFile
     /// <summary>True for a block device, false for a regular file.</summary>
     public bool IsBlockDevice => _file.IsBlockDevice;
 
+    /// <summary>The machine's memory where not all of it may be there: without what was saved nothing is written. Set before there are queues.</summary>
+    public Snapshots.Lazy.PagedMemory? Pages { get; set; }
+
     /// <summary>Opens and locks what <paramref name="disk"/> names.</summary>
     /// <exception cref="VmmException">It cannot be used as a disk: one of <see cref="DiskErrors"/>.</exception>
     public static HostFile Open(DiskConfig disk) => Open(disk, isDisk: true);
@@ -71,13 +74,16 @@ internal sealed partial class HostFile : IHostFile
 
     public HostFileResult ReadAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.ReadAt(position, Pieces(buffers)));
 
-    public HostFileResult WriteAt(ulong position, ReadOnlySpan<HostBuffer> buffers) => Result(_file.WriteAt(position, Pieces(buffers)));
+    public HostFileResult WriteAt(ulong position, ReadOnlySpan<HostBuffer> buffers) =>
+        MayWrite(buffers) ? Result(_file.WriteAt(position, Pieces(buffers))) : new HostFileResult(0, HostFileError.Failed);
 
-    public HostFileError Flush() => _flushes ? Error(_file.Flush()) : HostFileError.None;
+    public HostFileError Flush() => !MayWrite([]) ? HostFileError.Failed : _flushes ? Error(_file.Flush()) : HostFileError.None;
 
-    public HostFileError Discard(ulong position, ulong length) => Error(_file.PunchHole(position, length));
+    public HostFileError Discard(ulong position, ulong length) => MayWrite([]) ? Error(_file.PunchHole(position, length)) : HostFileError.Failed;
 
-    public HostFileError WriteZeroes(ulong position, ulong length) => Error(_file.ZeroRange(position, length));
+    public HostFileError WriteZeroes(ulong position, ulong length) => MayWrite([]) ? Error(_file.ZeroRange(position, length)) : HostFileError.Failed;
+
+    private bool MayWrite(ReadOnlySpan<HostBuffer> buffers) => Pages is null || Pages.MayWrite(buffers);
 
     /// <summary>Why the host gave no queues though the disk asks for them; null if it did, or was not asked.</summary>
     public string? QueueProblem { get; private set; }
@@ -89,7 +95,7 @@ internal sealed partial class HostFile : IHostFile
         var queues = new List<HostFileQueue>();
         while (queues.Count < count)
         {
-            int result = HostFileQueue.TryCreate(_file, depth, out var queue);
+            int result = HostFileQueue.TryCreate(_file, depth, Pages, out var queue);
             if (queue is null)
             {
                 QueueProblem = $"{Errno.NameOf(-result)}: {Errno.TextOf(-result)}";

@@ -14,6 +14,7 @@ internal sealed class HostFileQueue : IHostFileQueue
 
     private readonly int _fd;
     private readonly IoUring _ring;
+    private readonly Snapshots.Lazy.PagedMemory? _pages;
     // Operations that have not ended: prepared, or with the kernel.
     private readonly bool[] _open;
     private int _openCount;
@@ -22,21 +23,22 @@ internal sealed class HostFileQueue : IHostFileQueue
     private int _refusedCount;
     private HostFileError _refusal;
 
-    private HostFileQueue(int fd, IoUring ring, int depth)
+    private HostFileQueue(int fd, IoUring ring, int depth, Snapshots.Lazy.PagedMemory? pages)
     {
-        (_fd, _ring) = (fd, ring);
+        (_fd, _ring, _pages) = (fd, ring, pages);
         (_open, _refused) = (new bool[depth], new int[depth]);
     }
 
     /// <summary>Makes one, if this host has an io_uring that can do all that is needed.</summary>
     /// <param name="file">The file, which stays open for longer.</param>
     /// <param name="depth">The most operations under way.</param>
+    /// <param name="pages">The machine's memory where not all of it may be there.</param>
     /// <param name="queue">The queue, if 0 is returned.</param>
     /// <returns>0 or -errno.</returns>
-    public static int TryCreate(DiskFile file, int depth, out HostFileQueue? queue)
+    public static int TryCreate(DiskFile file, int depth, Snapshots.Lazy.PagedMemory? pages, out HostFileQueue? queue)
     {
         int result = IoUring.TryCreate(depth, s_needed, out var ring);
-        queue = ring is null ? null : new HostFileQueue(file.Handle.Fd, ring, depth);
+        queue = ring is null ? null : new HostFileQueue(file.Handle.Fd, ring, depth, pages);
         return result;
     }
 
@@ -52,17 +54,32 @@ internal sealed class HostFileQueue : IHostFileQueue
         Prepared(tag, _ring.TryTransfer(_fd, false, position, HostFile.Pieces(buffers), (ulong)tag));
 
     /// <inheritdoc/>
-    public void Write(int tag, ulong position, ReadOnlySpan<HostBuffer> buffers) =>
-        Prepared(tag, _ring.TryTransfer(_fd, true, position, HostFile.Pieces(buffers), (ulong)tag));
+    public void Write(int tag, ulong position, ReadOnlySpan<HostBuffer> buffers)
+    {
+        if (MayWrite(tag, buffers))
+            Prepared(tag, _ring.TryTransfer(_fd, true, position, HostFile.Pieces(buffers), (ulong)tag));
+    }
 
     /// <inheritdoc/>
-    public void Flush(int tag) => Prepared(tag, _ring.TryFlush(_fd, (ulong)tag));
+    public void Flush(int tag)
+    {
+        if (MayWrite(tag, []))
+            Prepared(tag, _ring.TryFlush(_fd, (ulong)tag));
+    }
 
     /// <inheritdoc/>
-    public void Discard(int tag, ulong position, ulong length) => Prepared(tag, _ring.TryPunchHole(_fd, position, length, (ulong)tag));
+    public void Discard(int tag, ulong position, ulong length)
+    {
+        if (MayWrite(tag, []))
+            Prepared(tag, _ring.TryPunchHole(_fd, position, length, (ulong)tag));
+    }
 
     /// <inheritdoc/>
-    public void WriteZeroes(int tag, ulong position, ulong length) => Prepared(tag, _ring.TryZeroRange(_fd, position, length, (ulong)tag));
+    public void WriteZeroes(int tag, ulong position, ulong length)
+    {
+        if (MayWrite(tag, []))
+            Prepared(tag, _ring.TryZeroRange(_fd, position, length, (ulong)tag));
+    }
 
     /// <inheritdoc/>
     public void Submit()
@@ -138,13 +155,29 @@ internal sealed class HostFileQueue : IHostFileQueue
     /// <inheritdoc/>
     public void Dispose() => _ring.Dispose();
 
+    private bool MayWrite(int tag, ReadOnlySpan<HostBuffer> buffers)
+    {
+        if (_pages is null || _pages.MayWrite(buffers))
+            return true;
+        Open(tag);
+        Refuse(tag, HostFileError.Failed);
+        return false;
+    }
+
     private void Prepared(int tag, bool hasRoom)
+    {
+        Open(tag);
+        // There is room for as many as there are tags, but for cancellations that are still to be submitted.
+        if (!hasRoom)
+            Refuse(tag, HostFileError.Interrupted);
+    }
+
+    private void Refuse(int tag, HostFileError why) => (_refusal, _refused[_refusedCount++]) = (why, tag);
+
+    private void Open(int tag)
     {
         _open[tag] = true;
         _openCount++;
-        // There is room for as many as there are tags, but for cancellations that are still to be submitted.
-        if (!hasRoom)
-            (_refusal, _refused[_refusedCount++]) = (HostFileError.Interrupted, tag);
     }
 
     private void Close(int tag)

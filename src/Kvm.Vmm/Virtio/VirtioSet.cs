@@ -78,7 +78,7 @@ internal sealed class VirtioSet : IDisposable
             if (config.Disks.Sum(d => d.CacheBytes) is > 0 and var cacheBytes)
                 _cache = new BlockCache(cacheBytes);
             for (int i = 0; i < config.Disks.Count; i++)
-                AddDisk(i, config.Disks[i]);
+                AddDisk(i, config.Disks[i], ram.Paged);
             if (config.Entropy)
                 Add(new EntropyDevice("rng0", _memory, config.Deterministic ? new SeededEntropy(config.Seed) : new HostEntropy()));
             if (config.Balloon is { } balloon)
@@ -254,11 +254,12 @@ internal sealed class VirtioSet : IDisposable
         _cache?.Dispose();
     }
 
-    private void AddDisk(int index, DiskConfig disk)
+    private void AddDisk(int index, DiskConfig disk, Snapshots.Lazy.PagedMemory? pages)
     {
         bool asks = disk.Aio == DiskAio.Uring, asynchronous = asks && !_config.Deterministic;
         disk = disk with { Aio = asynchronous ? DiskAio.Uring : DiskAio.Threads };
         var (opened, file) = DiskOpener.Open(disk, _cache);
+        file.Pages = pages;
         var watched = new WatchedImage(opened);
         _disks.Add(new MachineDisk(MachineDisk.NameOf(index), disk, watched, file, _cache));
         var scheduled = disk.Scheduler == IoDiscipline.None ? null : new ScheduledImage(watched, disk.Scheduler, HostDisks.Of(file.Identity), disk.Weight, _engine.Time);

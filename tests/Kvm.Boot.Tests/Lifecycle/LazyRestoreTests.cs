@@ -1,7 +1,10 @@
+using Kvm.Devices.Block;
 using Kvm.Vmm;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Snapshots;
+using Kvm.Vmm.Snapshots.Lazy;
 using Kvm.Vmm.Snapshots.Store;
+using Kvm.Vmm.Storage;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Kvm.Boot.Tests.Lifecycle;
@@ -108,6 +111,73 @@ public sealed class LazyRestoreTests : IDisposable
         var result = Ended(restored);
         result.Outcome.Should().Be(VmOutcome.Error);
         result.Explanation.Should().Contain("another snapshot now");
+    }
+
+    [SkippableTheory]
+    [InlineData(DiskAio.Threads)]
+    [InlineData(DiskAio.Uring)]
+    public void Disk_write_that_waits_for_a_page_when_the_pager_is_killed_fails_and_leaves_the_disk_as_it_was(DiskAio aio)
+    {
+        RequireProgram();
+        Save("soft");
+        // From outside: this process may not get to it, while one of its threads waits for a page.
+        string killed = Script($"for i in $(seq 200); do grep -qs handle_userfault /proc/{Environment.ProcessId}/task/*/wchan && break; sleep 0.05; done; kill -9 $$");
+        using var ram = Memory();
+        using var reader = Store.Read("one");
+        using var paged = PagedMemory.TryBegin(killed, reader, ram, out string? why);
+        why.Should().BeNull();
+        using var file = Disk(aio, paged!);
+        Write(file, aio, ram).Should().Be(new HostFileResult(0, HostFileError.Failed));
+        (file.Flush(), file.Discard(0, 4096), file.WriteZeroes(0, 4096)).Should().Be((HostFileError.Failed, HostFileError.Failed, HostFileError.Failed));
+        paged!.IsComplete.Should().BeFalse();
+        File.ReadAllBytes(DiskPath).Should().Equal(Enumerable.Repeat((byte)0xaa, DiskBytes));
+    }
+
+    [SkippableTheory]
+    [InlineData(DiskAio.Threads)]
+    [InlineData(DiskAio.Uring)]
+    public void Disk_write_from_pages_that_are_not_there_yet_writes_what_was_saved(DiskAio aio)
+    {
+        string program = RequireProgram();
+        Save("soft");
+        using var ram = Memory();
+        using var reader = Store.Read("one");
+        using var paged = PagedMemory.TryBegin(program, reader, ram, out string? why);
+        why.Should().BeNull();
+        using var file = Disk(aio, paged!);
+        Write(file, aio, ram).Should().Be(new HostFileResult(DiskBytes));
+        file.Flush().Should().Be(HostFileError.None);
+        byte[] written = File.ReadAllBytes(DiskPath);
+        (BitConverter.ToUInt32(written), BitConverter.ToUInt32(written, 4096)).Should().Be((1, 2));
+    }
+
+    private const int DiskBytes = 8192;
+
+    private string DiskPath => Path.Combine(_folder, "disk");
+
+    private static RamMapping Memory() => new(new MachineLayout(16 << 20), new VmConfig { KernelPath = "none", MemoryBytes = 16 << 20 });
+
+    private HostFile Disk(DiskAio aio, PagedMemory pages)
+    {
+        File.WriteAllBytes(DiskPath, [.. Enumerable.Repeat((byte)0xaa, DiskBytes)]);
+        var file = HostFile.Open(new DiskConfig { Path = DiskPath, Aio = aio });
+        file.Pages = pages;
+        return file;
+    }
+
+    private static HostFileResult Write(HostFile file, DiskAio aio, RamMapping ram)
+    {
+        ram.Memory.TryBuffer(Target, DiskBytes, writable: false, out var buffer).Should().BeTrue();
+        if (aio == DiskAio.Threads)
+            return file.WriteAt(0, [buffer]);
+        var queues = file.OpenQueues(1, 1);
+        Skip.If(queues.Count == 0, $"this host has no io_uring: {file.QueueProblem}");
+        using var queue = queues[0];
+        queue.Write(0, 0, [buffer]);
+        queue.Submit();
+        queue.Wait();
+        queue.TryTake(out var ended).Should().BeTrue();
+        return ended.Result;
     }
 
     private static RunResult Ended(VirtualMachine machine)

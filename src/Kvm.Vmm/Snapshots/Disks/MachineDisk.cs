@@ -48,7 +48,12 @@ internal sealed class MachineDisk(string name, DiskConfig config, WatchedImage i
 
     /// <summary>Opens an overlay over the disk's file, both locked as for a guest; the disk's own file is locked for reading from then on.</summary>
     /// <param name="path">The overlay.</param>
-    public OpenedDisk OpenOver(string path) => DiskOpener.Open(Config with { Path = path }, cache);
+    public OpenedDisk OpenOver(string path)
+    {
+        var opened = DiskOpener.Open(Config with { Path = path }, cache);
+        opened.File.Pages = File.Pages;
+        return opened;
+    }
 
     /// <summary>
     /// Gives the file the time of its last write to the hundred nanoseconds, where it was written since this was done before: the file system's own is the time of a
