@@ -47,6 +47,12 @@ if (args is ["api-rates", var apiSocket, var vm])
     return;
 }
 
+if (args is ["pool-fill", var pool, var poolFolder, var volumes])
+{
+    PoolFill.Make(pool, poolFolder, int.Parse(volumes, System.Globalization.CultureInfo.InvariantCulture));
+    return;
+}
+
 if (args is ["warm-test-rates"])
 {
     WarmTestRates.Print();
