@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 
 namespace Kvm.Cli.Tests;
@@ -10,7 +11,6 @@ public class StatsTests
         Published.Require();
         var guest = Published.Start("run", Guests.Loop, "--engine", "soft", "--name", "stats-loop");
         guest.StandardOutput.Read().Should().Be('R');
-        Published.Run("stats").Output.Split('\n').Should().Contain("stats-loop");
         var two = Published.Run("stats", "stats-loop", "--count", "2", "--interval", "100ms", "--json");
         two.ExitCode.Should().Be(0, two.Error);
         var answers = two.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement).ToList();
@@ -43,6 +43,52 @@ public class StatsTests
     }
 
     [SkippableFact]
+    public void All_guests_are_shown_as_they_come_and_go_until_a_signal()
+    {
+        Published.Require();
+        var first = Loop("stats-all-a");
+        var watcher = Published.Start("stats", "--json", "--interval", "50ms");
+        Next(watcher, "stats-all-a").GetProperty("engine").GetString().Should().Be("soft");
+        var second = Loop("stats-all-b");
+        Next(watcher, "stats-all-b").GetProperty("vcpus").GetArrayLength().Should().Be(1);
+        Published.Run("stats", "--count", "2", "--interval", "50ms").Output.Should().StartWith("NAME ").And.NotContain("\u001b")
+            .And.MatchRegex(@"stats-all-a +soft +[0-9.]+ s +1 +- +- +- +io\n").And.MatchRegex(@"stats-all-b +soft +[0-9.]+ s +1 +[0-9.]+ % +[0-9]+ +[0-9]+ +io\n");
+        Published.Signal(first, 15);
+        Published.Finish(first).ExitCode.Should().Be(143);
+        double ended = Published.Run("stats", "stats-all-b", "--count", "1", "--json").Json.GetProperty("upMs").GetDouble();
+        // What was asked when the first guest had ended: the round after one whose end was later, in which names are in order.
+        while (Next(watcher, "stats-all-b").GetProperty("upMs").GetDouble() <= ended)
+            continue;
+        Next(watcher, "stats-all-b", without: "stats-all-a");
+        Published.Signal(watcher, 2);
+        Published.Finish(watcher).ExitCode.Should().Be(0);
+        Published.Signal(second, 15);
+        Published.Finish(second).ExitCode.Should().Be(143);
+    }
+
+    [SkippableFact]
+    public void A_guest_that_does_not_answer_is_said_so_and_holds_up_no_other()
+    {
+        Published.Require();
+        const int stop = 19, goOn = 18;
+        var stuck = Loop("stats-stuck");
+        var other = Loop("stats-other");
+        Published.Signal(stuck, stop);
+        var watcher = Published.Start("stats", "--json", "--interval", "50ms");
+        Next(watcher, "stats-other").GetProperty("engine").GetString().Should().Be("soft");
+        Next(watcher, "stats-stuck").GetProperty("error").GetString().Should().Be("KVM0306");
+        Published.Run("stats", "--count", "1").Output.Should().MatchRegex("stats-stuck +stats-stuck does not answer\n");
+        Published.Signal(stuck, goOn);
+        while (Next(watcher, "stats-stuck").TryGetProperty("error", out _))
+            continue;
+        foreach (var (process, signal, code) in ((Process, int, int)[])[(watcher, 2, 0), (stuck, 15, 143), (other, 15, 143)])
+        {
+            Published.Signal(process, signal);
+            Published.Finish(process).ExitCode.Should().Be(code);
+        }
+    }
+
+    [SkippableFact]
     public void Another_user_is_hung_up_on_also_where_the_socket_would_let_it_in()
     {
         Published.Require();
@@ -68,5 +114,25 @@ public class StatsTests
     {
         Published.Require();
         Published.Run(["stats", .. words.Split('|')]).ShouldFail(exitCode, id);
+    }
+
+    private static Process Loop(string name)
+    {
+        var guest = Published.Start("run", Guests.Loop, "--engine", "soft", "--name", name);
+        guest.StandardOutput.Read().Should().Be('R');
+        return guest;
+    }
+
+    /// <summary>The next line of a guest among those of all.</summary>
+    private static JsonElement Next(Process watcher, string name, string? without = null)
+    {
+        while (true)
+        {
+            var line = JsonDocument.Parse(watcher.StandardOutput.ReadLine()!).RootElement;
+            string? told = line.GetProperty("name").GetString();
+            told.Should().NotBe(without);
+            if (told == name)
+                return line;
+        }
     }
 }

@@ -22,9 +22,8 @@ internal static class SchedulerTable
         bool clear = watch && format == "text" && TerminalDescriptors.IsTerminal(TerminalDescriptors.Output);
         do
         {
-            // Home, then what is below is cleared: without a flicker.
             string text = Tables(format);
-            StandardStreams.Output(clear ? $"\x1b[H{text.Replace("\n", "\x1b[K\n", StringComparison.Ordinal)}\x1b[J" : text);
+            StandardStreams.Output(clear ? StandardStreams.InPlace(text) : text);
         }
         while (watch && !stop.Wait(s_period));
         return ExitCode.Success;

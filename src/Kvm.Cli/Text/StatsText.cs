@@ -38,7 +38,7 @@ internal sealed class StatsText(SymbolTable? symbols, bool clears)
         Latencies(stats);
         Section("completions", Members(stats, "completions"), seconds);
         Places(stats);
-        return clears ? $"\x1b[H{_text.ToString().Replace("\n", "\x1b[K\n", StringComparison.Ordinal)}\x1b[J" : _text.Append('\n').ToString();
+        return clears ? StandardStreams.InPlace(_text.ToString()) : _text.Append('\n').ToString();
     }
 
     private void Vcpus(JsonElement stats, double seconds)
@@ -84,7 +84,7 @@ internal sealed class StatsText(SymbolTable? symbols, bool clears)
         }
     }
 
-    private static IEnumerable<(string, long)> Members(JsonElement stats, string name) =>
+    internal static IEnumerable<(string Name, long Count)> Members(JsonElement stats, string name) =>
         stats.TryGetProperty(name, out var table) && table.ValueKind == JsonValueKind.Object ? table.EnumerateObject().Select(m => (m.Name, Whole(m.Value))) : [];
 
     private static IEnumerable<(string, long)> Accesses(JsonElement stats) =>
@@ -99,13 +99,13 @@ internal sealed class StatsText(SymbolTable? symbols, bool clears)
         return seconds > 0 ? (value - before) / seconds : 0;
     }
 
-    private static JsonElement.ArrayEnumerator Array(JsonElement of, string name) =>
+    internal static JsonElement.ArrayEnumerator Array(JsonElement of, string name) =>
         of.ValueKind == JsonValueKind.Object && of.TryGetProperty(name, out var array) && array.ValueKind == JsonValueKind.Array ? array.EnumerateArray() : default;
 
-    private static string Text(JsonElement of, string name) =>
+    internal static string Text(JsonElement of, string name) =>
         of.ValueKind == JsonValueKind.Object && of.TryGetProperty(name, out var text) && text.ValueKind == JsonValueKind.String ? VisibleText.Escape(text.GetString()!) : "";
 
-    private static double Number(JsonElement of, string name) =>
+    internal static double Number(JsonElement of, string name) =>
         of.ValueKind == JsonValueKind.Object && of.TryGetProperty(name, out var number) && number.ValueKind == JsonValueKind.Number && number.TryGetDouble(out double value) ? value : 0;
 
     private static long Whole(JsonElement number) => number.ValueKind == JsonValueKind.Number && number.TryGetInt64(out long value) ? value : 0;
