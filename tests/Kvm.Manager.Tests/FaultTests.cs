@@ -73,8 +73,7 @@ public sealed class FaultTests : IDisposable
         var manager = Start("web", Guests.Loop, "hang:1s=dump+restart");
         Await(manager, "web", record => record.Generation >= 2 && record.State == VmState.Running);
         manager.Kill("web").State.Should().Be(VmState.Stopped);
-        var events = Events(manager);
-        events.Should().ContainInOrder("created", "starting", "running", "hang", "dumped", "crashed", "starting", "running");
+        AwaitEvents(manager, "created", "starting", "running", "hang", "dumped", "crashed", "starting", "running");
         Details(manager, "crashed").Should().Contain("hung, guest");
         Details(manager, "hang").First().Should().Contain("vcpu0").And.Contain("interrupts off");
         string core = Path.Combine(manager.Store.FolderOf("web"), "core");
@@ -87,7 +86,7 @@ public sealed class FaultTests : IDisposable
     {
         var manager = Start("web", Panics, "panic=dump+pause");
         Await(manager, "web", record => record.State == VmState.Paused);
-        Events(manager).Should().ContainInOrder("running", "panic", "dumped", "paused");
+        AwaitEvents(manager, "running", "panic", "dumped", "paused");
         manager.Get("web").Worker!.Value.IsAlive.Should().BeTrue();
         manager.Kill("web").End!.How.Should().Be("kill");
     }
@@ -101,7 +100,7 @@ public sealed class FaultTests : IDisposable
         var manager = Start("web", Panics, faults, RestartPolicy.Parse(restart)!.Value);
         Await(manager, "web", record => record.State == VmState.Crashed && record.Supervisor is null);
         manager.Get("web").Should().Match<VmRecord>(record => record.End!.Outcome == "panic" && record.End.ExitCode == 10 && record.RestartAt == null && record.Generation == 1);
-        Events(manager).Should().ContainInOrder("running", "panic", "crashed");
+        AwaitEvents(manager, "running", "panic", "crashed");
         File.Exists(Path.Combine(manager.Store.FolderOf("web"), "core")).Should().Be(faults == "panic=dump");
     }
 
@@ -122,7 +121,7 @@ public sealed class FaultTests : IDisposable
         var manager = Start("web", Watched, "watchdog=restart", change: machine => machine with { Watchdog = true });
         Await(manager, "web", record => record.Generation >= 2);
         manager.Remove("web", force: true);
-        Events(manager).Should().ContainInOrder("running", "watchdog", "crashed", "starting");
+        AwaitEvents(manager, "running", "watchdog", "crashed", "starting");
         Details(manager, "crashed").Should().Contain("watchdog, guest");
     }
 
@@ -132,7 +131,7 @@ public sealed class FaultTests : IDisposable
         var manager = Start("web", Guests.TripleFault, "crash=dump+restore");
         AwaitEvent(manager, "restore-failed");
         manager.Remove("web", force: true);
-        Events(manager).Should().ContainInOrder("running", "dumped", "crashed", "starting", "restore-failed");
+        AwaitEvents(manager, "running", "dumped", "crashed", "starting", "restore-failed");
     }
 
     [SkippableFact]
@@ -149,7 +148,7 @@ public sealed class FaultTests : IDisposable
         var worker = manager.Get("web").Worker!.Value;
         worker.Kill();
         Await(manager, "web", record => record.Generation == 2 && record.State == VmState.Running);
-        Events(manager).Should().ContainInOrder("running", "crashed", "starting", "restored", "running");
+        AwaitEvents(manager, "running", "crashed", "starting", "restored", "running");
         Details(manager, "restored").Should().Equal("second");
         manager.Get("web").RestoresNext.Should().BeFalse();
         manager.Kill("web");
@@ -167,7 +166,7 @@ public sealed class FaultTests : IDisposable
         service.Stop();
         Await(manager, "web", record => record.Generation >= 2);
         manager.Remove("web", force: true);
-        Events(manager).Should().ContainInOrder("running", "healthy", "unhealthy", "crashed", "starting");
+        AwaitEvents(manager, "running", "healthy", "unhealthy", "crashed", "starting");
         Details(manager, "unhealthy").First().Should().Be("2 questions in a row: nobody listens");
         Details(manager, "crashed").Should().Contain("unhealthy, guest");
     }
@@ -215,15 +214,26 @@ public sealed class FaultTests : IDisposable
         }
     }
 
-    private static void AwaitEvent(VmManager manager, string what)
+    private static void AwaitEvent(VmManager manager, string what) => AwaitEvents(manager, what);
+
+    /// <summary>Waits until these have been told, in this order. A record is kept before its event: who saw the record may be there first.</summary>
+    private static void AwaitEvents(VmManager manager, params string[] inOrder)
     {
         using var cancel = new CancellationTokenSource(s_long);
         using var watch = new FileFollower(manager.Events.Path, fromEnd: true);
-        while (!Events(manager).Contains(what))
+        while (!HasInOrder(Events(manager), inOrder))
         {
-            cancel.IsCancellationRequested.Should().BeFalse($"no {what}: {string.Join(' ', Events(manager))}");
+            cancel.IsCancellationRequested.Should().BeFalse($"not told: {string.Join(' ', inOrder)}, but {string.Join(' ', Events(manager))}");
             watch.Wait(TimeSpan.FromSeconds(1), cancel.Token);
         }
+    }
+
+    private static bool HasInOrder(List<string> told, string[] inOrder)
+    {
+        int next = 0;
+        foreach (string what in told)
+            next += next < inOrder.Length && what == inOrder[next] ? 1 : 0;
+        return next == inOrder.Length;
     }
 
     private static List<string> Events(VmManager manager) => [.. manager.Events.Read(follow: false).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("event").GetString()!)];

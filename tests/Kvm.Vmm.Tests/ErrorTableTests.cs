@@ -14,7 +14,7 @@ public class ErrorTableTests
             e.Summary.Should().NotBeNullOrWhiteSpace().And.NotEndWith(".").And.NotContain("\n");
             e.Cause.Should().EndWith(".").And.NotContain("\n");
             e.Fix.Should().NotBeNullOrWhiteSpace().And.NotContain("\n");
-            e.ExitCode.Should().BeInRange(1, 14);
+            e.ExitCode.Should().BeInRange(1, 17);
         }
     }
 

@@ -23,7 +23,7 @@ internal sealed class CheckpointRequest : IControlRequest
                 () => machine.KeepCheckpoints(new CheckpointOptions(TimeSpan.FromMilliseconds(ms), bytes)),
             ["take"] => () => machine.TakeCheckpoint(),
             ["stop"] => machine.EndCheckpoints,
-            ["ls"] => static () => { },
+            ["ls"] => Nothing,
             _ => null,
         };
         return deed is null ? null : new ControlAnswer(json =>
@@ -63,4 +63,9 @@ internal sealed class BackRequest : IControlRequest
         words is [("number" or "ago") and var what, var text] && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long value) && value <= int.MaxValue
             ? new ControlAnswer(json => CheckpointRequest.Write(json, what == "number" ? target.Machine.GoBack(value) : target.Machine.GoBack(TimeSpan.FromMilliseconds(value))))
             : null;
+
+    /// <summary>What each deed is followed by is all that is asked for.</summary>
+    private static void Nothing()
+    {
+    }
 }
