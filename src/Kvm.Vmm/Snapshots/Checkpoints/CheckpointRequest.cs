@@ -47,6 +47,11 @@ internal sealed class CheckpointRequest : IControlRequest
         json.WriteNumber("agoMs", Math.Max(0, (long)(DateTimeOffset.UtcNow - moment.Taken).TotalMilliseconds));
         json.WriteNumber("pages", moment.Pages);
     }
+
+    /// <summary>What each deed is followed by is all that is asked for.</summary>
+    private static void Nothing()
+    {
+    }
 }
 
 /// <summary>
@@ -63,9 +68,4 @@ internal sealed class BackRequest : IControlRequest
         words is [("number" or "ago") and var what, var text] && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out long value) && value <= int.MaxValue
             ? new ControlAnswer(json => CheckpointRequest.Write(json, what == "number" ? target.Machine.GoBack(value) : target.Machine.GoBack(TimeSpan.FromMilliseconds(value))))
             : null;
-
-    /// <summary>What each deed is followed by is all that is asked for.</summary>
-    private static void Nothing()
-    {
-    }
 }
