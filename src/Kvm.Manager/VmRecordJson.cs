@@ -7,6 +7,7 @@ using Kvm.Manager.Faults;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
+using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Snapshots.Templates;
 
 namespace Kvm.Manager;
@@ -163,17 +164,7 @@ public static class VmRecordJson
         json.WriteStartObject("origin");
         json.WriteString("snapshot", origin.Snapshot);
         json.WriteString("identity", origin.Identity);
-        json.WriteStartArray("changes");
-        foreach (var change in origin.Changes)
-        {
-            json.WriteStartObject();
-            json.WriteString("what", change.What);
-            json.WriteString("from", change.From);
-            json.WriteString("to", change.To);
-            json.WriteEndObject();
-        }
-
-        json.WriteEndArray();
+        ReportJson.WriteChanges(json, origin.Changes);
         json.WriteEndObject();
     }
 

@@ -176,6 +176,15 @@ internal static class RestoreRates
         for (int run = 0; run < 5; run++)
         {
             using var machine = VirtualMachine.Build(config, new VmHost());
+            // Other bytes in each run, and none that pack: what the store has already is not stored again.
+            var random = new Random((pages * 10) + run);
+            byte[] page = new byte[SnapshotFormat.PageSize];
+            for (uint i = 0; i <= pages; i++)
+            {
+                random.NextBytes(page);
+                machine.Memory.TryWrite(Pages + (i * SnapshotFormat.PageSize), page);
+            }
+
             machine.Start();
             var options = new SnapshotTakeOptions { Incremental = true };
             machine.TakeSnapshot(store, $"base-{pages}-{run}", options);

@@ -10,6 +10,7 @@ using Kvm.Vmm.Debugging.Gdb;
 using Kvm.Vmm.Host;
 using Kvm.Vmm.Reporting;
 using Kvm.Vmm.Scheduling;
+using Kvm.Vmm.Snapshots.Templates;
 using Kvm.Vmm.Tracing;
 
 namespace Kvm.Cli.Running;
@@ -58,6 +59,9 @@ internal sealed class RunSession : IDisposable
         _attached = _takesInput && TerminalDescriptors.IsForegroundTerminal(TerminalDescriptors.Input);
         _output = Target() is { } target ? new TerminalOutput(target) { TargetGone = OnTargetGone } : null;
     }
+
+    /// <summary>What the guest has otherwise than the template it goes on from, for the report.</summary>
+    public IReadOnlyList<CloneChange>? Changes { get; init; }
 
     /// <summary>Runs the guest to its end.</summary>
     /// <returns>The exit code.</returns>
@@ -282,6 +286,7 @@ internal sealed class RunSession : IDisposable
             Result = result ?? Failed(),
             Name = _settings.Machine.Name,
             CommandLine = _machine?.CommandLine,
+            Changes = Changes,
             Error = error,
             ConsoleWrittenBytes = _output?.WrittenBytes ?? 0,
             ConsoleLostBytes = _output?.LostBytes ?? 0,

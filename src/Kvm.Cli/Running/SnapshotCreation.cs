@@ -24,13 +24,19 @@ internal static class SnapshotCreation
     /// <exception cref="VmmException">The guest is not there, or cannot.</exception>
     public static int Run(string machine, string name, string store, bool incremental, SnapshotCompression compression, SnapshotKey? key, bool json)
     {
+        var answer = Take(machine, name, store, incremental, compression, key);
+        StandardStreams.Output(json ? answer.GetRawText() + "\n" : Text(answer));
+        return ExitCode.Success;
+    }
+
+    /// <summary>As <see cref="Run"/>, without saying anything: the guest's answer.</summary>
+    public static JsonElement Take(string machine, string name, string store, bool incremental, SnapshotCompression compression, SnapshotKey? key)
+    {
         ThrowIfSeveralWords(name);
         using var client = ControlClient.Connect(Folders.Runtime, machine);
         string kind = incremental ? "increment" : "all";
-        var answer = client.AskOnce($"snapshot {name} {kind} {StoreWords.Of(compression, store, key)}")
+        return client.AskOnce($"snapshot {name} {kind} {StoreWords.Of(compression, store, key)}")
             ?? throw new VmmException(ControlErrors.NoGuest, $"{machine} ended before the snapshot was taken");
-        StandardStreams.Output(json ? answer.GetRawText() + "\n" : Text(answer));
-        return ExitCode.Success;
     }
 
     /// <summary><c>kvmsharp backup create</c> of a running guest; as <see cref="Run"/>, with its memory or without.</summary>
@@ -54,7 +60,8 @@ internal static class SnapshotCreation
             throw new VmmException(SnapshotErrors.BadName, VisibleText.Quote(name, 64));
     }
 
-    private static string Text(in JsonElement answer)
+    /// <summary>The answer for people: lines.</summary>
+    public static string Text(in JsonElement answer)
     {
         string based = answer.GetProperty("parent").GetString() is { } parent ? $", based on {VisibleText.Escape(parent)}" : "";
         string disks = string.Concat(answer.GetProperty("disks").EnumerateArray().Select(disk => disk.GetProperty("why").GetString() is { } why

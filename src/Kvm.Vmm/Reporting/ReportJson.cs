@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Kvm.Vmm.Configuration;
+using Kvm.Vmm.Snapshots.Templates;
 
 namespace Kvm.Vmm.Reporting;
 
@@ -17,6 +18,9 @@ public sealed record RunReport
 
     /// <summary>The kernel command line the guest was given, or null where none was built.</summary>
     public string? CommandLine { get; init; }
+
+    /// <summary>What the guest had otherwise than the template it went on from, or null where there was none.</summary>
+    public IReadOnlyList<CloneChange>? Changes { get; init; }
 
     /// <summary>The error that ended the run, or null.</summary>
     public VmmException? Error { get; init; }
@@ -83,6 +87,10 @@ public static class ReportJson
         json.WriteString("engine", result.Engine);
         json.WriteString("hostBackend", result.HostBackend);
         json.WriteString("commandLine", report.CommandLine);
+        if (report.Changes is { } changes)
+            WriteChanges(json, changes);
+        else
+            json.WriteNull("changes");
         WriteTimings(json, result);
         WriteCounts(json, "exits", result.Exits);
         ExitDetailJson.Write(json, result.ExitDetails);
@@ -103,6 +111,26 @@ public static class ReportJson
         json.WriteNumber("lostBytes", report.ConsoleLostBytes);
         json.WriteEndObject();
         json.WriteEndObject();
+    }
+
+    /// <summary>Writes what a clone has otherwise as the member <c>changes</c>.</summary>
+    /// <param name="json">An object that is being written.</param>
+    /// <param name="changes">What.</param>
+    public static void WriteChanges(Utf8JsonWriter json, IReadOnlyList<CloneChange> changes)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        ArgumentNullException.ThrowIfNull(changes);
+        json.WriteStartArray("changes");
+        foreach (var change in changes)
+        {
+            json.WriteStartObject();
+            json.WriteString("what", change.What);
+            json.WriteString("from", change.From);
+            json.WriteString("to", change.To);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
     }
 
     /// <summary>An explanation may quote what a guest made: its control characters are escaped, its lines stay lines.</summary>

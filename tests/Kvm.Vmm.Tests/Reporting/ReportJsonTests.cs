@@ -18,6 +18,7 @@ public class ReportJsonTests
             CommandLine = "console=ttyS0",
             ConsoleWrittenBytes = 11,
             ConsoleLostBytes = 3,
+            Changes = [new Kvm.Vmm.Snapshots.Templates.CloneChange("name", "t", "web")],
             Result = Result(VmOutcome.DebugExit) with
             {
                 DebugExitValue = 7,
@@ -54,6 +55,13 @@ public class ReportJsonTests
               "engine": "kvm",
               "hostBackend": "svm",
               "commandLine": "console=ttyS0",
+              "changes": [
+                {
+                  "what": "name",
+                  "from": "t",
+                  "to": "web"
+                }
+              ],
               "timings": {
                 "firstRunMs": 12.346,
                 "readyMs": 1500,
@@ -166,6 +174,7 @@ public class ReportJsonTests
             Error = new VmmException(UsageErrors.ConfigUnreadable, "'\x1b': no such file"),
         });
         json.GetProperty("outcome").GetString().Should().Be("error");
+        json.GetProperty("changes").ValueKind.Should().Be(JsonValueKind.Null);
         json.GetProperty("exitCode").GetInt32().Should().Be(ExitCode.BadInput);
         json.GetProperty("error").GetProperty("id").GetString().Should().Be("KVM0020");
         json.GetProperty("error").GetProperty("detail").GetString().Should().Be("'\\x1b': no such file");

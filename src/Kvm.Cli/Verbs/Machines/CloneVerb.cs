@@ -15,7 +15,7 @@ internal sealed class CloneVerb : Verb
 {
     private const int MostClones = 1000;
 
-    private readonly WordArgument _source = new("SOURCE", "A template, or another stored snapshot (kvmsharp snapshot ls).");
+    private readonly WordArgument _source = new("SOURCE", "A template, another stored snapshot (kvmsharp snapshot ls), or a guest that runs, of which one is taken first.");
     private readonly WordArgument _names = new("NAME", "The machines' names; without any it is one, called after SOURCE.") { Repeats = true };
     private readonly ValueOption _count = new("--count", "N", "Clones", $"So many, 1 to {MostClones}: NAME-1, NAME-2 and so on.");
     private readonly SwitchOption _start = new("--start", "Clones", "Starts each.");
@@ -43,7 +43,7 @@ internal sealed class CloneVerb : Verb
         {
             var options = ManagerOptions.OfThisUser();
             var cloner = new VmCloner(options);
-            using var template = CloneRun.Open(source);
+            using var template = CloneRun.Open(CloneRun.SnapshotOf(source));
             List<VmRecord> made = [];
             foreach (string? name in names)
             {
