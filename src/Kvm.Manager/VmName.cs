@@ -27,7 +27,7 @@ public static class VmName
             return $"{shown} is longer than {ControlProtocol.MostNameLength} characters";
         if (text[0] is '.' or '-')
             return $"{shown} begins with '{text[0]}'";
-        char stray = text.First(c => !char.IsAsciiLetterOrDigit(c) && c is not ('-' or '_' or '.'));
-        return $"{shown} has the character {(stray < 0x7f ? VisibleText.Quote($"{stray}") : $"U+{(int)stray:X4}")}";
+        int stray = text.EnumerateRunes().Select(rune => rune.Value).First(c => c > 0x7f || (!char.IsAsciiLetterOrDigit((char)c) && c is not ('-' or '_' or '.')));
+        return $"{shown} has the character {(stray < 0x7f ? VisibleText.Quote($"{(char)stray}") : $"U+{stray:X4}")}";
     }
 }

@@ -1,3 +1,4 @@
+using Kvm.Interop;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -56,10 +57,16 @@ public sealed class VmStore(string stateFolder)
     public VmRecord? TryRead(string name)
     {
         byte[] bytes;
+        string folder = FolderOf(name), path = Path.Combine(folder, RecordName);
         try
         {
+            // What is kept elsewhere is not this folder's to change or remove, and opening a pipe waits.
+            if (IsLink(folder))
+                throw VmRecordJson.Bad(name, "is in a folder that is a link");
+            if (FileFacts.Look(path, out var facts) == 0 && !facts.IsRegular)
+                throw VmRecordJson.Bad(name, "is no regular file");
             // Read whole and at once: the file is replaced, never changed.
-            using var file = File.OpenHandle(Path.Combine(FolderOf(name), RecordName));
+            using var file = File.OpenHandle(path);
             long length = RandomAccess.GetLength(file);
             if (length > MostRecordBytes)
                 throw VmRecordJson.Bad(name, $"has {length} bytes");
@@ -80,15 +87,13 @@ public sealed class VmStore(string stateFolder)
     }
 
     /// <summary>Every machine, by name.</summary>
+    /// <exception cref="VmmException">KVM0605: the folder may not be read.</exception>
     public IReadOnlyList<VmEntry> List()
     {
-        if (!Directory.Exists(Folder))
-            return [];
         List<VmEntry> entries = [];
-        foreach (string folder in Directory.GetDirectories(Folder))
+        foreach (string name in Keep(Names))
         {
-            string name = Path.GetFileName(folder);
-            if (VmName.IsName(name) && Look(name) is { } entry)
+            if (Look(name) is { } entry)
                 entries.Add(entry);
         }
 
@@ -142,6 +147,14 @@ public sealed class VmStore(string stateFolder)
     public void Remove(string name) => Keep(() =>
     {
         string folder = FolderOf(name);
+        if (IsLink(folder))
+        {
+            // Where it leads is left alone.
+            File.Delete(folder);
+            DurableFile.SyncFolder(Folder);
+            return true;
+        }
+
         // The record first: what is left of a removal that did not end is no machine.
         File.Delete(Path.Combine(folder, RecordName));
         DurableFile.SyncFolder(folder);
@@ -152,10 +165,24 @@ public sealed class VmStore(string stateFolder)
     /// <summary>That there is no machine of a name, with the nearest one there is.</summary>
     internal VmmException NoSuchVm(string name)
     {
-        string[] names = Directory.Exists(Folder) ? [.. Directory.GetDirectories(Folder).Select(folder => Path.GetFileName(folder))] : [];
         string shown = VisibleText.Quote(name, 64);
-        return new VmmException(ManagerErrors.NoSuchVm, NearestName.Find(name, names) is { } near ? $"{shown} is not there; did you mean {near}?" : $"{shown} is not there");
+        return new VmmException(ManagerErrors.NoSuchVm, NearestName.Find(name, Keep(Names)) is { } near ? $"{shown} is not there; did you mean {near}?" : $"{shown} is not there");
     }
+
+    /// <summary>Folders that can be a machine's.</summary>
+    private string[] Names()
+    {
+        try
+        {
+            return [.. Directory.GetDirectories(Folder).Select(folder => Path.GetFileName(folder)).Where(VmName.IsName)];
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return [];
+        }
+    }
+
+    private static bool IsLink(string path) => new DirectoryInfo(path).LinkTarget is not null;
 
     private VmEntry? Look(string name)
     {

@@ -22,11 +22,17 @@ public class VmNameTests
     [InlineData("w\u0435b", "has the character U+0435")] // a Cyrillic letter that looks like e
     [InlineData("we\u200bb", "has the character U+200B")] // a space of no width
     [InlineData("ｗeb", "has the character U+FF57")]
+    [InlineData("we\u0301b", "has the character U+0301")] // an accent on the e
+    [InlineData("we\u202eb", "has the character U+202E")] // what follows is read from right to left
+    [InlineData("web\u0661", "has the character U+0661")] // an Arabic digit
+    [InlineData("\u212aiosk", "has the character U+212A")] // the sign of the kelvin, a K once letters are folded
+    [InlineData("\ud835\udc30eb", "has the character U+1D430")] // a mathematical w, two units of UTF-16
+    [InlineData("we\ud835", "has the character U+FFFD")] // half of a character
     public void What_is_no_name_is_refused_and_why(string name, string why)
     {
         var error = FluentActions.Invoking(() => VmName.Check(name)).Should().Throw<VmmException>().Which;
         error.Error.Id.Should().Be("KVM0602");
-        error.Message.Should().Contain(why);
+        error.Message.Should().Contain(why).And.NotContainAny("\0", "\u200b", "\u202e");
     }
 
     [Fact]

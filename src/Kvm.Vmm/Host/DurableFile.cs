@@ -18,11 +18,13 @@ public static class DurableFile
     public static void Write(string path, ReadOnlySpan<byte> content)
     {
         string unfinished = path + Unfinished;
+        // What was left there may be a link, which is not followed: the file is made anew.
+        File.Delete(unfinished);
         try
         {
             using (var file = new FileStream(unfinished, new FileStreamOptions
             {
-                Mode = FileMode.Create,
+                Mode = FileMode.CreateNew,
                 Access = FileAccess.Write,
                 BufferSize = 0,
                 UnixCreateMode = OwnerOnly,
