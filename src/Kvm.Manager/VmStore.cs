@@ -1,4 +1,3 @@
-using Kvm.Interop;
 using Kvm.Vmm;
 using Kvm.Vmm.Configuration;
 using Kvm.Vmm.Host;
@@ -63,7 +62,7 @@ public sealed class VmStore(string stateFolder)
             // What is kept elsewhere is not this folder's to change or remove, and opening a pipe waits.
             if (IsLink(folder))
                 throw VmRecordJson.Bad(name, "is in a folder that is a link");
-            if (FileFacts.Look(path, out var facts) == 0 && !facts.IsRegular)
+            if (DurableFile.IsImpostor(path))
                 throw VmRecordJson.Bad(name, "is no regular file");
             // Read whole and at once: the file is replaced, never changed.
             using var file = File.OpenHandle(path);

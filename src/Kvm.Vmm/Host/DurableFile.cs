@@ -10,6 +10,9 @@ public static class DurableFile
 
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
+    /// <summary>Whether a link, a pipe, a folder or a device is where a file should be: opening it would lead elsewhere, or wait.</summary>
+    public static bool IsImpostor(string path) => FileFacts.Look(path, out var facts) == 0 && !facts.IsRegular;
+
     /// <summary>Replaces a file's content, or makes the file (mode 0600). Where it fails the old content stays.</summary>
     /// <param name="path">The file; beside it PATH.new is used, so that only one may write it at a time.</param>
     /// <param name="content">The bytes.</param>
