@@ -47,7 +47,7 @@ internal sealed class PortPump(INetworkBackend backend, Action wake) : IPortList
         if (_mayComeIn)
         {
             _mayComeIn = false;
-            more = _mayComeIn = TakeIn(port);
+            more = TakeIn(port);
         }
 
         if (_mayGoOut)
@@ -112,6 +112,8 @@ internal sealed class PortPump(INetworkBackend backend, Action wake) : IPortList
             backend.Take(0);
         }
 
+        // Only ever set here: what the other end said since is not to be forgotten, as it says it once.
+        _mayComeIn = true;
         return true;
     }
 
